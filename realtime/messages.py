@@ -1,0 +1,60 @@
+"""What is said to the model: a conversation as roles and parts. A leaf: no torch, no token ids.
+
+Sessions write these, `realtime.model.prompt` renders them into token ids. Parts carry an ``id`` where the
+engine may cache what it computed from them (audio features).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODEL_SAMPLE_RATE = 16_000
+"""Rate of all audio given to the model, in Hz."""
+
+Role = Literal["system", "tool_json_schemas", "human", "assistant", "input", "function_output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of text, tokenized on its own."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """Speech of the user: float32 [n] mono at 16 kHz in [-1, 1]. ``id`` is unique and names this very content."""
+
+    id: str
+    samples: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An earlier reply as the ids the model produced, replayed as they are (spec/model.md section 8).
+
+    ``heard_samples``: how much of its speech was played, in samples at 24 kHz; None: all of it. The prompt keeps
+    whole groups of text and speech up to that point.
+    """
+
+    ids: tuple[int, ...]
+    heard_samples: int | None = None
+
+
+Part = Text | Audio | Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``content``: a string (one piece with its header), parts, or None (an open turn, header only).
+
+    ``closed`` False leaves out the end-of-turn token: the model continues this very turn.
+    """
+
+    role: Role
+    content: str | tuple[Part, ...] | None
+    closed: bool = True

@@ -1,0 +1,141 @@
+"""What a session needs from the model side, as Protocols: tests pass fakes, and no session imports torch.
+
+An `Engine` turns a conversation into text and speech tokens; a `Vocoder` turns speech tokens into samples. Both do
+their work elsewhere (own threads today; other processes or machines behind the same port) and never block the
+event loop: every method that is not a coroutine returns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.messages import Message
+
+OUTPUT_SAMPLE_RATE = 24_000
+"""Rate of the audio that a vocoder gives, in Hz."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next id is chosen. Order: repetition penalty, temperature (0 = greedy), top_k (0 = off), top_p."""
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 50
+    repetition_penalty: float = 1.05
+    max_tokens: int = 4096
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """The whole conversation, oldest first. The engine opens the assistant turn (``speech``: with spoken output).
+
+    ``cache_key`` names the conversation whose KV cache may be reused: the longest common prefix of ids is kept, the
+    rest is computed. The request is complete without it.
+    """
+
+    messages: tuple[Message, ...]
+    speech: bool
+    sampling: SamplingParams
+    cache_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Ids by kind. Input counts the prompt, output what was generated."""
+
+    input_text: int = 0
+    input_audio: int = 0
+    cached_text: int = 0
+    cached_audio: int = 0
+    output_text: int = 0
+    output_audio: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDelta:
+    """What new ids say: ``text`` (whole characters; may be empty), ``audio_tokens`` (speech codes, padding removed)
+    and the raw ``ids`` themselves (to be kept for the history)."""
+
+    text: str
+    audio_tokens: tuple[int, ...]
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationTimings:
+    """Seconds of the engine's own clock, each from the arrival of the request."""
+
+    queued: float
+    encoded: float
+    first_token: float
+    decode_seconds: float
+    decode_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDone:
+    """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again."""
+
+    reason: Literal["stop", "length", "cancelled", "context_full", "failed"]
+    usage: TokenUsage
+    timings: GenerationTimings
+    error: str | None = None
+
+
+class Generation(Protocol):
+    """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon."""
+
+    def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Many conversations on one model."""
+
+    def generate(self, request: GenerationRequest) -> Generation: ...
+
+    def prefetch(self, request: GenerationRequest) -> None:
+        """A hint: encode and prefill what this conversation has so far; its last message may still grow."""
+
+    def release(self, cache_key: str) -> None:
+        """Forget a conversation: its slot and its cached features."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioChunk:
+    """Samples float32 [n] at 24 kHz in [-1, 1]; ``compute_seconds`` is what this chunk cost the vocoder."""
+
+    samples: NDArray[np.float32]
+    compute_seconds: float
+
+
+class VocoderStream(Protocol):
+    """One reply's speech. Push tokens as they come, `finish` after the last, iterate for the audio.
+
+    `close` ends the iteration at once and frees the state; it may be called at any time, more than once.
+    """
+
+    def push(self, tokens: Sequence[int]) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[AudioChunk]: ...
+
+
+class Vocoder(Protocol):
+    """Many replies on one vocoder. ``voices``: names that `open` takes; the first is the default."""
+
+    @property
+    def voices(self) -> tuple[str, ...]: ...
+
+    def open(self, voice: str) -> VocoderStream: ...
