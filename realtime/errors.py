@@ -6,7 +6,7 @@
     ├── ConfigError            settings that do not fit: named at start, nothing runs
     ├── CheckpointError        a model folder that is wrong or partial: what is missing, which shape differs
     ├── AudioFormatError       samples that no codec here can read or write
-    ├── PeerError              the peer's fault: becomes an `error` event with a stable code, the session lives
+    ├── PeerError              the peer's fault: becomes an `error` event with a code, the session lives
     │   └── ProtocolError      an event that cannot be read or is not legal now
     ├── SessionEnd             why a session ends in good order: told to the peer, then the channel closes
     │   ├── ChannelClosed      the peer is gone, nothing can be told
@@ -41,8 +41,8 @@ class AudioFormatError(RealtimeError):
 
 
 class PeerError(RealtimeError):
-    """The peer's fault. ``code`` is stable and clients match on it; ``param`` is the path of the field at fault;
-    ``event_id`` is the id of the client's event where one was given (spec/realtime-protocol.md 6g)."""
+    """The peer's fault. ``code`` is stable and clients match on it, ``param`` is the path of the field at fault,
+    ``event_id`` the id of the client's event where it had one: the fields of an `error` event."""
 
     def __init__(
         self,
