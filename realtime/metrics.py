@@ -1,0 +1,99 @@
+"""How late a reply came and what it cost. A leaf without a clock: times are seconds of one monotonic clock.
+
+First-packet latency runs from the last voiced sample to the first audio sent; its parts are those of
+`LatencyParts`. RTF is compute / audio: under 1 keeps up. The margin of a chunk is how long it was sent before the
+caller runs dry; a negative one is heard as a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyParts:
+    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns have no
+    end of speech, text replies no audio). They add up to ``total`` where all are known."""
+
+    endpointing: float | None  # last voiced sample -> speech_stopped
+    queued: float | None  # speech_stopped or response.create -> the engine takes the request up
+    encoded: float | None  # -> prompt encoded and prefilled
+    first_token: float | None  # -> first id
+    first_audio: float | None  # -> first audio sent
+    total: float | None  # last voiced sample (or the request) -> first audio (or first token)
+
+
+@dataclass(slots=True)
+class ReplyTrace:
+    """Collects the milestones of one reply; owned by the session's response.
+
+    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided, None for
+    a turn without speech. ``requested``: when the engine was asked. The engine's own milestones are seconds after that.
+    """
+
+    requested: float
+    voiced: float | None = None
+    stopped: float | None = None
+    queued_s: float | None = None
+    encoded_s: float | None = None
+    first_token_s: float | None = None
+    first_audio: float | None = None
+    decode_s: float = 0.0
+    vocoder_s: float = 0.0
+    audio_s: float = 0.0
+    margins: list[float] = field(default_factory=list)
+
+    def engine_report(self, queued: float, encoded: float, first_token: float, decode_s: float) -> None:
+        """What the engine measured, in seconds from the arrival of the request."""
+        self.queued_s, self.encoded_s, self.first_token_s = queued, encoded, first_token
+        self.decode_s = decode_s
+
+    def chunk_sent(self, now: float, audio_s: float) -> None:
+        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first chunk."""
+        if self.first_audio is None:
+            self.first_audio = now
+        self.margins.append(self.first_audio + self.audio_s - now)
+        self.audio_s += audio_s
+
+    def latency(self) -> LatencyParts:
+        """The parts as far as they are known."""
+        begin = self.stopped if self.stopped is not None else self.requested
+        arrival = self.requested - begin
+        end = self.first_audio - self.requested if self.first_audio is not None else None
+        total_from = self.voiced if self.voiced is not None else begin
+        last = end if end is not None else self.first_token_s
+        return LatencyParts(
+            endpointing=_gap(self.voiced, self.stopped),
+            queued=None if self.queued_s is None else arrival + self.queued_s,
+            encoded=_gap(self.queued_s, self.encoded_s),
+            first_token=_gap(self.encoded_s, self.first_token_s),
+            first_audio=_gap(self.first_token_s, end),
+            total=None if last is None else self.requested + last - total_from,
+        )
+
+    def rtf(self) -> dict[str, float | None]:
+        """RTF of the decoder and of the vocoder over this reply, None without audio."""
+        if not self.audio_s:
+            return {"decoder": None, "vocoder": None}
+        return {"decoder": self.decode_s / self.audio_s, "vocoder": self.vocoder_s / self.audio_s}
+
+    def summary(self) -> dict[str, float | None]:
+        """One flat record for the log: milliseconds, RTFs, and the smallest margin in milliseconds."""
+        parts = {f"{name}_ms": _ms(value) for name, value in asdict(self.latency()).items()}
+        rtf = {
+            f"{name}_rtf": None if value is None else round(value, 3) for name, value in self.rtf().items()
+        }
+        return {
+            **parts,
+            **rtf,
+            "audio_ms": _ms(self.audio_s),
+            "least_margin_ms": _ms(min(self.margins, default=None)),
+        }
+
+
+def _gap(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
