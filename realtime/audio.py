@@ -1,7 +1,7 @@
 """Sample formats, rates and frames. A leaf: knows no sessions and no models.
 
-Everything that streams is an object with its own state, so two callers can not mix. Samples are float32 mono in [-1, 1]
-inside; on the wire they are PCM16 little endian or G.711.
+Everything that streams is an object with its own state, so two callers can not mix. Samples are float32
+mono in [-1, 1] inside; on the wire they are PCM16 little endian or G.711.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How late a reply came and what it cost. A leaf without a clock: times are seconds of one monotonic clock.
 
 First-packet latency runs from the last voiced sample to the first audio sent; its parts are those of
-`LatencyParts`. RTF is compute / audio: under 1 keeps up. The margin of a chunk is how long it was sent before the
-caller runs dry; a negative one is heard as a gap.
+`LatencyParts`. RTF is compute / audio: under 1 keeps up. The margin of a chunk is how long it was sent
+before the caller runs dry; a negative one is heard as a gap.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LatencyParts:
-    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns have no
-    end of speech, text replies no audio). They add up to ``total`` where all are known."""
+    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns
+    have no end of speech, text replies no audio). They add up to ``total`` where all are known."""
 
     endpointing: float | None  # last voiced sample -> speech_stopped
     queued: float | None  # speech_stopped or response.create -> the engine takes the request up
@@ -27,8 +27,9 @@ class LatencyParts:
 class ReplyTrace:
     """Collects the milestones of one reply; owned by the session's response.
 
-    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided, None for
-    a turn without speech. ``requested``: when the engine was asked. The engine's own milestones are seconds after that.
+    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided,
+    None for a turn without speech. ``requested``: when the engine was asked. The engine's own milestones
+    are seconds after that.
     """
 
     requested: float
@@ -49,7 +50,8 @@ class ReplyTrace:
         self.decode_s = decode_s
 
     def chunk_sent(self, now: float, audio_s: float) -> None:
-        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first chunk."""
+        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first
+        chunk."""
         if self.first_audio is None:
             self.first_audio = now
         self.margins.append(self.first_audio + self.audio_s - now)
