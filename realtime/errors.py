@@ -7,7 +7,7 @@
     ├── CheckpointError        a model folder that is wrong or partial: what is missing, which shape differs
     ├── AudioFormatError       samples that no codec here can read or write
     ├── PeerError              the peer's fault: becomes an `error` event with a code, the session lives
-    │   └── ProtocolError      an event that cannot be read or is not legal now
+    │   └── ProtocolError      (realtime.protocol.errors) cannot be read, or is not legal now
     ├── SessionEnd             why a session ends in good order: told to the peer, then the channel closes
     │   ├── ChannelClosed      the peer is gone, nothing can be told
     │   ├── SessionExpired     the session has reached its greatest age
@@ -22,6 +22,10 @@ A text says what came, what was expected and what to do.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+ErrorType = Literal["invalid_request_error", "server_error", "authentication_error", "rate_limit_error"]
 
 
 class RealtimeError(Exception):
@@ -41,28 +45,24 @@ class AudioFormatError(RealtimeError):
 
 
 class PeerError(RealtimeError):
-    """The peer's fault. ``code`` is stable and clients match on it, ``param`` is the path of the field at fault,
-    ``event_id`` the id of the client's event where it had one: the fields of an `error` event."""
+    """The peer's fault: the fields of an `error` event. ``code`` is stable and clients match on it, ``param``
+    is the path of the field at fault, ``event_id`` the id of the client's event where it had one."""
 
     def __init__(
         self,
+        code: str,
         message: str,
         *,
-        code: str = "invalid_value",
         param: str | None = None,
         event_id: str | None = None,
-        type: str = "invalid_request_error",
+        type: ErrorType = "invalid_request_error",
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.type: ErrorType = type
         self.code = code
+        self.message = message
         self.param = param
         self.event_id = event_id
-        self.type = type
-
-
-class ProtocolError(PeerError):
-    """A message that cannot be read, or an event that is not legal in the present state."""
 
 
 class SessionEnd(RealtimeError):
@@ -70,7 +70,7 @@ class SessionEnd(RealtimeError):
     ``close_code`` closes the channel (1000: many clients show any other as a fault)."""
 
     code = "session_ended"
-    type = "invalid_request_error"
+    type: ErrorType = "invalid_request_error"
     close_code = 1000
     silent = False
 
@@ -99,7 +99,7 @@ class Draining(SessionEnd):
     """The server shuts down; the peer may call again."""
 
     code = "server_draining"
-    type = "server_error"
+    type: ErrorType = "server_error"
     close_code = 1001
 
 
@@ -107,7 +107,7 @@ class CapacityError(RealtimeError):
     """The server holds as many sessions as it can serve well, or is draining."""
 
     code = "server_full"
-    type = "server_error"
+    type: ErrorType = "server_error"
 
 
 class InternalError(RealtimeError):
