@@ -1,0 +1,106 @@
+"""`realtime doctor`: what is installed, which device is used, whether the model loads, what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from realtime.config import Settings, add_arguments
+from realtime.errors import RealtimeError
+
+__all__ = ["add_arguments", "run"]
+
+# module, distribution, needed to serve, how to get it
+_PACKAGES = (
+    ("torch", "torch", True, "pip install torch"),
+    ("onnxruntime", "onnxruntime", True, "pip install 'realtime-voice[cpu]' (with a CUDA device: [gpu], never both)"),
+    ("silero_vad", "silero-vad", True, "pip install silero-vad"),
+    ("av", "av", True, "pip install av"),
+    ("uvicorn", "uvicorn", True, "pip install uvicorn"),
+    ("websockets", "websockets", True, "pip install websockets"),
+    ("soundfile", "soundfile", True, "pip install soundfile"),
+    ("uvloop", "uvloop", False, "pip install uvloop (optional: a faster event loop)"),
+    ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
+    ("sounddevice", "sounddevice", False, "pip install 'realtime-voice[microphone]' (optional: `talk` by microphone)"),
+    ("s3tokenizer", "s3tokenizer", False, "pip install 'realtime-voice[enroll]' (optional: enroll voices on a GPU)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. ``fatal``: serving is impossible until it is mended."""
+
+    name: str
+    text: str
+    good: bool
+    fatal: bool = False
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = Settings.read(arguments)
+    worst = 0
+    for finding in examine(settings):
+        mark = "ok  " if finding.good else ("FAIL" if finding.fatal else "-   ")
+        print(f"{mark}  {finding.name:<12} {finding.text}")
+        worst |= finding.fatal and not finding.good
+    print("\nReady to serve." if not worst else "\nNot ready: mend the lines marked FAIL.")
+    return int(worst)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, the model last because it takes longest."""
+    yield Finding("python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True)
+    yield from _packages()
+    if importlib.util.find_spec("torch") is None:
+        return
+    yield from _device(settings)
+    yield from _model(settings)
+
+
+def _packages() -> Iterator[Finding]:
+    for module, distribution, needed, remedy in _PACKAGES:
+        present = importlib.util.find_spec(module) is not None
+        yield Finding(distribution, _version(distribution) if present else f"missing: {remedy}", present, needed)
+
+
+def _version(distribution: str) -> str:
+    for name in (distribution, f"{distribution}-gpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "installed, version unknown"
+
+
+def _device(settings: Settings) -> Iterator[Finding]:
+    import torch
+
+    from realtime.app import choose_device
+
+    try:
+        device = choose_device(settings.device)
+    except RealtimeError as error:
+        yield Finding("device", str(error), False, True)
+        return
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    yield Finding("device", f"{device} ({name})", True)
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    from realtime.app import load_model
+
+    started = time.perf_counter()
+    try:
+        loaded = load_model(settings)
+    except RealtimeError as error:
+        yield Finding("model", str(error), False, True)
+        return
+    voices = ", ".join(loaded.voices) or "none: give --voice prompt.wav"
+    yield Finding("model", f"{loaded.profile.name} in {time.perf_counter() - started:.1f} s", True)
+    yield Finding("voices", voices, bool(loaded.voices), True)

@@ -1,0 +1,93 @@
+"""Settings: every knob of the server in one frozen tree, read once by `realtime.cli`.
+
+Precedence: default < environment (``REALTIME_…``) < command line. `add_arguments` makes the flags from the same
+table, so a setting is written down once: here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from realtime.errors import ConfigError
+
+EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "nano"
+ENV_PREFIX = "REALTIME_"
+
+
+def _setting(default: Any, help: str, **extra: Any) -> Any:
+    return field(default=default, metadata={"help": help, **extra})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `realtime serve` can be told. Units are in the names."""
+
+    model: Path = _setting(
+        EMBEDDED_CHECKPOINT, "checkpoint folder (official Step-Audio 2 layout); default: the embedded nano model"
+    )
+    voice: str = _setting(
+        "", "voice to speak with: a name from the checkpoint's voices/, or a .safetensors or .wav file to enroll"
+    )
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8765, "TCP port to listen on")
+    device: str = _setting("auto", "torch device: auto, cpu, cuda, cuda:1, …")
+    dtype: str = _setting("auto", "weights of the speech model", choices=("auto", "float32", "bfloat16", "float16"))
+    threads: int = _setting(0, "CPU threads of each model thread; 0: cores divided by the two model threads")
+    instructions: str = _setting("", "default instructions; empty: the checkpoint's own")
+    flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
+    max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
+    max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
+    session_seconds: int = _setting(3600, "lifetime of a session")
+    log_level: str = _setting("info", "logging level", choices=("debug", "info", "warning", "error"))
+
+    @classmethod
+    def read(cls, arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from parsed flags (absent or None: not given) over the environment over the defaults."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for f in fields(cls):
+            flag = getattr(arguments, f.name, None)
+            variable = ENV_PREFIX + f.name.upper()
+            if flag is not None:
+                values[f.name] = flag
+            elif variable in environ:
+                values[f.name] = _parse(f.name, _type_of(f.default), environ[variable], f.metadata, variable)
+        return cls(**values)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One flag a setting; each names its environment variable in ``--help``."""
+    for f in fields(Settings):
+        shown = "embedded nano" if f.name == "model" else repr(f.default)
+        parser.add_argument(
+            "--" + f.name.replace("_", "-"),
+            type=_type_of(f.default),
+            choices=f.metadata.get("choices"),
+            default=None,
+            metavar=None if f.metadata.get("choices") else f.name.upper(),
+            help=f"{f.metadata['help']} (default {shown}; env {ENV_PREFIX}{f.name.upper()})",
+        )
+
+
+def _type_of(default: Any) -> type:
+    return Path if isinstance(default, Path) else type(default)
+
+
+def _parse(name: str, kind: type, text: str, metadata: Mapping[str, Any], variable: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ConfigError(
+            f"environment variable {variable}: got {text!r}, expected {kind.__name__}; correct or unset it"
+        ) from None
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(
+            f"environment variable {variable}: got {text!r}, expected one of {', '.join(choices)}; correct or unset it"
+        )
+    return value

@@ -1,0 +1,301 @@
+"""The engine: many conversations on one model, in a thread of its own. Knows no sockets and no sessions.
+
+`EngineCore` is the synchronous part (requests in, one `step` at a time, events out); `ThreadedEngine` runs it in a
+thread and is the `realtime.session.ports.Engine` that sessions use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from realtime.engine.runner import DecodeState, RenderedPrompt
+from realtime.engine.scheduler import Decode, Prefill, Scheduler
+from realtime.engine.sequence import Cache, Job, Slot, SlotTable
+from realtime.messages import Audio
+from realtime.session.ports import (
+    Generation,
+    GenerationDone,
+    GenerationRequest,
+    GenerationTimings,
+    TokenDelta,
+    TokenUsage,
+)
+
+logger = logging.getLogger(__name__)
+
+PREFILL_TOKENS = 256
+"""Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
+
+RESERVED_TOKENS = 64
+"""A prompt must leave room for at least this many new ids, else it is `context_full`."""
+
+
+class Runner(Protocol):
+    """The model as the engine sees it (`realtime.engine.runner.ModelRunner`); the only part that has tensors."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Positions of one KV cache."""
+
+    def new_cache(self) -> Cache: ...
+
+    def render(self, request: GenerationRequest) -> RenderedPrompt: ...
+
+    def has_features(self, cache_key: str, audio: Audio) -> bool: ...
+
+    def encode(self, cache_key: str, audio: Audio) -> None: ...
+
+    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None: ...
+
+    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None: ...
+
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest) -> DecodeState: ...
+
+    def decode(self, states: list[DecodeState]) -> None: ...
+
+
+class EngineCore:
+    """Requests in, `step` until idle, events out through each job's ``deliver``. One thread only."""
+
+    def __init__(self, runner: Runner, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runner = runner
+        self._slots = SlotTable(slots, runner.new_cache)
+        self._scheduler = Scheduler()
+        self._jobs: list[Job] = []
+        self._clock = clock
+
+    @property
+    def idle(self) -> bool:
+        return not self._jobs
+
+    @property
+    def open_slots(self) -> int:
+        return len(self._slots)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. A new one of the same conversation ends its prefetches: it does their work itself."""
+        for other in self._jobs:
+            if other.speculative and other.request.cache_key == job.request.cache_key:
+                other.cancelled = True
+        self._jobs.append(job)
+
+    def release(self, cache_key: str) -> None:
+        """Cancel what this conversation has running and forget it."""
+        for job in self._jobs:
+            if job.request.cache_key == cache_key:
+                job.cancelled = True
+        self._drop_cancelled()
+        self._slots.release(cache_key)
+        self._runner.keep_features(cache_key, frozenset())
+
+    def cancel_all(self) -> None:
+        """End every job as cancelled."""
+        for job in list(self._jobs):
+            self._finish(job, "cancelled")
+
+    def step(self) -> bool:
+        """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
+        self._drop_cancelled()
+        action = self._scheduler.choose([job for job in self._jobs if self._can_run(job)])
+        if action is None:
+            return False
+        jobs = action.jobs if isinstance(action, Decode) else (action.job,)
+        try:
+            if isinstance(action, Prefill):
+                self._prefill(action.job)
+            else:
+                self._decode(list(action.jobs))
+        except Exception as error:  # a job's border: its caller is told, the other jobs live on
+            logger.exception("generation failed")
+            for job in jobs:
+                self._finish(job, "failed", f"{type(error).__name__}: {error}")
+        return True
+
+    def _can_run(self, job: Job) -> bool:
+        if job.slot is None:
+            job.slot = self._slots.take(job.request.cache_key)
+        return job.slot is not None
+
+    def _drop_cancelled(self) -> None:
+        for job in [job for job in self._jobs if job.cancelled]:
+            self._finish(job, "cancelled")
+
+    def _prefill(self, job: Job) -> None:
+        slot = job.slot
+        assert slot is not None
+        if job.prompt is None:
+            self._start(job, slot)
+            return
+        prompt: RenderedPrompt = job.prompt
+        audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
+        if audio is not None:
+            self._runner.encode(job.request.cache_key, audio)
+            return
+        if not job.encoded:
+            job.encoded = self._clock()
+        stop = min(job.prefilled + PREFILL_TOKENS, len(prompt.keys))
+        last = stop == len(prompt.keys)
+        if job.speculative and last:
+            stop -= 1
+        if job.prefilled < stop:
+            self._runner.prefill(slot, prompt, job.prefilled, stop)
+            slot.keys.extend(prompt.keys[job.prefilled : stop])
+            job.prefilled = stop
+        if last and job.speculative:
+            self._finish(job, "stop")
+        elif last:
+            job.state = self._runner.begin_decode(slot, prompt, job.request)
+            self._deliver_new(job)
+
+    def _start(self, job: Job, slot: Slot) -> None:
+        job.started = self._clock()
+        prompt = job.prompt = self._runner.render(job.request)
+        if len(prompt.keys) + RESERVED_TOKENS > self._runner.max_tokens:
+            self._finish(job, "context_full")
+            return
+        job.cached = job.prefilled = slot.rewind(prompt.keys)
+        self._runner.keep_features(job.request.cache_key, frozenset(a.id for a in prompt.audio))
+
+    def _decode(self, jobs: list[Job]) -> None:
+        started = self._clock()
+        self._runner.decode([job.state for job in jobs])
+        spent = (self._clock() - started) / len(jobs)
+        for job in jobs:
+            job.decode_seconds += spent
+            self._deliver_new(job)
+
+    def _deliver_new(self, job: Job) -> None:
+        """Hand out what the last step gave; end the job when the reply ended."""
+        state: DecodeState = job.state
+        if not job.first_token:
+            job.first_token = self._clock()
+        delta = state.take_delta()
+        if delta is not None:
+            job.deliver(delta)
+        if state.finished is not None:
+            self._finish(job, state.finished)
+
+    def _finish(self, job: Job, reason: str, error: str | None = None) -> None:
+        self._jobs.remove(job)
+        slot = job.slot
+        if slot is not None:
+            if job.state is not None:
+                slot.keys.extend(job.state.cached_ids)
+            if slot.cache.length != len(slot.keys):  # a failed step may have left the two apart
+                slot.keys.clear()
+                slot.cache.truncate(0)
+            slot.busy = False
+        job.deliver(GenerationDone(reason, self._usage(job), self._timings(job), error))  # type: ignore[arg-type]
+
+    def _usage(self, job: Job) -> TokenUsage:
+        prompt, state = job.prompt, job.state
+        if prompt is None:
+            return TokenUsage()
+        audio = sum(isinstance(key, tuple) for key in prompt.keys)
+        cached_audio = sum(isinstance(key, tuple) for key in prompt.keys[: job.cached])
+        return TokenUsage(
+            input_text=len(prompt.keys) - audio,
+            input_audio=audio,
+            cached_text=job.cached - cached_audio,
+            cached_audio=cached_audio,
+            output_text=state.text_count if state is not None else 0,
+            output_audio=state.audio_count if state is not None else 0,
+        )
+
+    def _timings(self, job: Job) -> GenerationTimings:
+        def since(moment: float) -> float:
+            return max(0.0, moment - job.arrived) if moment else 0.0
+
+        count = job.state.text_count + job.state.audio_count if job.state is not None else 0
+        return GenerationTimings(
+            since(job.started), since(job.encoded), since(job.first_token), job.decode_seconds, count
+        )
+
+
+class _Stop:
+    """Asks the engine's thread to end."""
+
+
+class ThreadedEngine:
+    """`realtime.session.ports.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
+
+    def __init__(self, core: EngineCore) -> None:
+        self._core = core
+        self._inbox: queue.SimpleQueue[Job | str | _Stop] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the thread; running generations end as cancelled."""
+        self._inbox.put(_Stop())
+        self._thread.join(timeout)
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        generation = _ThreadGeneration(asyncio.get_running_loop())
+        job = Job(request, generation.deliver, time.monotonic())
+        generation.job = job
+        self._inbox.put(job)
+        return generation
+
+    def prefetch(self, request: GenerationRequest) -> None:
+        self._inbox.put(Job(request, _ignore, time.monotonic(), speculative=True))
+
+    def release(self, cache_key: str) -> None:
+        self._inbox.put(cache_key)
+
+    def _run(self) -> None:
+        working = True
+        while True:
+            try:
+                while True:
+                    message = self._inbox.get(block=not working)
+                    if isinstance(message, _Stop):
+                        self._core.cancel_all()
+                        return
+                    if isinstance(message, str):
+                        self._core.release(message)
+                    else:
+                        self._core.submit(message)
+                    working = True
+            except queue.Empty:
+                pass
+            working = self._core.step()
+
+
+def _ignore(_: TokenDelta | GenerationDone) -> None:
+    """What becomes of a prefetch's events."""
+
+
+class _ThreadGeneration:
+    """Carries events from the engine's thread to the event loop that asked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
+        self.job: Job | None = None
+
+    def deliver(self, event: TokenDelta | GenerationDone) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            logger.debug("an event of a generation came after its event loop had ended")
+
+    def cancel(self) -> None:
+        if self.job is not None:
+            self.job.cancelled = True
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
+        while True:
+            event = await self._events.get()
+            yield event
+            if isinstance(event, GenerationDone):
+                return
+

@@ -1,0 +1,60 @@
+"""The WebSocket transport: `/v1/realtime` frames in and out of a session's `Channel`.
+
+JSON text frames are events of `realtime.protocol`; inbound binary frames are raw audio in the session's input
+format. Outbound frames are always text: no stock client survives a binary frame that it did not ask for.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from realtime.protocol.codec import decode, encode
+from realtime.protocol.events import ServerEvent
+from realtime.session.channel import AudioBytes, ChannelClosed, Inbound
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "realtime"
+"""Browsers offer this beside entries that carry their key; exactly this one is selected (never a key)."""
+
+
+def chosen_subprotocol(websocket: WebSocket) -> str | None:
+    """`realtime` when the client offers it, else nothing: a client that offered nothing must get nothing."""
+    return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+
+
+class WebSocketChannel:
+    """`realtime.session.channel.Channel` over an accepted WebSocket."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> Inbound:
+        message = await self._receive_message()
+        if message.get("bytes") is not None:
+            return AudioBytes(message["bytes"])
+        return decode(message["text"])
+
+    async def send(self, event: ServerEvent) -> None:
+        try:
+            await self._websocket.send_text(encode(event))
+        except (WebSocketDisconnect, RuntimeError, OSError) as error:  # starlette raises each of them on a dead socket
+            raise ChannelClosed("the peer is gone") from error
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        try:
+            await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            logger.debug("the peer was gone before the close frame")
+
+    async def _receive_message(self) -> dict[str, str | bytes]:
+        if self._websocket.client_state is not WebSocketState.CONNECTED:
+            raise ChannelClosed("the peer is gone")
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise ChannelClosed(f"the peer closed the connection (code {message.get('code')})")
+        return dict(message)

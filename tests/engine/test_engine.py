@@ -1,0 +1,293 @@
+"""The engine's bookkeeping with a runner that has no tensors: order, reuse, cancellation, failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.runner import RenderedPrompt
+from realtime.engine.sequence import Job, Slot
+from realtime.messages import Audio, Message
+from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+
+
+class FakeCache:
+    def __init__(self) -> None:
+        self.length = 0
+
+    def truncate(self, length: int) -> None:
+        self.length = length
+
+
+@dataclass
+class FakeState:
+    """Counts down from the last prompt id: a prompt that ends in 3 is answered 3 2 1."""
+
+    slot: Slot
+    left: int
+    said: list[int] = field(default_factory=list)
+    finished: str | None = None
+    text_count: int = 0
+    audio_count: int = 0
+    cached_ids: list[int] = field(default_factory=list)
+
+    def take_delta(self) -> TokenDelta | None:
+        if not self.said:
+            return None
+        ids, self.said = tuple(self.said), []
+        return TokenDelta(" ".join(map(str, ids)), (), ids)
+
+
+class FakeRunner:
+    max_tokens = 200
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.features: set[tuple[str, str]] = set()
+        self.fail_on: int | None = None
+
+    def new_cache(self) -> FakeCache:
+        return FakeCache()
+
+    def render(self, request: GenerationRequest) -> RenderedPrompt:
+        keys: list[int | tuple[str, int]] = []
+        audio = []
+        for message in request.messages:
+            for part in message.content or ():
+                if isinstance(part, Audio):
+                    audio.append(part)
+                    keys += [(part.id, i) for i in range(3)]
+            if isinstance(message.content, str):
+                keys += [int(word) for word in message.content.split()]
+        return RenderedPrompt(tuple(k if isinstance(k, int) else 0 for k in keys), tuple(keys), tuple(audio))
+
+    def has_features(self, cache_key: str, audio: Audio) -> bool:
+        return (cache_key, audio.id) in self.features
+
+    def encode(self, cache_key: str, audio: Audio) -> None:
+        self.log.append(f"encode {audio.id}")
+        self.features.add((cache_key, audio.id))
+
+    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
+        self.features = {(k, a) for k, a in self.features if k != cache_key or a in audio_ids}
+
+    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None:
+        self.log.append(f"prefill {slot.cache_key} {start}-{stop}")
+        slot.cache.length += stop - start
+
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest) -> FakeState:
+        state = FakeState(slot, prompt.ids[-1])
+        self._emit(state)
+        return state
+
+    def decode(self, states: list[FakeState]) -> None:
+        self.log.append("decode " + " ".join(state.slot.cache_key for state in states))
+        for state in states:
+            if state.left == self.fail_on:
+                raise RuntimeError("out of memory")
+            state.slot.cache.length += 1
+            state.cached_ids.append(state.left + 1)
+            self._emit(state)
+
+    def _emit(self, state: FakeState) -> None:
+        state.said.append(state.left)
+        state.text_count += 1
+        state.left -= 1
+        if state.left <= 0:
+            state.finished = "stop"
+
+
+def request(text: str, key: str = "a", audio: str | None = None) -> GenerationRequest:
+    messages = [Message("human", text)]
+    if audio is not None:
+        messages.insert(0, Message("human", (Audio(audio, np.zeros(10, np.float32)),)))
+    return GenerationRequest(tuple(messages), True, SamplingParams(), key)
+
+
+class Harness:
+    def __init__(self, slots: int = 4) -> None:
+        self.runner = FakeRunner()
+        self.now = 0.0
+        self.core = EngineCore(self.runner, slots=slots, clock=self._tick)
+        self.events: dict[str, list[TokenDelta | GenerationDone]] = {}
+
+    def _tick(self) -> float:
+        self.now += 1
+        return self.now
+
+    def submit(self, name: str, made: GenerationRequest, speculative: bool = False) -> Job:
+        events = self.events.setdefault(name, [])
+        job = Job(made, events.append, self.now, speculative)
+        self.core.submit(job)
+        return job
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        while self.core.step():
+            if until():
+                return
+
+    def said(self, name: str) -> str:
+        return " ".join(event.text for event in self.events[name] if isinstance(event, TokenDelta))
+
+    def done(self, name: str) -> GenerationDone:
+        event = self.events[name][-1]
+        assert isinstance(event, GenerationDone)
+        return event
+
+
+def test_a_reply_is_delivered_and_counted() -> None:
+    engine = Harness()
+    engine.submit("x", request("7 8 3", audio="u1"))
+    engine.run()
+    assert engine.said("x") == "3 2 1"
+    done = engine.done("x")
+    assert (done.reason, done.usage.input_text, done.usage.input_audio) == ("stop", 3, 3)
+    assert done.usage.output_text == 3
+    assert engine.core.idle
+
+
+def test_the_next_turn_computes_only_what_is_new() -> None:
+    engine = Harness()
+    engine.submit("x", request("7 8 3"))
+    engine.run()
+    engine.runner.log.clear()
+    engine.submit("y", request("7 8 3 3 2 5 2"))
+    engine.run()
+    assert "prefill a 5-7" in engine.runner.log
+    assert engine.done("y").usage.cached_text == 5
+
+
+def test_changed_history_is_computed_again_from_the_first_difference() -> None:
+    engine = Harness()
+    engine.submit("x", request("7 8 3"))
+    engine.run()
+    engine.runner.log.clear()
+    engine.submit("y", request("7 9 3"))
+    engine.run()
+    assert engine.runner.log[0] == "prefill a 1-3"
+
+
+def test_two_callers_are_decoded_in_the_same_rounds() -> None:
+    engine = Harness()
+    engine.submit("x", request("9", key="a"))
+    engine.submit("y", request("9", key="b"))
+    engine.run()
+    assert engine.runner.log.count("decode a b") >= 6
+    assert engine.said("x") == engine.said("y")
+
+
+def test_a_long_prompt_does_not_stop_a_running_reply() -> None:
+    engine = Harness()
+    engine.runner.max_tokens = 5000
+    engine.submit("x", request("90", key="a"))
+    engine.run(until=lambda: "decode a" in engine.runner.log)
+    engine.submit("y", request("1 " * 1000 + "2", key="b"))
+    engine.run(until=lambda: "y" in engine.events and bool(engine.events["y"]))
+    log = engine.runner.log
+    pieces = [i for i, entry in enumerate(log) if entry.startswith("prefill b")]
+    assert len(pieces) >= 4
+    assert all(log[i + 1] == "decode a" for i in pieces[:-1])
+
+
+def test_cancel_ends_the_reply_and_frees_its_slot() -> None:
+    engine = Harness(slots=1)
+    job = engine.submit("x", request("90"))
+    engine.run(until=lambda: engine.said("x").count(" ") > 3)
+    job.cancelled = True
+    engine.submit("y", request("2", key="b"))
+    engine.run()
+    assert engine.done("x").reason == "cancelled"
+    assert engine.said("y") == "2 1"
+
+
+def test_a_failure_ends_only_the_job_that_failed_and_its_cache_is_not_trusted() -> None:
+    engine = Harness()
+    engine.submit("x", request("5", key="a"))
+    engine.runner.fail_on = 3
+    engine.run()
+    done = engine.done("x")
+    assert done.reason == "failed" and "out of memory" in (done.error or "")
+    engine.runner.fail_on = None
+    engine.submit("y", request("5", key="a"))
+    engine.run()
+    assert engine.said("y") == "5 4 3 2 1"
+
+
+def test_a_prompt_that_does_not_fit_is_said_so() -> None:
+    engine = Harness()
+    engine.submit("x", request("1 " * 150))
+    engine.run()
+    assert engine.done("x").reason == "context_full"
+
+
+def test_a_prefetch_leaves_only_the_last_position_to_compute() -> None:
+    engine = Harness()
+    engine.submit("hint", request("4 5 6", audio="u1"), speculative=True)
+    engine.run()
+    assert engine.done("hint").reason == "stop" and engine.said("hint") == ""
+    engine.runner.log.clear()
+    engine.submit("x", request("4 5 6", audio="u1"))
+    engine.run()
+    assert engine.runner.log[0] == "prefill a 5-6"
+
+
+def test_a_request_ends_the_prefetch_of_its_conversation() -> None:
+    engine = Harness()
+    engine.submit("hint", request("4 5 6", audio="u1"), speculative=True)
+    engine.core.step()
+    engine.submit("x", request("4 5 6", audio="u1"))
+    engine.run()
+    assert engine.done("hint").reason == "cancelled"
+    assert engine.said("x").startswith("6")
+
+
+def test_release_forgets_the_conversation() -> None:
+    engine = Harness()
+    engine.submit("x", request("9", audio="u1"))
+    engine.run(until=lambda: bool(engine.events["x"]))
+    engine.core.release("a")
+    assert engine.done("x").reason == "cancelled"
+    assert engine.core.open_slots == 0 and not engine.runner.features
+
+
+def test_the_longest_unused_conversation_makes_room() -> None:
+    engine = Harness(slots=2)
+    for name in ("a", "b", "c"):
+        engine.submit(name, request("2", key=name))
+        engine.run()
+    assert engine.core.open_slots == 2
+    engine.runner.log.clear()
+    engine.submit("again", request("7 2", key="a"))
+    engine.run()
+    assert engine.runner.log[0] == "prefill a 0-2"
+
+
+async def test_the_threaded_engine_delivers_to_the_event_loop() -> None:
+    engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
+    engine.start()
+    try:
+        events = [event async for event in engine.generate(request("3"))]
+    finally:
+        engine.stop()
+    assert [event.text for event in events[:-1] if isinstance(event, TokenDelta)] == ["3", "2", "1"]
+    assert isinstance(events[-1], GenerationDone)
+
+
+@pytest.mark.parametrize("when", ["running", "queued"])
+async def test_a_cancelled_generation_ends_soon(when: str) -> None:
+    runner = FakeRunner()
+    runner.max_tokens = 10_000_000
+    engine = ThreadedEngine(EngineCore(runner, slots=2))
+    engine.start()
+    try:
+        generation = engine.generate(request("100000000"))
+        last = None
+        async for last in generation:
+            generation.cancel()
+        assert isinstance(last, GenerationDone) and last.reason == "cancelled"
+    finally:
+        engine.stop()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
+from realtime.errors import ConfigError
+
+
+def read(*flags: str, **environ: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return Settings.read(parser.parse_args(flags), environ)
+
+
+def test_the_embedded_model_is_the_default() -> None:
+    assert read().model == EMBEDDED_CHECKPOINT
+
+
+def test_flags_win_over_the_environment_and_that_over_defaults() -> None:
+    assert read(REALTIME_PORT="9000").port == 9000
+    assert read("--port", "9001", REALTIME_PORT="9000").port == 9001
+    assert read("--model", "/weights").model == Path("/weights")
+
+
+def test_a_bad_environment_variable_is_named_with_what_was_expected() -> None:
+    with pytest.raises(ConfigError, match="REALTIME_PORT: got 'many', expected int"):
+        read(REALTIME_PORT="many")
+    with pytest.raises(ConfigError, match="REALTIME_LOG_LEVEL: got 'loud', expected one of debug"):
+        read(REALTIME_LOG_LEVEL="loud")
+
+
+def test_every_flag_names_its_environment_variable() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = parser.format_help()
+    for name in Settings.__dataclass_fields__:
+        assert f"REALTIME_{name.upper()}" in text
