@@ -1,0 +1,236 @@
+"""Speech for nano's output voice: festival's HTS voice of cmu_us_slt, with its own labels as speech codes.
+
+    python scripts/nano/voice_data.py codes texts.txt codes.jsonl         # no audio: what the language model learns
+    python scripts/nano/voice_data.py shards FOLDER --minutes 120         # audio too: what flow and HiFT learn
+
+`texts.txt` holds one utterance a line: spoken words and , . ? only. A line of `codes.jsonl` is
+{"text", "words": [[word, first token, end token], ...], "codes": [...]} at 25 codes a second (see speech_codes.py).
+Both commands go on where they stopped. Needs the Debian packages festival and festvox-us-slt-hts.
+
+Dependencies: numpy, scipy, pyworld (F0); for shards also torch and this repository's packages.
+"""
+
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["numpy>=2.0", "scipy>=1.12", "pyworld>=0.3.4", "torch>=2.6"]
+# ///
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+from speech_codes import TOKEN_SECONDS, TOKENS_PER_SECOND, Segment, encode, token_starts
+
+FESTIVAL_RATE = 32_000
+SAMPLE_RATE = 24_000
+LEAD_SECONDS = TOKEN_SECONDS
+"""Silence before the first sound: one token, so that a reply is heard at once."""
+TAIL_TOKENS = 3
+GAIN = 1.0
+"""One gain for all utterances (peaks near 0.6): a level that differs by utterance is nothing codes could tell."""
+DITHER = 1.5e-4
+"""Standard deviation of the noise under all speech (-76 dB): digital silence is ln 1e-5 in a mel, far from speech."""
+F0_FLOOR, F0_CEIL = 90.0, 350.0
+PITCH_SMOOTHING_SECONDS = 0.05
+BATCH = 100
+SCHEME = Path(__file__).with_name("festival_codes.scm")
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """One synthesized utterance, cropped to whole tokens.
+
+    `audio` float64 [960 * tokens] at 24 kHz; `f0` Hz [2 * tokens], one per mel frame, 0 = unvoiced; `words` are
+    (word, first token, end token)."""
+
+    text: str
+    words: list[tuple[str, int, int]]
+    codes: list[int]
+    f0: NDArray[np.float64]
+    audio: NDArray[np.float64]
+
+
+def speak(texts: Iterable[str]) -> Iterator[Speech]:
+    """Texts -> speech, in order; texts that festival refuses or that hold no sound are named on stderr and left out."""
+    for batch in itertools.batched(texts, BATCH) if sys.version_info >= (3, 12) else _batched(texts, BATCH):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _speak_batch(list(batch), Path(folder))
+
+
+def _batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _speak_batch(texts: list[str], folder: Path) -> Iterator[Speech]:
+    quoted = " ".join('"' + text.replace("\\", " ").replace('"', " ") + '"' for text in texts)
+    setup = folder / "texts.scm"
+    setup.write_text(
+        f'(set! texts \'({quoted}))\n(set! folder "{folder}")\n', encoding="ascii", errors="replace"
+    )
+    done = subprocess.run(
+        ["festival", "-b", str(setup), str(SCHEME)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    labels = dict(_parse(done.stdout.splitlines()))
+    if not labels:
+        raise RuntimeError(f"festival spoke nothing: {done.stderr.strip() or done.stdout.strip()}")
+    for index, text in enumerate(texts):
+        try:
+            yield _crop(text, *labels[index], folder / f"{index}.wav")
+        except (KeyError, ValueError) as error:
+            print(f"left out: {text!r}: {error}", file=sys.stderr)
+
+
+_Token = tuple[str, float, float]
+
+
+def _parse(lines: Iterable[str]) -> Iterator[tuple[int, tuple[list[_Token], list[Segment]]]]:
+    """Output of festival_codes.scm -> (index, (written words, phones))."""
+    index, words, segments = -1, list[_Token](), list[Segment]()
+    for line in lines:
+        match line.split():
+            case ["U", number]:
+                index, words, segments = int(number), [], []
+            case ["T", name, start, end]:
+                words.append((name, float(start), float(end)))
+            case ["S", phone, end]:
+                segments.append(Segment(phone, float(end)))
+            case ["E"]:
+                yield index, (words, segments)
+
+
+def _crop(text: str, words: list[_Token], segments: list[Segment], path: Path) -> Speech:
+    """Crop to LEAD_SECONDS before the first sound and TAIL_TOKENS after the last; label; measure F0."""
+    sounds = [i for i, s in enumerate(segments) if s.phone not in ("pau", "h#")]
+    if not sounds or sounds[0] == 0:
+        raise ValueError("no sound, or no silence before it")
+    start = segments[sounds[0] - 1].end - LEAD_SECONDS
+    kept = [Segment("pau", LEAD_SECONDS)]
+    kept += [Segment(s.phone, s.end - start) for s in segments[sounds[0] : sounds[-1] + 1]]
+    tokens = max(round(kept[-1].end * TOKENS_PER_SECOND), len(kept)) + TAIL_TOKENS
+    kept.append(Segment("pau", tokens * TOKEN_SECONDS))
+
+    _, pcm = wavfile.read(path)
+    begin, length = round(start * FESTIVAL_RATE), round(tokens * TOKEN_SECONDS * FESTIVAL_RATE)
+    wave = np.zeros(length)
+    cut = pcm[max(begin, 0) : begin + length] / 32768 * GAIN
+    wave[max(-begin, 0) : max(-begin, 0) + len(cut)] = cut
+
+    fine_f0 = _f0(wave, 4 * tokens)
+    codes = encode(kept, _token_f0(fine_f0))
+    return Speech(
+        text=text,
+        words=_place_words(text, words, kept, start, tokens),
+        codes=codes,
+        f0=fine_f0[1::2],
+        audio=resample_poly(wave, SAMPLE_RATE // 8000, FESTIVAL_RATE // 8000),
+    )
+
+
+def _place_words(
+    text: str, words: list[_Token], kept: list[Segment], offset: float, tokens: int
+) -> list[tuple[str, int, int]]:
+    """Times of the written words -> tokens, through the phones they begin and end with."""
+    edges = np.array([0.0, *(s.end for s in kept[:-1])])
+    starts = np.append(token_starts(list(edges), tokens), tokens)
+    written = [w for w in text.split() if any(c.isalnum() for c in w)]
+    names = written if len(written) == len(words) else [w[0] for w in words]
+
+    def token_at(seconds: float) -> int:
+        return int(starts[np.argmin(np.abs(edges - (seconds - offset)))])
+
+    return [(name, token_at(w[1]), token_at(w[2])) for name, w in zip(names, words, strict=True)]
+
+
+def _f0(wave: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """32 kHz wave -> F0 in Hz every 10 ms, 0 = unvoiced."""
+    world = _pyworld()
+    half = np.ascontiguousarray(resample_poly(wave, 1, 2))
+    rate = FESTIVAL_RATE // 2
+    f0, times = world.dio(half, rate, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=10.0, speed=4)
+    refined: NDArray[np.float64] = world.stonemask(half, f0, times, rate)
+    return refined[:count]
+
+
+def _token_f0(fine_f0: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F0 every 10 ms -> smoothed F0 of every token, 0 where nothing near is voiced.
+
+    Smoothing (in log F0, over voiced frames) takes away what the phones do to the pitch, which the flow can tell from
+    the phones, and leaves the melody."""
+    reach = np.arange(-15, 16)
+    kernel = np.exp(-0.5 * (reach * 0.01 / PITCH_SMOOTHING_SECONDS) ** 2)
+    voiced = fine_f0 > 0
+    weight = np.convolve(voiced, kernel, mode="same")
+    total = np.convolve(np.where(voiced, np.log(np.maximum(fine_f0, 1.0)), 0.0), kernel, mode="same")
+    weight, total = weight.reshape(-1, 4).sum(axis=1), total.reshape(-1, 4).sum(axis=1)
+    return np.where(weight > 1.0, np.exp(total / np.maximum(weight, 1.0)), 0.0)
+
+
+@functools.cache
+def _pyworld() -> Any:
+    """pyworld; its __init__ asks pkg_resources, which setuptools no longer ships, for nothing but its own version."""
+    if "pkg_resources" not in sys.modules:
+        stub = types.ModuleType("pkg_resources")
+        stub.get_distribution = lambda name: types.SimpleNamespace(version="0")  # type: ignore[attr-defined]
+        sys.modules["pkg_resources"] = stub
+    import pyworld
+
+    return pyworld
+
+
+def write_codes(texts: list[str], out: Path) -> None:
+    """Append the codes of all texts that `out` (jsonl) does not hold yet."""
+    held = set()
+    if out.exists():
+        held = {json.loads(line)["text"] for line in out.read_text().splitlines()}
+    todo = [t for t in dict.fromkeys(texts) if t not in held]
+    began, seconds = time.time(), 0.0
+    with out.open("a", encoding="utf-8") as file:
+        for count, speech in enumerate(speak(todo), 1):
+            record = {"text": speech.text, "words": speech.words, "codes": speech.codes}
+            file.write(json.dumps(record) + "\n")
+            seconds += len(speech.codes) * TOKEN_SECONDS
+            if count % 500 == 0:
+                rate = seconds / (time.time() - began)
+                print(f"{count}/{len(todo)} texts, {seconds / 60:.1f} min of speech, {rate:.0f} x real time")
+                file.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    codes = commands.add_parser("codes", help="texts.txt -> jsonl of codes")
+    codes.add_argument("texts", type=Path)
+    codes.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "codes":
+        lines = arguments.texts.read_text(encoding="utf-8").splitlines()
+        write_codes([line.strip() for line in lines if line.strip()], arguments.out)
+
+
+if __name__ == "__main__":
+    main()
