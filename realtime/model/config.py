@@ -216,7 +216,7 @@ class ModelConfig:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a config.json; raises `ConfigError` when it is no JSON object or has faults, OSError if absent."""
+        """Read a config.json; raises `ConfigError` when no JSON object or faulty, OSError if absent."""
         try:
             values = json.loads(path.read_text("utf-8"))
         except ValueError as error:

@@ -117,8 +117,8 @@ class Adapter(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         x = F.gelu(self.conv(rows.transpose(1, 2))).transpose(1, 2)
-        x = self.linear2(F.relu(self.linear1(x)))
-        return x
+        y: Tensor = self.linear2(F.relu(self.linear1(x)))
+        return y
 
 
 @dataclass(frozen=True, slots=True, eq=False)
