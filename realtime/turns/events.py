@@ -1,0 +1,39 @@
+"""What the microphone tells about speech. Times are samples at 16 kHz received since the session began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Decided at sample ``at``; what belongs to the turn begins at ``start``."""
+
+    at: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStarted:
+    """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``."""
+
+    at: int
+    voiced_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEnded:
+    """The user went on."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``."""
+
+    at: int
+    voiced_until: int
+
+
+SpeechEvent = SpeechStarted | PauseStarted | PauseEnded | SpeechStopped

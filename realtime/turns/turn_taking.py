@@ -1,0 +1,471 @@
+"""Who has the floor: the user, the agent, nobody, or both. No clock and no I/O: ``state, effects =
+step(state, event)``.
+
+Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the
+effects out in their order, and keeps one alarm: `WakeAt` sets it, the latest counts, and `Woke` is the
+event that it brings.
+
+The rules, each a row or more of `TRANSITIONS`:
+
+1. Speech detected by the VAD opens a turn: the peer is told at once, before anything else happens.
+2. If the agent is replying or still audible then, and ``interrupt_response`` is on, it stops: the response
+is cancelled
+   (`turn_detected`) and the history keeps what was heard. Otherwise both go on (the floor is shared).
+3. The end of speech is told, the turn's audio is committed, and with ``create_response`` a response starts.
+If one runs
+   still, the new one is owed and starts when that one is done.
+4. A turn that reaches ``max_turn`` samples ends as if the user had stopped.
+5. A commit by the client ends the turn without `speech_stopped` and starts no response; a clear drops the
+turn. 6. One response at a time: a second `response.create` is refused, so is a cancel of nothing. 7. A
+response that is done or cancelled by the client is still audible until `PlaybackEnded`. 8. After
+``idle_timeout`` samples in which nobody said anything, the silence is committed and answered. 9. Turn
+detection that is switched off while the user speaks ends the speech, told but not committed: from now on
+the
+   client commits.
+
+Exactly one `TellSpeechStopped` follows each `TellSpeechStarted`, unless the client commits or clears by
+hand before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Literal
+
+from realtime.errors import IllegalTransition
+from realtime.turns.events import SpeechStarted, SpeechStopped
+
+
+class Floor(Enum):
+    """Who is to be heard."""
+
+    NOBODY = "nobody"
+    USER = "user"
+    REPLYING = "replying"  # a response runs
+    AUDIBLE = "audible"  # the response is done, its audio still plays
+    SHARED_REPLYING = "user and reply"
+    SHARED_AUDIBLE = "user and audible"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnConfig:
+    """How turns are taken; lengths in samples at 16 kHz. ``idle_timeout`` None: never."""
+
+    create_response: bool = True
+    interrupt_response: bool = True
+    idle_timeout: int | None = None
+    max_turn: int = 120 * 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class TurnState:
+    """Everything that decides what happens next. ``turn_start``: where the user's open turn begins.
+
+    ``owed``: a committed turn waits for its response. ``quiet_since``: when the idle timeout began to run.
+    """
+
+    config: TurnConfig = field(default_factory=TurnConfig)
+    floor: Floor = Floor.NOBODY
+    turn_start: int = 0
+    owed: bool = False
+    quiet_since: int = 0
+
+
+# --- events: what happened; speech itself is in realtime.turns.events ---
+
+
+@dataclass(frozen=True, slots=True)
+class ManualCommit:
+    """The client commits what it has sent (the session has checked that there is enough)."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManualClear:
+    """The client throws away what it has sent."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCreate:
+    """The client asks for a response in the default conversation."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCancel:
+    """The client wants the running response to end."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone:
+    """The response ended by itself: completed, incomplete or failed."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded:
+    """The caller has heard all that was sent."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The alarm that `WakeAt` set."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Turn detection was changed. ``detecting``: whether there is any now."""
+
+    at: int
+    config: TurnConfig
+    detecting: bool
+
+
+Event = (
+    SpeechStarted
+    | SpeechStopped
+    | ManualCommit
+    | ManualClear
+    | ResponseCreate
+    | ResponseCancel
+    | ResponseDone
+    | PlaybackEnded
+    | Woke
+    | Configured
+)
+
+
+# --- effects: what the session does about it, in this order ---
+
+
+@dataclass(frozen=True, slots=True)
+class TellSpeechStarted:
+    """Send `input_audio_buffer.speech_started`: the peer's cue to stop its playback."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellSpeechStopped:
+    """Send `input_audio_buffer.speech_stopped`."""
+
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellTimeout:
+    """Send `input_audio_buffer.timeout_triggered`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTurn:
+    """Make the buffered audio up to ``end`` a user item."""
+
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropTurn:
+    """Forget the buffered audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSpeech:
+    """The turn ended without the endpointer: tell it, so that no `SpeechStopped` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartResponse:
+    """Answer the conversation as it is now. ``asked``: by the client, whose event says how."""
+
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResponse:
+    """End the running response now; nothing of it may be sent afterwards but its closing events."""
+
+    reason: Literal["turn_detected", "client_cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class CutPlayback:
+    """The peer stops playing: the history keeps of the last reply what was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitPlayback:
+    """Say `PlaybackEnded` once the caller has heard all that was sent, at once if that is so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the client's event with an `error` of this code."""
+
+    code: Literal["conversation_already_has_active_response", "response_cancel_not_active"]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Set the alarm to this sample, or with None stop it."""
+
+    sample: int | None
+
+
+Effect = (
+    TellSpeechStarted
+    | TellSpeechStopped
+    | TellTimeout
+    | CommitTurn
+    | DropTurn
+    | ForgetSpeech
+    | StartResponse
+    | CancelResponse
+    | CutPlayback
+    | AwaitPlayback
+    | Refuse
+    | WakeAt
+)
+
+
+# --- actions and guards: the words of the table ---
+
+Guard = Callable[[TurnState, Event], bool]
+Action = Callable[[TurnState, Event], tuple[TurnState, tuple[Effect, ...]]]
+
+
+def always(state: TurnState, event: Event) -> bool:
+    return True
+
+
+def interrupts(state: TurnState, event: Event) -> bool:
+    return state.config.interrupt_response
+
+
+def answers(state: TurnState, event: Event) -> bool:
+    """The end of a turn brings a response."""
+    return state.config.create_response or state.owed
+
+
+def owes(state: TurnState, event: Event) -> bool:
+    return state.owed
+
+
+def detects(state: TurnState, event: Event) -> bool:
+    return isinstance(event, Configured) and event.detecting
+
+
+def open_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    assert isinstance(event, SpeechStarted)
+    alarm = WakeAt(event.start + state.config.max_turn)
+    return replace(state, turn_start=event.start), (TellSpeechStarted(event.start), alarm)
+
+
+def close_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (TellSpeechStopped(event.at), WakeAt(None))
+
+
+def forget_speech(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (ForgetSpeech(), WakeAt(None))
+
+
+def commit(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (CommitTurn(event.at),)
+
+
+def drop(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (DropTurn(),)
+
+
+def start(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, owed=False), (StartResponse(),)
+
+
+def start_asked(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, owed=False), (StartResponse(asked=True),)
+
+
+def owe(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, owed=True), ()
+
+
+def interrupt(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (CancelResponse("turn_detected"), CutPlayback())
+
+
+def cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (CancelResponse("client_cancelled"),)
+
+
+def cut_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (CutPlayback(),)
+
+
+def await_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (AwaitPlayback(),)
+
+
+def arm_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    if state.config.idle_timeout is None:
+        return state, ()
+    return replace(state, quiet_since=event.at), (WakeAt(event.at + state.config.idle_timeout),)
+
+
+def disarm(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (WakeAt(None),)
+
+
+def tell_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (TellTimeout(state.quiet_since, event.at),)
+
+
+def configure(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    assert isinstance(event, Configured)
+    return replace(state, config=event.config), ()
+
+
+def refuse_second(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (Refuse("conversation_already_has_active_response"),)
+
+
+def refuse_cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (Refuse("response_cancel_not_active"),)
+
+
+# --- the table ---
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """On ``floor``, ``event`` (when ``guard`` holds) does ``actions`` in order and gives the floor to
+    ``to``."""
+
+    floor: Floor
+    event: type
+    guard: Guard
+    actions: tuple[Action, ...]
+    to: Floor
+
+
+_N, _U, _R, _A = Floor.NOBODY, Floor.USER, Floor.REPLYING, Floor.AUDIBLE
+_UR, _UA = Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE
+
+TRANSITIONS: tuple[Transition, ...] = tuple(
+    Transition(*row)
+    for row in (
+        # The user begins to speak.
+        (_N, SpeechStarted, always, (open_turn,), _U),
+        (_R, SpeechStarted, interrupts, (open_turn, interrupt), _U),
+        (_R, SpeechStarted, always, (open_turn,), _UR),
+        (_A, SpeechStarted, interrupts, (open_turn, cut_playback), _U),
+        (_A, SpeechStarted, always, (open_turn,), _UA),
+        # The user has finished.
+        (_U, SpeechStopped, answers, (close_turn, commit, start), _R),
+        (_U, SpeechStopped, always, (close_turn, commit), _N),
+        (_UR, SpeechStopped, answers, (close_turn, commit, owe), _R),
+        (_UR, SpeechStopped, always, (close_turn, commit), _R),
+        (_UA, SpeechStopped, answers, (close_turn, commit, start), _R),
+        (_UA, SpeechStopped, always, (close_turn, commit), _A),
+        # The turn has grown too long, or nobody has spoken for too long.
+        (_U, Woke, answers, (forget_speech, close_turn, commit, start), _R),
+        (_U, Woke, always, (forget_speech, close_turn, commit), _N),
+        (_UR, Woke, answers, (forget_speech, close_turn, commit, owe), _R),
+        (_UR, Woke, always, (forget_speech, close_turn, commit), _R),
+        (_UA, Woke, answers, (forget_speech, close_turn, commit, start), _R),
+        (_UA, Woke, always, (forget_speech, close_turn, commit), _A),
+        (_N, Woke, always, (tell_timeout, commit, start), _R),
+        # The client commits or clears by hand.
+        (_N, ManualCommit, always, (commit,), _N),
+        (_R, ManualCommit, always, (commit,), _R),
+        (_A, ManualCommit, always, (commit,), _A),
+        (_U, ManualCommit, always, (forget_speech, commit), _N),
+        (_UR, ManualCommit, always, (forget_speech, commit), _R),
+        (_UA, ManualCommit, always, (forget_speech, commit), _A),
+        (_N, ManualClear, always, (drop,), _N),
+        (_R, ManualClear, always, (drop,), _R),
+        (_A, ManualClear, always, (drop,), _A),
+        (_U, ManualClear, always, (forget_speech, drop), _N),
+        (_UR, ManualClear, always, (forget_speech, drop), _R),
+        (_UA, ManualClear, always, (forget_speech, drop), _A),
+        # The client asks for a response, or to end it.
+        (_N, ResponseCreate, always, (disarm, start_asked), _R),
+        (_A, ResponseCreate, always, (start_asked,), _R),
+        (_U, ResponseCreate, always, (start_asked,), _UR),
+        (_UA, ResponseCreate, always, (start_asked,), _UR),
+        (_R, ResponseCreate, always, (refuse_second,), _R),
+        (_UR, ResponseCreate, always, (refuse_second,), _UR),
+        (_R, ResponseCancel, owes, (cancel, start), _R),
+        (_R, ResponseCancel, always, (cancel, await_playback), _A),
+        (_UR, ResponseCancel, always, (cancel, await_playback), _UA),
+        (_N, ResponseCancel, always, (refuse_cancel,), _N),
+        (_U, ResponseCancel, always, (refuse_cancel,), _U),
+        (_A, ResponseCancel, always, (refuse_cancel,), _A),
+        (_UA, ResponseCancel, always, (refuse_cancel,), _UA),
+        # The response ends, then its audio.
+        (_R, ResponseDone, owes, (start,), _R),
+        (_R, ResponseDone, always, (await_playback,), _A),
+        (_UR, ResponseDone, always, (await_playback,), _UA),
+        (_A, PlaybackEnded, always, (arm_timeout,), _N),
+        (_UA, PlaybackEnded, always, (), _U),
+        # Turn detection is changed.
+        (_N, Configured, always, (configure, disarm), _N),
+        (_R, Configured, always, (configure,), _R),
+        (_A, Configured, always, (configure,), _A),
+        (_U, Configured, detects, (configure,), _U),
+        (_UR, Configured, detects, (configure,), _UR),
+        (_UA, Configured, detects, (configure,), _UA),
+        (_U, Configured, always, (forget_speech, close_turn, configure), _N),
+        (_UR, Configured, always, (forget_speech, close_turn, configure), _R),
+        (_UA, Configured, always, (forget_speech, close_turn, configure), _A),
+    )
+)
+
+_ROWS: dict[tuple[Floor, type], tuple[Transition, ...]] = {
+    (floor, event): rows
+    for floor in Floor
+    for event in {row.event for row in TRANSITIONS}
+    if (rows := tuple(row for row in TRANSITIONS if (row.floor, row.event) == (floor, event)))
+}
+
+
+def step(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    """The next state and what is to be done. Raises `IllegalTransition` for an event that has no row."""
+    for row in _ROWS.get((state.floor, type(event)), ()):
+        if row.guard(state, event):
+            return _apply(row, state, event)
+    name = type(event).__name__
+    raise IllegalTransition(f"{name} has no transition while the floor is with {state.floor.value!r}")
+
+
+def _apply(row: Transition, state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    effects: tuple[Effect, ...] = ()
+    for action in row.actions:
+        state, more = action(state, event)
+        effects += more
+    return replace(state, floor=row.to), effects
+
+
+def describe() -> str:
+    """The table as Markdown, for the documentation."""
+    lines = ["| floor | event | if | does | floor after |", "|---|---|---|---|---|"]
+    for row in TRANSITIONS:
+        does = ", ".join(action.__name__ for action in row.actions) or "nothing"
+        cells = (row.floor.value, row.event.__name__, row.guard.__name__, does, row.to.value)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
