@@ -1,0 +1,127 @@
+// @ts-check
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { base64FromPcm } from '../../frontend/src/codec.js';
+import { Conversation } from '../../frontend/src/conversation.js';
+
+/** @typedef {import('../../frontend/src/codec.js').WireEvent} WireEvent */
+
+const spoken = { id: 'u1', type: 'message', role: 'user', status: 'completed', content: [{ type: 'input_audio', transcript: null }] };
+const answer = { id: 'a1', type: 'message', role: 'assistant', status: 'in_progress', content: [] };
+
+/** @type {[number, WireEvent][]} */
+const QUESTION = [
+  [0, { type: 'input_audio_buffer.speech_started', item_id: 'u1', audio_start_ms: 0 }],
+  [1_000, { type: 'input_audio_buffer.speech_stopped', item_id: 'u1', audio_end_ms: 900 }],
+  [1_001, { type: 'input_audio_buffer.committed', item_id: 'u1' }],
+  [1_001, { type: 'conversation.item.added', item: spoken }],
+  [1_002, { type: 'response.created', response: { id: 'r1', status: 'in_progress' } }],
+  [1_003, { type: 'conversation.item.added', item: answer }],
+];
+/** @type {[number, WireEvent][]} */
+const ANSWER = [
+  [1_200, { type: 'response.output_audio_transcript.delta', response_id: 'r1', item_id: 'a1', content_index: 0, delta: 'Hel' }],
+  [1_250, sound('r1', 'a1')],
+  [1_260, { type: 'response.output_audio_transcript.delta', response_id: 'r1', item_id: 'a1', content_index: 0, delta: 'lo' }],
+];
+/** @type {WireEvent} */
+const DONE = { type: 'response.done', response: { id: 'r1', status: 'completed' } };
+
+/**
+ * @param {string} response
+ * @param {string} item
+ * @returns {WireEvent}
+ */
+function sound(response, item) {
+  const delta = base64FromPcm(new Int16Array(2_400));
+  return { type: 'response.output_audio.delta', response_id: response, item_id: item, content_index: 0, delta };
+}
+
+/** @param {[number, WireEvent][]} script */
+function play(script) {
+  const conversation = new Conversation();
+  conversation.begin();
+  const effects = script.flatMap(([now, event]) => conversation.receive(event, now));
+  return { conversation, effects };
+}
+
+test('latency runs from the end of speech to the first sound', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER, [1_400, sound('r1', 'a1')]]);
+  assert.equal(conversation.find('a1')?.latencyMs, 250);
+});
+
+test('both sides are written down in order', () => {
+  /** @type {WireEvent} */
+  const transcript = {
+    type: 'conversation.item.input_audio_transcription.completed', item_id: 'u1', content_index: 0, transcript: ' What time is it? ',
+  };
+  const { conversation } = play([...QUESTION, ...ANSWER, [1_300, transcript]]);
+  assert.deepEqual(conversation.entries.map(({ role, text }) => [role, text]), [
+    ['user', 'What time is it?'],
+    ['assistant', 'Hello'],
+  ]);
+});
+
+test('the floor passes from the user to the answer and back when all has been played', () => {
+  const { conversation } = play([QUESTION[0]]);
+  assert.equal(conversation.phase, 'hearing');
+  conversation.receive(QUESTION[1][1], 1_000);
+  assert.equal(conversation.phase, 'thinking');
+  for (const [now, event] of [...QUESTION.slice(2), ...ANSWER]) conversation.receive(event, now);
+  assert.equal(conversation.phase, 'speaking');
+  conversation.receive(DONE, 1_500);
+  assert.equal(conversation.phase, 'speaking', 'the loudspeaker still plays');
+  conversation.drained();
+  assert.equal(conversation.phase, 'listening');
+});
+
+test('a gap in the sound does not end an answer that is still being made', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  conversation.drained();
+  assert.equal(conversation.phase, 'speaking');
+});
+
+test('speech stops the answer at once and drops what is still on the way', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  /** @type {WireEvent} */
+  const bargeIn = { type: 'input_audio_buffer.speech_started', item_id: 'u2', audio_start_ms: 2_000 };
+  assert.deepEqual(conversation.receive(bargeIn, 2_000), [{ kind: 'interrupt', itemId: 'a1' }]);
+  assert.deepEqual(conversation.receive(sound('r1', 'a1'), 2_001), []);
+  assert.equal(conversation.find('a1')?.interrupted, true);
+  assert.equal(conversation.phase, 'hearing');
+});
+
+test('speech during playback of a finished response stops it too', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER, [1_500, DONE]]);
+  assert.deepEqual(conversation.interrupt(), [{ kind: 'interrupt', itemId: 'a1' }]);
+});
+
+test('speech after an answer was heard to its end truncates nothing', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER, [1_500, DONE]]);
+  conversation.drained();
+  assert.deepEqual(conversation.interrupt(), []);
+});
+
+test('the next answer is played after an interruption', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  conversation.interrupt();
+  conversation.receive({ type: 'response.done', response: { id: 'r1', status: 'cancelled' } }, 2_000);
+  conversation.receive({ type: 'response.created', response: { id: 'r2', status: 'in_progress' } }, 2_100);
+  const [effect] = conversation.receive(sound('r2', 'a2'), 2_200);
+  assert.equal(effect.kind, 'play');
+});
+
+test('a failed answer says why', () => {
+  /** @type {WireEvent} */
+  const failed = {
+    type: 'response.done',
+    response: { id: 'r1', status: 'failed', status_details: { type: 'failed', error: { message: 'out of memory' } } },
+  };
+  const { effects } = play([...QUESTION, [1_100, failed]]);
+  assert.deepEqual(effects, [{ kind: 'error', message: 'The answer failed: out of memory' }]);
+});
+
+test('a cancel that comes too late is no error for the user', () => {
+  const { effects } = play([[0, { type: 'error', error: { code: 'response_cancel_not_active', message: 'Cancellation failed' } }]]);
+  assert.deepEqual(effects, []);
+});

@@ -1,0 +1,78 @@
+// @ts-check
+/** The worklet outside a browser: its two globals are given here. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+const QUANTUM = 128;
+
+/** @type {any} */
+let Playback;
+Object.assign(globalThis, {
+  AudioWorkletProcessor: class {
+    port = { sent: /** @type {any[]} */ ([]), postMessage(/** @type {any} */ message) { this.sent.push(message); } };
+  },
+  registerProcessor: (/** @type {string} */ _name, /** @type {any} */ processor) => { Playback = processor; },
+});
+await import('../../frontend/src/worklets/playback.js');
+
+/** A worklet, what it played so far, and its answers. */
+function device() {
+  const worklet = new Playback();
+  return {
+    push: (/** @type {string} */ key, /** @type {number[]} */ samples) =>
+      worklet.receive({ kind: 'push', key, samples: Float32Array.from(samples) }),
+    ask(/** @type {string} */ kind) {
+      worklet.receive({ kind, request: 1 });
+      return worklet.port.sent.at(-1);
+    },
+    play() {
+      const output = new Float32Array(QUANTUM);
+      worklet.process([], [[output]]);
+      return output;
+    },
+  };
+}
+
+test('chunks are played without a gap between them', () => {
+  const { push, play } = device();
+  push('a', Array(100).fill(0.25));
+  push('a', Array(100).fill(0.5));
+  const output = [...play(), ...play()];
+  assert.deepEqual(output.slice(0, 200), [...Array(100).fill(0.25), ...Array(100).fill(0.5)]);
+});
+
+test('stop tells what was played, to the sample, and plays nothing more', () => {
+  const { push, play, ask } = device();
+  push('a', Array(1_000).fill(0.5));
+  play();
+  play();
+  assert.deepEqual(ask('stop'), { request: 1, key: 'a', played: 256, queued: 744 });
+  play();
+  assert.ok(Math.max(...play().map(Math.abs)) < 0.01);
+  assert.deepEqual(ask('position'), { request: 1, key: null, played: 0, queued: 0 });
+});
+
+test('stop fades instead of clicking', () => {
+  const { push, play, ask } = device();
+  push('a', Array(1_000).fill(0.8));
+  play();
+  ask('stop');
+  const output = [0.8, ...play()];
+  const steps = output.slice(1).map((value, n) => Math.abs(value - output[n]));
+  assert.ok(Math.max(...steps) < 0.05);
+});
+
+test('each answer is counted from its own first sample', () => {
+  const { push, play, ask } = device();
+  push('a', Array(100).fill(0.1));
+  push('b', Array(500).fill(0.1));
+  play();
+  assert.deepEqual(ask('position'), { request: 1, key: 'b', played: 28, queued: 472 });
+});
+
+test('a finished answer is still known when the queue is empty', () => {
+  const { push, play, ask } = device();
+  push('a', Array(100).fill(0.1));
+  play();
+  assert.deepEqual(ask('position'), { request: 1, key: 'a', played: 100, queued: 0 });
+});
