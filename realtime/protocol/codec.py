@@ -1,0 +1,149 @@
+"""Messages as they travel <-> events.
+
+Text frames hold one event in JSON. A binary frame from a client is raw audio: the same as
+``input_audio_buffer.append`` without the base64. Limits are checked before anything is built from the text,
+so a hostile message costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from realtime.protocol.errors import ProtocolError, from_validation, json_type
+from realtime.protocol.events import (
+    CLIENT_EVENTS,
+    SERVER_EVENTS,
+    ClientEvent,
+    Error,
+    ErrorDetails,
+    InputAudioBufferAppend,
+    ServerEvent,
+)
+from realtime.protocol.wire import MAX_AUDIO_BYTES
+
+MAX_MESSAGE_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 64 * 1024
+"""The longest text message: 15 MiB of audio as base64, and its envelope. Transports set their own limit from
+this."""
+MAX_VALUES = 100_000
+"""The most keys and array elements in one message: far above any real one, and cheap to hold."""
+MAX_DEPTH = 64
+"""The deepest nesting; JSON schemas of tools are the deepest thing that clients send."""
+MAX_EVENT_ID_CHARACTERS = 512
+
+
+def decode(message: str | bytes) -> ClientEvent:
+    """The event in a message: str is JSON, bytes (a binary frame) are audio. Raises `ProtocolError`."""
+    if isinstance(message, bytes):
+        return _decode_audio(message)
+    document = parse(message)
+    return decode_object(document)
+
+
+def decode_object(document: Mapping[str, Any]) -> ClientEvent:
+    """The event in a JSON object that is already parsed."""
+    event_id = _event_id(document)
+    if document.get("type") is None:
+        raise ProtocolError(
+            "invalid_event",
+            "The event has no 'type'. Every client event names its type, such as 'response.create'.",
+            param="type",
+            event_id=event_id,
+        )
+    try:
+        return CLIENT_EVENTS.validate_python(document)
+    except ValidationError as error:
+        raise from_validation(error, document, event_id=event_id) from None
+
+
+def decode_server_event(message: str) -> ServerEvent:
+    """For clients: what the server said. Raises `ProtocolError` for an event this version does not know."""
+    document = parse(message)
+    try:
+        return SERVER_EVENTS.validate_python(document)
+    except ValidationError as error:
+        raise from_validation(error, document) from None
+
+
+def encode(event: ServerEvent | ClientEvent, event_id: str = "") -> str:
+    """One line of JSON. ``event_id`` is stamped on an event that has none; it must need no escaping in
+    JSON."""
+    text = event.model_dump_json()
+    if event_id and not event.event_id:
+        return f'{{"event_id":"{event_id}",{text[1:]}'
+    return text
+
+
+def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
+    """The ``error`` event for a fault. ``event_id``: the client's, where the exception does not know it."""
+    details = ErrorDetails(
+        type=error.type,
+        code=error.code,
+        message=error.message,
+        param=error.param,
+        event_id=error.event_id if error.event_id is not None else event_id,
+    )
+    return Error(error=details)
+
+
+def parse(message: str) -> dict[str, Any]:
+    """The JSON object in a text message, within the limits. Raises `ProtocolError` (``invalid_json``)."""
+    _check_size(message)
+    try:
+        document = from_json(message, allow_inf_nan=False)
+    except ValueError as error:
+        raise ProtocolError("invalid_json", f"The message is not valid JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise ProtocolError(
+            "invalid_event",
+            f"Expected a JSON object with a 'type', but got {json_type(document)}. Send one event a message.",
+        )
+    if _is_deeper(document, MAX_DEPTH):
+        raise ProtocolError("invalid_value", f"The message is nested deeper than {MAX_DEPTH} levels.")
+    return document
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """One line of JSON from a JSON object."""
+    return to_json(document).decode()
+
+
+def _decode_audio(data: bytes) -> InputAudioBufferAppend:
+    if len(data) > MAX_AUDIO_BYTES:
+        raise ProtocolError(
+            "invalid_value",
+            f"The binary message has {len(data)} bytes of audio; at most {MAX_AUDIO_BYTES} fit in one.",
+            param="audio",
+        )
+    return InputAudioBufferAppend(audio=data)
+
+
+def _check_size(message: str) -> None:
+    """Counting characters is quick; parsing ``[[[[…`` or a million empty objects is not."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(
+            "invalid_value",
+            f"The message has {len(message)} characters; at most {MAX_MESSAGE_BYTES} are read. "
+            "Send audio in smaller pieces.",
+        )
+    if message.count("{") + message.count("[") + message.count(",") > MAX_VALUES:
+        raise ProtocolError(
+            "invalid_value", f"The message has more than {MAX_VALUES} values. Split it into several events."
+        )
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether arrays and objects nest deeper than so many levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(element, levels - 1) for element in inner)
+
+
+def _event_id(document: Mapping[str, Any]) -> str | None:
+    """The client's name for its event, as far as it can be repeated back."""
+    event_id = document.get("event_id")
+    return event_id[:MAX_EVENT_ID_CHARACTERS] if isinstance(event_id, str) else None

@@ -1,0 +1,50 @@
+"""Names for things on the wire: unique, short, and predictable in tests."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections import Counter
+
+_ALPHABET = string.ascii_letters + string.digits
+_TOKEN_CHARACTERS = 16
+"""16 characters of 62: 95 bits, so that no two sessions ever share a name, in any process."""
+
+
+def random_token() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN_CHARACTERS))
+
+
+class Ids:
+    """The ids of one session: ``item_TOKEN1``, ``item_TOKEN2``, …, each kind counted by itself.
+
+    ``token`` tells sessions apart; give a fixed one in tests. Ids name things, they grant nothing: they need
+    not be hard to guess.
+    """
+
+    def __init__(self, token: str | None = None) -> None:
+        self._token = random_token() if token is None else token
+        self._counts: Counter[str] = Counter()
+
+    def session(self) -> str:
+        return self._next("sess")
+
+    def conversation(self) -> str:
+        return self._next("conv")
+
+    def event(self) -> str:
+        return self._next("event")
+
+    def item(self) -> str:
+        return self._next("item")
+
+    def response(self) -> str:
+        return self._next("resp")
+
+    def call(self) -> str:
+        """The id of a function call, which its output item refers to."""
+        return self._next("call")
+
+    def _next(self, kind: str) -> str:
+        self._counts[kind] += 1
+        return f"{kind}_{self._token}{self._counts[kind]}"

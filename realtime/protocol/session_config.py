@@ -1,0 +1,453 @@
+"""The session object: what is in force, and how an update changes it.
+
+A session is always whole: every field has a value and every ``session.updated`` shows all of them. An update
+is a patch in JSON (`merge`): only present fields change, null clears what can be cleared and is otherwise
+"not given", and either everything in it is taken or nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from realtime.protocol.errors import ProtocolError, from_validation, quote
+from realtime.protocol.wire import Bool, Count, JsonObject, Lenient, Maybe, Milliseconds, Share, Wire
+
+MAX_OUTPUT_TOKENS = 4096
+MAX_INSTRUCTIONS_CHARACTERS = 200_000
+"""Far above any prompt that fits the model; a bound so that the echo stays under clients' 1 MiB message
+limit."""
+MAX_TOOLS = 128
+
+
+# Audio formats
+
+
+class Pcm(Lenient):
+    """Signed 16 bit little-endian mono. 16 and 8 kHz are our extension: the SDKs know 24 kHz only."""
+
+    type: Literal["audio/pcm"] = "audio/pcm"
+    rate: Literal[24000, 16000, 8000] = 24000
+
+    @property
+    def sample_rate(self) -> int:
+        return self.rate
+
+    @property
+    def sample_bytes(self) -> int:
+        return 2
+
+
+class Pcmu(Lenient):
+    """G.711 µ-law, 8 kHz, one byte a sample."""
+
+    type: Literal["audio/pcmu"] = "audio/pcmu"
+
+    @property
+    def sample_rate(self) -> int:
+        return 8000
+
+    @property
+    def sample_bytes(self) -> int:
+        return 1
+
+
+class Pcma(Lenient):
+    """G.711 A-law, 8 kHz, one byte a sample."""
+
+    type: Literal["audio/pcma"] = "audio/pcma"
+
+    @property
+    def sample_rate(self) -> int:
+        return 8000
+
+    @property
+    def sample_bytes(self) -> int:
+        return 1
+
+
+AudioFormat = Annotated[Pcm | Pcmu | Pcma, Field(discriminator="type")]
+
+
+# Turn detection
+
+
+class ServerVad(Lenient):
+    """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: clients
+    that do not read ``true`` there cancel by themselves on every barge-in."""
+
+    type: Literal["server_vad"] = "server_vad"
+    threshold: Share = 0.5
+    prefix_padding_ms: Milliseconds = 300
+    silence_duration_ms: Milliseconds = 500
+    idle_timeout_ms: Milliseconds | None = None
+    create_response: Bool = True
+    interrupt_response: Bool = True
+
+
+class SemanticVad(Lenient):
+    """Turns end when the user seems to have finished."""
+
+    type: Literal["semantic_vad"] = "semantic_vad"
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    create_response: Bool = True
+    interrupt_response: Bool = True
+
+
+TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]
+
+
+# Tools
+
+
+class FunctionTool(Lenient):
+    type: Literal["function"] = "function"
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    description: Maybe[str] = None
+    parameters: Maybe[JsonObject] = None
+
+
+class McpToolFilter(Lenient):
+    read_only: Maybe[Bool] = None
+    tool_names: Maybe[tuple[str, ...]] = None
+
+
+class McpApprovalFilter(Lenient):
+    always: Maybe[McpToolFilter] = None
+    never: Maybe[McpToolFilter] = None
+
+
+class McpTool(Lenient):
+    """A server of tools (Model Context Protocol), reached by exactly one of url, connector or tunnel."""
+
+    type: Literal["mcp"] = "mcp"
+    server_label: Annotated[str, Field(min_length=1)]
+    server_url: Maybe[str] = None
+    connector_id: Maybe[str] = None
+    tunnel_id: Maybe[str] = None
+    authorization: Maybe[str] = None
+    headers: Maybe[dict[str, str]] = None
+    allowed_tools: Maybe[tuple[str, ...] | McpToolFilter] = None
+    require_approval: Maybe[Literal["always", "never"] | McpApprovalFilter] = None
+    server_description: Maybe[str] = None
+
+
+Tool = Annotated[FunctionTool | McpTool, Field(discriminator="type")]
+Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
+
+
+class ToolChoiceFunction(Lenient):
+    type: Literal["function"] = "function"
+    name: str
+
+
+class ToolChoiceMcp(Lenient):
+    type: Literal["mcp"] = "mcp"
+    server_label: str
+    name: Maybe[str] = None
+
+
+def _mode_or_object(value: object) -> object:
+    if not isinstance(value, (str, Mapping, Wire)):
+        raise PydanticCustomError("wrong_type", "", {"expected": "a string or an object"})
+    return value
+
+
+ToolChoice = Annotated[
+    Literal["auto", "none", "required"]
+    | Annotated[ToolChoiceFunction | ToolChoiceMcp, Field(discriminator="type")],
+    BeforeValidator(_mode_or_object),
+]
+
+
+# Single fields
+
+
+def _output_modalities(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) != 1:
+        raise PydanticCustomError(
+            "output_modalities", 'should be ["audio"] (speech and its transcript) or ["text"], not both'
+        )
+    return value
+
+
+def _max_tokens(value: object) -> object:
+    if value == "inf" or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise PydanticCustomError(
+        "wrong_type", "", {"expected": f'an integer from 1 to {MAX_OUTPUT_TOKENS} or "inf"'}
+    )
+
+
+OutputModalities = Annotated[tuple[Literal["audio", "text"], ...], AfterValidator(_output_modalities)]
+MaxOutputTokens = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | Literal["inf"], BeforeValidator(_max_tokens)
+]
+Instructions = Annotated[str, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS)]
+
+
+class VoiceId(Lenient):
+    """A custom voice by its id."""
+
+    id: Annotated[str, Field(min_length=1)]
+
+
+Voice = Annotated[str, Field(max_length=256)] | VoiceId
+
+
+def voice_name(voice: str | VoiceId) -> str:
+    return voice if isinstance(voice, str) else voice.id
+
+
+class Transcription(Lenient):
+    """Asks for the user's words. ``model`` may be any name: there is one, ours."""
+
+    model: Maybe[str] = None
+    language: Maybe[str] = None
+    languages: Maybe[tuple[str, ...]] = None
+    prompt: Maybe[str] = None
+    keywords: Maybe[tuple[str, ...]] = None
+    delay: Maybe[str] = None
+
+
+class NoiseReduction(Lenient):
+    type: Maybe[Literal["near_field", "far_field"]] = None
+    strength: Maybe[Share] = None
+
+
+class TracingConfig(Lenient):
+    workflow_name: Maybe[str] = None
+    group_id: Maybe[str] = None
+    metadata: Maybe[Any] = None
+
+
+class TokenLimits(Lenient):
+    post_instructions: Maybe[Count] = None
+
+
+class RetentionRatio(Lenient):
+    type: Literal["retention_ratio"] = "retention_ratio"
+    retention_ratio: Share
+    token_limits: Maybe[TokenLimits] = None
+
+
+class Reasoning(Lenient):
+    effort: Maybe[str] = None
+
+
+class Prompt(Lenient):
+    """A stored prompt, by id. There is no store here, so only null is ever in force."""
+
+    id: str
+    version: Maybe[str] = None
+    variables: Maybe[JsonObject] = None
+
+
+Include = tuple[Literal["item.input_audio_transcription.logprobs"], ...]
+
+
+# The session
+
+
+class AudioIn(Lenient):
+    format: AudioFormat = Pcm()
+    transcription: Transcription | None = None
+    noise_reduction: NoiseReduction | None = None
+    turn_detection: TurnDetection | None = ServerVad()
+
+
+class AudioOut(Lenient):
+    format: AudioFormat = Pcm()
+    voice: Voice = "default"
+    speed: Annotated[float, Field(strict=True, ge=0.25, le=1.5, allow_inf_nan=False)] = 1.0
+
+
+class SessionAudio(Lenient):
+    input: AudioIn = AudioIn()
+    output: AudioOut = AudioOut()
+
+
+class Session(Lenient):
+    """A conversation in speech or text. All fields always have a value."""
+
+    type: Literal["realtime"] = "realtime"
+    object: Literal["realtime.session"] = "realtime.session"
+    id: str
+    model: str
+    expires_at: int
+    output_modalities: OutputModalities = ("audio",)
+    instructions: Instructions = ""
+    tools: Tools = ()
+    tool_choice: ToolChoice = "auto"
+    max_output_tokens: MaxOutputTokens = "inf"
+    tracing: Literal["auto"] | TracingConfig | None = None
+    truncation: Literal["auto", "disabled"] | RetentionRatio = "auto"
+    prompt: None = None
+    include: Include | None = None
+    reasoning: Maybe[Reasoning] = None
+    parallel_tool_calls: Maybe[Bool] = None
+    audio: SessionAudio = SessionAudio()
+
+    @property
+    def voice(self) -> str:
+        return voice_name(self.audio.output.voice)
+
+    @property
+    def turn_detection(self) -> ServerVad | SemanticVad | None:
+        return self.audio.input.turn_detection
+
+    @property
+    def speaks(self) -> bool:
+        """Whether replies are spoken unless a response says otherwise."""
+        return self.output_modalities == ("audio",)
+
+
+class TranscriptionAudio(Lenient):
+    input: AudioIn = AudioIn()
+
+
+class TranscriptionSession(Lenient):
+    """Only listens: turns and their words, never a response."""
+
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    expires_at: int
+    include: Include | None = None
+    audio: TranscriptionAudio = TranscriptionAudio()
+
+    @property
+    def turn_detection(self) -> ServerVad | SemanticVad | None:
+        return self.audio.input.turn_detection
+
+
+AnySession = Annotated[Session | TranscriptionSession, Field(discriminator="type")]
+
+_MERGED: frozenset[tuple[str, ...]] = frozenset(
+    {
+        (),
+        ("audio",),
+        ("audio", "input"),
+        ("audio", "input", "format"),
+        ("audio", "input", "turn_detection"),
+        ("audio", "input", "transcription"),
+        ("audio", "input", "noise_reduction"),
+        ("audio", "output"),
+        ("audio", "output", "format"),
+        ("reasoning",),
+    }
+)
+"""Objects whose fields change one by one; any other value is replaced as a whole."""
+
+_CLEARED_BY_NULL: frozenset[tuple[str, ...]] = frozenset(
+    {
+        ("tracing",),
+        ("prompt",),
+        ("include",),
+        ("reasoning",),
+        ("audio", "input", "transcription"),
+        ("audio", "input", "noise_reduction"),
+        ("audio", "input", "turn_detection"),
+        ("audio", "input", "turn_detection", "idle_timeout_ms"),
+        ("audio", "input", "transcription", "language"),
+        ("audio", "input", "transcription", "languages"),
+        ("audio", "input", "transcription", "prompt"),
+        ("audio", "input", "transcription", "keywords"),
+        ("audio", "input", "noise_reduction", "strength"),
+    }
+)
+"""Fields that null sets to nothing. Anywhere else a null is the same as not naming the field."""
+
+_NEVER_UPDATED = ("id", "object", "model", "expires_at")
+"""SDKs send the object back whole, or always name a model: not an error, and not a change."""
+
+
+def merge(
+    current: Session,
+    update: Mapping[str, Any],
+    *,
+    audio_produced: bool = False,
+    response_active: bool = False,
+    event_id: str | None = None,
+) -> Session:
+    """The session after ``session.update`` (its ``session`` object, as JSON), or `ProtocolError` and no
+    change at all.
+
+    ``audio_produced``: the assistant has spoken, so the voice stays. ``response_active``: so the speed stays.
+    """
+    _check_patch(update, current.type, event_id)
+    changes = {key: value for key, value in update.items() if key not in _NEVER_UPDATED}
+    patched = _patch(current.model_dump(mode="json"), changes)
+    try:
+        changed = Session.model_validate(patched)
+    except ValidationError as error:
+        raise from_validation(error, patched, root="session", event_id=event_id) from None
+    if audio_produced and changed.voice != current.voice:
+        raise ProtocolError(
+            "cannot_update_voice",
+            "Cannot update a conversation's voice if assistant audio is present: it is "
+            f"{quote(current.voice)} and cannot become {quote(changed.voice)}. Open a new session for that.",
+            param="session.audio.output.voice",
+            event_id=event_id,
+        )
+    if response_active and changed.audio.output.speed != current.audio.output.speed:
+        raise ProtocolError(
+            "invalid_value",
+            "Cannot change the speed while a response is in progress. Wait for response.done.",
+            param="session.audio.output.speed",
+            event_id=event_id,
+        )
+    return changed
+
+
+def merge_transcription(
+    current: TranscriptionSession, update: Mapping[str, Any], *, event_id: str | None = None
+) -> TranscriptionSession:
+    """`merge` for a session that only transcribes."""
+    _check_patch(update, current.type, event_id)
+    changes = {key: value for key, value in update.items() if key in ("audio", "include")}
+    patched = _patch(current.model_dump(mode="json"), changes)
+    try:
+        return TranscriptionSession.model_validate(patched)
+    except ValidationError as error:
+        raise from_validation(error, patched, root="session", event_id=event_id) from None
+
+
+def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | None) -> None:
+    """What the merged result cannot show any more."""
+    asked_type = update.get("type", current_type)
+    if asked_type != current_type:
+        if asked_type not in ("realtime", "transcription"):
+            message = (
+                f"Invalid value: {quote(asked_type)}. Supported values are: 'realtime' and 'transcription'."
+            )
+        else:
+            message = (
+                f"Cannot make a {current_type!r} session a {asked_type!r} session. Connect anew for that."
+            )
+        raise ProtocolError("invalid_value", message, param="session.type", event_id=event_id)
+    if update.get("prompt") is not None:
+        raise ProtocolError(
+            "invalid_value",
+            "This server stores no prompts: 'session.prompt' must be null. Put the text into 'instructions'.",
+            param="session.prompt",
+            event_id=event_id,
+        )
+
+
+def _patch(target: Any, changes: Any, path: tuple[str, ...] = ()) -> Any:
+    """``changes`` laid over ``target``, both JSON. Never alters either."""
+    if path not in _MERGED or not isinstance(changes, Mapping) or not isinstance(target, Mapping | None):
+        return changes
+    merged = dict(target or {})
+    for key, value in changes.items():
+        here = (*path, key)
+        if value is None and here not in _CLEARED_BY_NULL:
+            continue
+        if here == ("audio", "output", "voice") and value == "":
+            continue  # StepFun's clients name no voice this way.
+        merged[key] = _patch(merged.get(key), value, here)
+    return merged
