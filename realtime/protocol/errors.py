@@ -7,12 +7,12 @@ The text says what came, what was expected and, where it is not plain, what to d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-ErrorType = Literal["invalid_request_error", "server_error", "authentication_error", "rate_limit_error"]
+from realtime.errors import PeerError
 
 _QUOTED_CHARACTERS = 80
 """The longest piece of the peer's own text that is repeated back to it."""
@@ -32,28 +32,12 @@ _EXPECTED = {
 """pydantic's error types that mean "another JSON type was expected"."""
 
 
-class ProtocolError(Exception):
-    """The peer's fault. ``code`` is stable and may be matched on, ``message`` is for people.
+class ProtocolError(PeerError):
+    """A message that cannot be read, or is not legal now.
 
-    ``param`` is the path of the offending field (``session.tools[0].name``), ``event_id`` the id that the
-    client gave to its event, if any.
+    ``code`` is stable and may be matched on, ``message`` is for people. ``param`` is the path of the offending
+    field (``session.tools[0].name``), ``event_id`` the id that the client gave to its event, if any.
     """
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        param: str | None = None,
-        event_id: str | None = None,
-        type: ErrorType = "invalid_request_error",
-    ) -> None:
-        super().__init__(message)
-        self.type: ErrorType = type
-        self.code = code
-        self.message = message
-        self.param = param
-        self.event_id = event_id
 
     def __repr__(self) -> str:
         where = f"param={self.param!r}, event_id={self.event_id!r}"
@@ -96,8 +80,8 @@ def from_validation(
 
 
 def _most_telling(error: ValidationError, document: object, root: str) -> tuple[ErrorDetails, str]:
-    """The first fault and its path. Where a value may be one of several things and is none of them, what it lacks
-    to be the closest one: the fault deepest inside."""
+    """The first fault and its path. Where a value may be one of several things and is none of them: what it
+    lacks to be the closest one, so the fault deepest inside."""
     faults = [(fault, _path(fault, document, root)) for fault in error.errors(include_url=False)]
     first = faults[0][1]
     inside = [(fault, path) for fault, path in faults if path.startswith(first)]
@@ -107,8 +91,8 @@ def _most_telling(error: ValidationError, document: object, root: str) -> tuple[
 def _path(fault: ErrorDetails, document: object, root: str) -> str:
     """``("item", "message", "content", 0, "text")`` -> ``item.content[0].text``.
 
-    pydantic also names the union members it tried: the steps that do not exist in the document, except for the
-    last one of a missing field.
+    pydantic also names the union members it tried: the steps that do not exist in the document, except for
+    the last one of a missing field.
     """
     path, here, location = root, document, fault["loc"]
     for depth, step in enumerate(location):
