@@ -1,0 +1,178 @@
+"""Where speech starts, pauses and stops: minutes of talk in milliseconds, with scripted probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.turns.endpointing import Endpointer, EndpointingConfig
+from realtime.turns.events import PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.vad import FRAME_SAMPLES
+
+FRAME_MS = 32
+
+
+class ScriptedDetector:
+    """Says the probabilities that it is given, frame by frame; 0 when they have run out."""
+
+    def __init__(self, probabilities: Iterable[float]) -> None:
+        self._probabilities = iter(probabilities)
+        self.resets = 0
+
+    def probability(self, frame: np.ndarray) -> float:
+        assert frame.shape == (FRAME_SAMPLES,)
+        return next(self._probabilities, 0.0)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def silence(ms: int) -> list[float]:
+    return [0.0] * (ms // FRAME_MS)
+
+
+def speech(ms: int, probability: float = 0.9) -> list[float]:
+    return [probability] * (ms // FRAME_MS)
+
+
+def endpointer(probabilities: list[float], **config: float) -> Endpointer:
+    return Endpointer(ScriptedDetector(probabilities), EndpointingConfig(**config))
+
+
+def run(probabilities: list[float], **config: float) -> list[SpeechEvent]:
+    samples = np.zeros(len(probabilities) * FRAME_SAMPLES, np.float32)
+    return list(endpointer(probabilities, **config).push(samples))
+
+
+def turns(events: list[SpeechEvent]) -> list[SpeechEvent]:
+    return [event for event in events if isinstance(event, SpeechStarted | SpeechStopped)]
+
+
+def test_an_utterance_starts_and_stops_once() -> None:
+    started, stopped = turns(run(silence(640) + speech(960) + silence(960)))
+    assert isinstance(started, SpeechStarted) and isinstance(stopped, SpeechStopped)
+    assert stopped.voiced_until == (640 + 960) * 16
+    assert stopped.at == stopped.voiced_until + 512 * 16  # 500 ms, in whole frames
+
+
+def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
+    (started,) = turns(run(silence(640) + speech(320), prefix_padding_ms=200))
+    assert isinstance(started, SpeechStarted)
+    assert started.start == (640 - 200) * 16
+
+
+def test_the_padding_never_reaches_before_the_session() -> None:
+    (started,) = turns(run(speech(320), prefix_padding_ms=300))
+    assert isinstance(started, SpeechStarted)
+    assert started.start == 0
+
+
+def test_speech_is_told_with_its_second_voiced_frame() -> None:
+    (started,) = turns(run(silence(320) + speech(320)))
+    assert started.at == (320 + 2 * FRAME_MS) * 16
+
+
+@pytest.mark.parametrize("word_ms", [64, 128, 160])
+def test_a_word_as_short_as_no_is_heard(word_ms: int) -> None:
+    assert len(turns(run(silence(320) + speech(word_ms) + silence(960)))) == 2
+
+
+def test_a_click_of_one_frame_is_not_speech() -> None:
+    assert not run(silence(320) + speech(32) + silence(960) + speech(32) + silence(960))
+
+
+def test_a_pause_shorter_than_the_silence_does_not_end_the_turn() -> None:
+    events = run(speech(320) + silence(448) + speech(320) + silence(960))
+    assert [type(event) for event in events] == [
+        SpeechStarted,
+        PauseStarted,
+        PauseEnded,
+        PauseStarted,
+        SpeechStopped,
+    ]
+
+
+def test_a_weak_syllable_is_no_pause() -> None:
+    events = run(speech(320) + speech(960, probability=0.4) + speech(320))
+    assert [type(event) for event in events] == [SpeechStarted]
+
+
+def test_a_pause_is_only_broken_at_the_full_threshold() -> None:
+    events = run(speech(320) + silence(64) + speech(960, probability=0.4))
+    assert isinstance(events[-1], SpeechStopped)
+
+
+def test_the_threshold_decides() -> None:
+    assert turns(run(speech(320, probability=0.6), threshold=0.5))
+    assert not turns(run(speech(320, probability=0.6), threshold=0.7))
+
+
+def test_no_silence_at_all_still_lets_frames_of_speech_belong_together() -> None:
+    events = turns(run(speech(320) + silence(64), silence_ms=0))
+    assert [type(event) for event in events] == [SpeechStarted, SpeechStopped]
+
+
+def test_confirmed_silence_resets_the_detector() -> None:
+    detector = ScriptedDetector(speech(320) + silence(960))
+    list(Endpointer(detector).push(np.zeros(40 * FRAME_SAMPLES, np.float32)))
+    assert detector.resets == 1
+
+
+def test_an_empty_room_resets_the_detector_again_and_again() -> None:
+    detector = ScriptedDetector([])
+    point = Endpointer(detector)
+    for _ in range(600):  # ten minutes
+        assert not list(point.push(np.zeros(16_000, np.float32)))
+    assert detector.resets == pytest.approx(600 / 20, abs=1)
+
+
+def test_an_hour_of_talk_finds_every_utterance() -> None:
+    utterance = silence(2016) + speech(1504) + silence(480)
+    events = turns(run(utterance * 900))
+    assert len(events) == 2 * 900 - 1  # the last one has not been silent long enough
+
+
+def test_speech_that_somebody_else_ended_is_not_stopped_again() -> None:
+    point = endpointer(speech(320) + silence(960))
+    list(point.push(np.zeros(10 * FRAME_SAMPLES, np.float32)))
+    point.end_speech()
+    assert not turns(list(point.push(np.zeros(30 * FRAME_SAMPLES, np.float32))))
+
+
+def test_after_a_gap_positions_go_on_from_the_new_sample() -> None:
+    point = endpointer(speech(320))
+    point.skip_to(100_000)
+    (started,) = turns(list(point.push(np.zeros(10 * FRAME_SAMPLES, np.float32))))
+    assert started.at == 100_000 + 2 * FRAME_SAMPLES
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=300),
+    st.lists(st.integers(1, 4000), min_size=1, max_size=20),
+)
+def test_pieces_of_any_size_give_the_events_of_the_whole(
+    probabilities: list[float], sizes: list[int]
+) -> None:
+    point = endpointer(probabilities)
+    samples = np.zeros(len(probabilities) * FRAME_SAMPLES, np.float32)
+    events: list[SpeechEvent] = []
+    position = turn = 0
+    while position < len(samples):
+        size = sizes[turn % len(sizes)]
+        events += point.push(samples[position : position + size])
+        position, turn = position + size, turn + 1
+    assert events == run(probabilities)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 1.0]), max_size=400))
+def test_starts_and_stops_alternate_and_time_never_runs_back(probabilities: list[float]) -> None:
+    events = run(probabilities)
+    kinds = [type(event) for event in turns(events)]
+    assert kinds[0::2] == [SpeechStarted] * len(kinds[0::2])
+    assert kinds[1::2] == [SpeechStopped] * len(kinds[1::2])
+    times = [event.at for event in events]
+    assert times == sorted(times)

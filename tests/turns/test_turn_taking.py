@@ -1,0 +1,313 @@
+"""Who has the floor: every rule of the table, and random conversations that must stay legal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime.errors import IllegalTransition
+from realtime.turns.events import SpeechStarted, SpeechStopped
+from realtime.turns.turn_taking import (
+    TRANSITIONS,
+    AwaitPlayback,
+    CancelResponse,
+    CommitTurn,
+    Configured,
+    CutPlayback,
+    DropTurn,
+    Effect,
+    Event,
+    Floor,
+    ForgetSpeech,
+    ManualClear,
+    ManualCommit,
+    PlaybackEnded,
+    Refuse,
+    ResponseCancel,
+    ResponseCreate,
+    ResponseDone,
+    StartResponse,
+    TellSpeechStarted,
+    TellSpeechStopped,
+    TellTimeout,
+    TurnConfig,
+    TurnState,
+    WakeAt,
+    Woke,
+    describe,
+    step,
+)
+
+STARTED = SpeechStarted(at=1_000, start=500)
+STOPPED = SpeechStopped(at=20_000, voiced_until=12_000)
+CREATE, CANCEL, DONE, ENDED = ResponseCreate(1), ResponseCancel(2), ResponseDone(3), PlaybackEnded(4)
+TOLD = (TellSpeechStarted(500), WakeAt(500 + 120 * 16_000))
+CLOSED = (TellSpeechStopped(20_000), WakeAt(None), CommitTurn(20_000))
+
+
+def play(
+    events: Sequence[Event], state: TurnState | None = None, **config: object
+) -> tuple[TurnState, list[Effect]]:
+    state = state or TurnState(TurnConfig(**config))  # type: ignore[arg-type]
+    effects: list[Effect] = []
+    for event in events:
+        state, more = step(state, event)
+        effects += more
+    return state, effects
+
+
+def last(events: Sequence[Event], **config: object) -> tuple[Floor, tuple[Effect, ...]]:
+    state, _ = play(events[:-1], **config)
+    state, effects = step(state, events[-1])
+    return state.floor, effects
+
+
+def test_speech_is_told_at_once() -> None:
+    assert last([STARTED]) == (Floor.USER, TOLD)
+
+
+def test_the_end_of_speech_is_told_then_committed_then_answered() -> None:
+    assert last([STARTED, STOPPED]) == (Floor.REPLYING, (*CLOSED, StartResponse()))
+
+
+def test_without_create_response_the_turn_is_only_committed() -> None:
+    assert last([STARTED, STOPPED], create_response=False) == (Floor.NOBODY, CLOSED)
+
+
+def test_barge_in_tells_the_peer_before_it_cancels() -> None:
+    floor, effects = last([CREATE, STARTED])
+    assert floor is Floor.USER
+    assert effects == (*TOLD, CancelResponse("turn_detected"), CutPlayback())
+
+
+def test_speech_over_audio_of_a_finished_response_cuts_its_playback() -> None:
+    assert last([CREATE, DONE, STARTED]) == (Floor.USER, (*TOLD, CutPlayback()))
+
+
+def test_speech_after_the_audio_was_heard_cuts_nothing() -> None:
+    assert last([CREATE, DONE, ENDED, STARTED]) == (Floor.USER, TOLD)
+
+
+def test_without_interrupt_response_both_go_on() -> None:
+    assert last([CREATE, STARTED], interrupt_response=False) == (Floor.SHARED_REPLYING, TOLD)
+    assert last([CREATE, DONE, STARTED], interrupt_response=False) == (Floor.SHARED_AUDIBLE, TOLD)
+
+
+def test_a_turn_beside_a_response_is_answered_when_that_is_done() -> None:
+    events = [CREATE, STARTED, STOPPED]
+    assert last(events, interrupt_response=False) == (Floor.REPLYING, CLOSED)
+    assert last([*events, DONE], interrupt_response=False) == (Floor.REPLYING, (StartResponse(),))
+    assert last([*events, DONE, DONE], interrupt_response=False) == (Floor.AUDIBLE, (AwaitPlayback(),))
+
+
+def test_a_turn_beside_a_response_that_the_client_cancels_is_answered_at_once() -> None:
+    floor, effects = last([CREATE, STARTED, STOPPED, CANCEL], interrupt_response=False)
+    assert (floor, effects) == (Floor.REPLYING, (CancelResponse("client_cancelled"), StartResponse()))
+
+
+def test_two_turns_beside_a_response_are_answered_once() -> None:
+    events = [CREATE, STARTED, STOPPED, STARTED, DONE, STOPPED, DONE]
+    _, effects = play(events, interrupt_response=False)
+    assert effects.count(StartResponse()) == 1
+
+
+def test_a_turn_that_is_too_long_ends_as_if_the_user_had_stopped() -> None:
+    floor, effects = last([STARTED, Woke(at=20_000)])
+    assert (floor, effects) == (Floor.REPLYING, (ForgetSpeech(), WakeAt(None), *CLOSED, StartResponse()))
+
+
+def test_a_commit_by_the_client_ends_the_turn_untold_and_unanswered() -> None:
+    floor, effects = last([STARTED, ManualCommit(9)])
+    assert (floor, effects) == (Floor.NOBODY, (ForgetSpeech(), WakeAt(None), CommitTurn(9)))
+
+
+def test_a_manual_turn_is_a_commit_and_a_response_of_the_clients_own() -> None:
+    assert play([ManualCommit(9), CREATE])[1] == [CommitTurn(9), WakeAt(None), StartResponse(asked=True)]
+
+
+def test_a_clear_drops_the_turn() -> None:
+    assert last([STARTED, ManualClear(9)]) == (Floor.NOBODY, (ForgetSpeech(), WakeAt(None), DropTurn()))
+    assert last([ManualClear(9)]) == (Floor.NOBODY, (DropTurn(),))
+
+
+@pytest.mark.parametrize("before", [[CREATE], [CREATE, STARTED]])
+def test_a_second_response_is_refused(before: list[Event]) -> None:
+    _, effects = last([*before, CREATE], interrupt_response=False)
+    assert effects == (Refuse("conversation_already_has_active_response"),)
+
+
+@pytest.mark.parametrize("before", [[], [STARTED], [CREATE, DONE], [CREATE, CANCEL]])
+def test_a_cancel_of_nothing_is_refused(before: list[Event]) -> None:
+    _, effects = last([*before, CANCEL])
+    assert effects == (Refuse("response_cancel_not_active"),)
+
+
+def test_a_cancelled_response_is_audible_until_its_audio_ends() -> None:
+    assert last([CREATE, CANCEL]) == (Floor.AUDIBLE, (CancelResponse("client_cancelled"), AwaitPlayback()))
+    assert last([CREATE, CANCEL, STARTED]) == (Floor.USER, (*TOLD, CutPlayback()))
+
+
+def test_a_response_may_be_asked_for_while_the_user_speaks() -> None:
+    assert last([STARTED, CREATE]) == (Floor.SHARED_REPLYING, (StartResponse(asked=True),))
+
+
+def test_a_new_response_may_follow_one_that_is_still_audible() -> None:
+    assert last([CREATE, DONE, CREATE]) == (Floor.REPLYING, (StartResponse(asked=True),))
+
+
+def test_silence_after_a_reply_is_committed_and_answered() -> None:
+    events = [CREATE, DONE, PlaybackEnded(50_000)]
+    assert last(events, idle_timeout=16_000) == (Floor.NOBODY, (WakeAt(66_000),))
+    floor, effects = last([*events, Woke(66_100)], idle_timeout=16_000)
+    assert floor is Floor.REPLYING
+    assert effects == (TellTimeout(50_000, 66_100), CommitTurn(66_100), StartResponse())
+
+
+def test_without_an_idle_timeout_no_alarm_is_set() -> None:
+    assert last([CREATE, DONE, ENDED]) == (Floor.NOBODY, ())
+
+
+def test_speech_and_responses_replace_the_idle_alarm() -> None:
+    quiet = [CREATE, DONE, PlaybackEnded(50_000)]
+    assert last([*quiet, STARTED], idle_timeout=16_000)[1] == TOLD
+    assert WakeAt(None) in last([*quiet, CREATE], idle_timeout=16_000)[1]
+
+
+def test_turn_detection_switched_off_ends_the_speech_but_commits_nothing() -> None:
+    floor, effects = last([STARTED, Configured(9, TurnConfig(), detecting=False)])
+    assert (floor, effects) == (
+        Floor.NOBODY,
+        (ForgetSpeech(), WakeAt(None), TellSpeechStopped(9), WakeAt(None)),
+    )
+
+
+def test_a_new_configuration_holds_from_the_next_event_on() -> None:
+    quiet = TurnConfig(create_response=False)
+    assert last([STARTED, Configured(9, quiet, detecting=True), STOPPED]) == (Floor.NOBODY, CLOSED)
+
+
+@pytest.mark.parametrize("event", [STOPPED, DONE, ENDED])
+def test_an_illegal_event_is_one_clear_error(event: Event) -> None:
+    with pytest.raises(IllegalTransition, match=rf"{type(event).__name__} has no transition .*'nobody'"):
+        step(TurnState(), event)
+
+
+@pytest.mark.parametrize("floor", list(Floor))
+@pytest.mark.parametrize("event", [ManualCommit, ManualClear, ResponseCreate, ResponseCancel, Configured])
+def test_whatever_the_client_does_is_answered_on_every_floor(floor: Floor, event: type) -> None:
+    assert any(row.floor is floor and row.event is event for row in TRANSITIONS)
+
+
+def test_the_last_row_of_every_pair_has_no_condition() -> None:
+    rows = {(row.floor, row.event): row for row in TRANSITIONS}
+    assert {row.guard.__name__ for row in rows.values()} == {"always"}
+
+
+def test_the_table_is_printed_row_by_row() -> None:
+    assert len(describe().splitlines()) == len(TRANSITIONS) + 2
+    assert "| replying | SpeechStarted | interrupts | open_turn, interrupt | user |" in describe()
+
+
+class World:
+    """What a session knows, so that only events that can happen do."""
+
+    def __init__(self, config: TurnConfig) -> None:
+        self.state = TurnState(config)
+        self.at = 0
+        self.speaking = self.replying = self.audible = False
+        self.alarm: int | None = None
+        self.told: list[str] = []
+
+    def possible(self) -> list[str]:
+        happens = ["create", "cancel", "commit", "clear", "configure_on", "configure_off"]
+        happens.append("stop" if self.speaking else "start")
+        if self.replying:
+            happens.append("done")
+        if self.audible:
+            happens.append("ended")
+        if self.alarm is not None:
+            happens.append("wake")
+        return happens
+
+    def event(self, name: str) -> Event:
+        self.at += 1_600
+        match name:
+            case "create":
+                return ResponseCreate(self.at)
+            case "cancel":
+                return ResponseCancel(self.at)
+            case "commit":
+                return ManualCommit(self.at)
+            case "clear":
+                return ManualClear(self.at)
+            case "start":
+                self.speaking = True
+                return SpeechStarted(self.at, self.at - 800)
+            case "stop":
+                self.speaking = False
+                return SpeechStopped(self.at, self.at - 800)
+            case "done":
+                self.replying = False
+                return ResponseDone(self.at)
+            case "ended":
+                self.audible = False
+                return PlaybackEnded(self.at)
+            case "wake":
+                self.alarm = None
+                return Woke(self.at)
+            case _:
+                return Configured(self.at, self.state.config, detecting=name == "configure_on")
+
+    def carry_out(self, effect: Effect) -> None:
+        match effect:
+            case TellSpeechStarted():
+                self.told.append("started")
+            case TellSpeechStopped():
+                self.told.append("stopped")
+            case ForgetSpeech():
+                self.speaking = False
+                self.told.append("forgotten")
+            case StartResponse():
+                assert not self.replying, "two responses at once"
+                self.replying, self.audible = True, False
+            case CancelResponse():
+                assert self.replying, "cancelled nothing"
+                self.replying = False
+            case AwaitPlayback():
+                self.audible = True
+            case CutPlayback():
+                self.audible = False
+            case WakeAt(sample=sample):
+                self.alarm = sample
+            case _:
+                pass
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.booleans(), st.booleans(), st.sampled_from([None, 16_000]))
+def test_random_conversations_stay_legal(
+    data: st.DataObject, create: bool, interrupt: bool, idle: int | None
+) -> None:
+    world = World(TurnConfig(create_response=create, interrupt_response=interrupt, idle_timeout=idle))
+    for _ in range(data.draw(st.integers(0, 40))):
+        event = world.event(data.draw(st.sampled_from(world.possible())))
+        world.state, effects = step(world.state, event)
+        for effect in effects:
+            world.carry_out(effect)
+        users = (Floor.USER, Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE)
+        assert (world.state.floor in users) == world.speaking
+        assert (world.state.floor in (Floor.REPLYING, Floor.SHARED_REPLYING)) == world.replying
+    assert_told_in_pairs(world.told)
+
+
+def assert_told_in_pairs(told: list[str]) -> None:
+    """One stop for each start, unless the client ended the turn by hand (``forgotten``)."""
+    open_turn = False
+    for word, following in zip(told, [*told[1:], ""], strict=True):
+        assert open_turn == (word != "started"), (
+            f"{word} while the turn is {'open' if open_turn else 'closed'}"
+        )
+        open_turn = word == "started" or (word == "forgotten" and following == "stopped")
