@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from torch import Tensor
 
 from streaming_vocoder.errors import CheckpointError
 
@@ -70,6 +71,14 @@ class MelScale:
 
     shift: float = 0.0
     scale: float = 1.0
+
+    def apply(self, mel: Tensor) -> Tensor:
+        """ln mel -> the flow's own range."""
+        return mel if self == MelScale() else (mel - self.shift) / self.scale
+
+    def undo(self, mel: Tensor) -> Tensor:
+        """The flow's own range -> ln mel."""
+        return mel if self == MelScale() else mel * self.scale + self.shift
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,14 +134,6 @@ class Flow(nn.Module):
         """Raw speaker embedding [B, 192] -> [B, 80]."""
         return self.spk_embed_affine_layer(F.normalize(embedding, dim=-1))  # type: ignore[no-any-return]
 
-    def scale_mel(self, mel: Tensor) -> Tensor:
-        """ln mel -> the flow's own range."""
-        return (mel - self.config.mel.shift) / self.config.mel.scale
-
-    def unscale_mel(self, mel: Tensor) -> Tensor:
-        """The flow's own range -> ln mel."""
-        return mel * self.config.mel.scale + self.config.mel.shift
-
     def forward(
         self,
         mel: Tensor,
@@ -160,7 +152,7 @@ class Flow(nn.Module):
         [B]: real frames; ``chunk_tokens``: attention as in streaming with chunks of that size after the
         prompt, None = full attention.
         """
-        target = self.scale_mel(mel)
+        target = self.config.mel.apply(mel)
         frames = target.shape[1]
         chunk_frames = None if chunk_tokens is None else FRAMES_PER_TOKEN * chunk_tokens
         mask = block_mask(frames, chunk_frames, prompt_frames, lengths)
@@ -202,8 +194,8 @@ class Flow(nn.Module):
         """
         mu = self.encode(torch.cat((prompt_tokens, tokens), dim=1))
         prompt, total = prompt_mel.shape[1], mu.shape[1]
-        cond = F.pad(self.scale_mel(prompt_mel), (0, 0, 0, total - prompt))
+        cond = F.pad(self.config.mel.apply(prompt_mel), (0, 0, 0, total - prompt))
         buffer = default_noise(max(total, 1), self.config.output_size) if noise is None else noise
         start = buffer[:, :, :total].transpose(1, 2).expand_as(mu).to(mu)
         x = self.decoder.solve(start, mu, self.project_speaker(speaker), cond, steps)
-        return self.unscale_mel(x[:, prompt:])
+        return self.config.mel.undo(x[:, prompt:])

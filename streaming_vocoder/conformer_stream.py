@@ -1,0 +1,295 @@
+"""The conformer encoder chunk by chunk, for any number of streams at once.
+
+Same function as `conformer`, from packed weights: the token table holds embedded tokens, q, k and v are one
+product, repeating and convolving and embedding the frames is one product, and the projected positions are a
+table. The rows of all streams run through every product together; only attention and the edges of the
+convolutions look at one stream at a time.
+
+Letters: T new tokens of a stream, R rows of all streams, D width, H heads, K = D / H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streaming_vocoder.conformer import (
+    LAYER_EPS,
+    LOOKAHEAD_SLOPE,
+    ConformerLayer,
+    InputLayer,
+    relative_positions,
+    skew,
+)
+from streaming_vocoder.flow import Flow
+from streaming_vocoder.packing import fused_linear, sliding_rows, spans
+
+CONV_PAST = 2
+"""Frames that a convolution of kernel 3 keeps from the past."""
+ROOM = 256
+"""Frames by which a cache grows at least."""
+
+
+class SlidingCache:
+    """Keys and values of the newest frames of one stream, oldest first: [layers, 2, H, capacity, K].
+
+    A chunk sees ``window`` frames of its past; memory is bounded by one and a half windows.
+    """
+
+    __slots__ = ("buffer", "end", "start", "window")
+
+    def __init__(self, buffer: Tensor, window: int) -> None:
+        self.buffer = buffer
+        self.window = window
+        self.start = self.end = 0
+
+    def reserve(self, count: int) -> None:
+        """Drops what has left the window and makes room for ``count`` frames."""
+        self.start = max(self.start, self.end - self.window)
+        if self.end + count > self.buffer.shape[3]:
+            self._move(count + max(ROOM, (self.end - self.start) // 2))
+
+    def attend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes k, v [H, T, K] behind the past; -> all keys and values that this chunk sees."""
+        end = self.end + k.shape[1]
+        keys, values = self.buffer[layer, 0], self.buffer[layer, 1]
+        keys[:, self.end : end] = k
+        values[:, self.end : end] = v
+        return keys[:, self.start : end], values[:, self.start : end]
+
+    def fork(self) -> SlidingCache:
+        """A copy with room to grow."""
+        copy = SlidingCache(self.buffer, self.window)
+        copy.start, copy.end = self.start, self.end
+        copy._move(ROOM)
+        return copy
+
+    def _move(self, room: int) -> None:
+        old, kept = self.buffer, self.end - self.start
+        self.buffer = old.new_empty((*old.shape[:3], kept + room, old.shape[4]))
+        self.buffer[:, :, :, :kept] = old[:, :, :, self.start : self.end]
+        self.start, self.end = 0, kept
+
+
+@dataclass(slots=True, eq=False)
+class EncoderState:
+    """What the encoder remembers of one stream."""
+
+    lookahead_tail: Tensor
+    """[2, D]: last inputs of the second look-ahead convolution."""
+    upsample_tail: Tensor
+    """[2, D]: last tokens before they were repeated."""
+    token_cache: SlidingCache
+    frame_cache: SlidingCache
+
+    def fork(self) -> EncoderState:
+        """A copy that goes its own way."""
+        return EncoderState(
+            self.lookahead_tail, self.upsample_tail, self.token_cache.fork(), self.frame_cache.fork()
+        )
+
+
+class StreamingEncoder:
+    """Tokens of many streams -> their mu. Packed from a `Flow`, which it does not keep."""
+
+    def __init__(self, flow: Flow, window_frames: int) -> None:
+        encoder = flow.encoder
+        self.config = encoder.config
+        self.window_frames = window_frames
+        self.lookahead = self.config.pre_lookahead_len
+        self.tokens = encoder.embed(flow.input_embedding.weight)
+        self.lookahead_convs = [
+            _conv_rows(encoder.pre_lookahead_layer.conv1),
+            _conv_rows(encoder.pre_lookahead_layer.conv2),
+        ]
+        self.upsample = _upsample_rows(encoder.up_layer.conv, encoder.up_embed, self.config.up_stride)
+        self.up_norm = _norm(encoder.up_embed.out[1], encoder.up_embed.scale)
+        self.token_layers = _LayerStack(encoder.encoders, self.config.attention_heads)
+        self.frame_layers = _LayerStack(encoder.up_encoders, self.config.attention_heads)
+        self.after_norm = _norm(encoder.after_norm)
+        self.projection = flow.encoder_proj.weight, flow.encoder_proj.bias
+
+    def fresh_state(self) -> EncoderState:
+        """The state before any token."""
+        empty = self.tokens.new_zeros(CONV_PAST, self.config.output_size)
+        return EncoderState(
+            empty,
+            empty,
+            self.token_layers.fresh_cache(self.window_frames // self.config.up_stride),
+            self.frame_layers.fresh_cache(self.window_frames),
+        )
+
+    def step(
+        self, states: Sequence[EncoderState], tokens: Sequence[Tensor], last: Sequence[bool]
+    ) -> list[Tensor]:
+        """One chunk a stream: tokens int [T] -> mu [2 (T - lookahead), 80]; in a ``last`` chunk all T tokens
+        count."""
+        embedded = [self._embed(ids, is_last) for ids, is_last in zip(tokens, last, strict=True)]
+        counts = [len(rows) - self.lookahead for rows in embedded]
+        x = self._look_ahead(states, embedded, counts)
+        x = self.token_layers.run(x, [state.token_cache for state in states], counts)
+        x = self._upsample(states, x, counts)
+        frames = [self.config.up_stride * count for count in counts]
+        x = self.frame_layers.run(x, [state.frame_cache for state in states], frames)
+        mu = F.linear(F.layer_norm(x, x.shape[-1:], *self.after_norm, 1e-5), *self.projection)
+        return list(torch.split(mu, frames))
+
+    def _embed(self, ids: Tensor, last: bool) -> Tensor:
+        rows = self.tokens[ids]
+        return F.pad(rows, (0, 0, 0, self.lookahead)) if last else rows
+
+    def _look_ahead(
+        self, states: Sequence[EncoderState], embedded: list[Tensor], counts: list[int]
+    ) -> Tensor:
+        (weight1, bias1), (weight2, bias2) = self.lookahead_convs
+        x = torch.cat([sliding_rows(rows, self.lookahead + 1) for rows in embedded])
+        x = F.leaky_relu(F.linear(x, weight1, bias1), LOOKAHEAD_SLOPE)
+        windows = []
+        for state, rows in zip(states, torch.split(x, counts), strict=True):
+            joined = torch.cat((state.lookahead_tail, rows))
+            state.lookahead_tail = joined[-CONV_PAST:].clone()
+            windows.append(sliding_rows(joined, CONV_PAST + 1))
+        now = [rows[:count] for rows, count in zip(embedded, counts, strict=True)]
+        return torch.cat(now) + F.linear(torch.cat(windows), weight2, bias2)
+
+    def _upsample(self, states: Sequence[EncoderState], x: Tensor, counts: list[int]) -> Tensor:
+        windows = []
+        for state, rows in zip(states, torch.split(x, counts), strict=True):
+            joined = torch.cat((state.upsample_tail, rows))
+            state.upsample_tail = joined[-CONV_PAST:].clone()
+            windows.append(sliding_rows(joined, CONV_PAST + 1))
+        x = F.linear(torch.cat(windows), *self.upsample).view(-1, self.config.output_size)
+        return F.layer_norm(x, x.shape[-1:], *self.up_norm, 1e-5)
+
+
+class _LayerStack:
+    """The layers of one rate and the table of their projected positions."""
+
+    def __init__(self, layers: nn.ModuleList, heads: int) -> None:
+        self.heads = heads
+        self.layers = [_Layer(layer) for layer in layers if isinstance(layer, ConformerLayer)]
+        self.positions = _PositionTable(self.layers, heads)
+
+    def fresh_cache(self, window: int) -> SlidingCache:
+        first = self.layers[0]
+        width = first.out[0].shape[0]
+        shape = (len(self.layers), 2, self.heads, 0, width // self.heads)
+        return SlidingCache(first.out[0].new_empty(shape), window)
+
+    def run(self, x: Tensor, caches: Sequence[SlidingCache], counts: Sequence[int]) -> Tensor:
+        """x [R, D], ``counts`` rows a stream."""
+        for cache, count in zip(caches, counts, strict=True):
+            cache.reserve(count)
+        for index, layer in enumerate(self.layers):
+            x = self._layer(index, layer, x, caches, counts)
+        for cache, count in zip(caches, counts, strict=True):
+            cache.end += count
+        return x
+
+    def _layer(
+        self, index: int, layer: _Layer, x: Tensor, caches: Sequence[SlidingCache], counts: Sequence[int]
+    ) -> Tensor:
+        normed = F.layer_norm(x, x.shape[-1:], *layer.norm_mha, LAYER_EPS)
+        qkv = F.linear(normed, *layer.qkv).view(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)
+        heard = [
+            self._attend(index, layer, qkv[:, :, rows], cache)
+            for cache, rows in zip(caches, spans(counts), strict=True)
+        ]
+        x = x + F.linear(heard[0] if len(heard) == 1 else torch.cat(heard), *layer.out)
+        inner = F.silu(
+            F.linear(F.layer_norm(x, x.shape[-1:], *layer.norm_ff, LAYER_EPS), *layer.w_1), inplace=True
+        )
+        return x + F.linear(inner, *layer.w_2)
+
+    def _attend(self, index: int, layer: _Layer, qkv: Tensor, cache: SlidingCache) -> Tensor:
+        """qkv [3, H, T, K] of one stream -> [T, D]."""
+        q, k, v = qkv.unbind(0)
+        keys, values = cache.attend(index, k, v)
+        queries = q.shape[1]
+        by_distance = (q + layer.v) @ self.positions.rows(index, queries, keys.shape[1]).transpose(1, 2)
+        bias = skew(by_distance, queries, keys.shape[1])
+        out = F.scaled_dot_product_attention(
+            (q + layer.u)[None], keys[None], values[None], attn_mask=bias[None]
+        )
+        return out[0].transpose(0, 1).flatten(1)
+
+
+class _Layer:
+    """Weights of one layer, ready for `F.linear` and `F.layer_norm`."""
+
+    def __init__(self, layer: ConformerLayer) -> None:
+        attention, feed_forward = layer.self_attn, layer.feed_forward
+        self.qkv = fused_linear(attention.linear_q, attention.linear_k, attention.linear_v)
+        self.out = attention.linear_out.weight, attention.linear_out.bias
+        self.position_weight = attention.linear_pos.weight
+        self.u, self.v = attention.pos_bias_u[:, None], attention.pos_bias_v[:, None]
+        self.w_1 = feed_forward.w_1.weight, feed_forward.w_1.bias
+        self.w_2 = feed_forward.w_2.weight, feed_forward.w_2.bias
+        self.norm_mha, self.norm_ff = _norm(layer.norm_mha), _norm(layer.norm_ff)
+
+
+class _PositionTable:
+    """Projected positions of every distance that was needed so far, divided by sqrt(K): grows on demand,
+    shared by all streams."""
+
+    def __init__(self, layers: list[_Layer], heads: int) -> None:
+        self.layers = layers
+        self.heads = heads
+        self.farthest = self.nearest = -1  # distances farthest ... -nearest are in the table
+        self.table: list[Tensor] = []
+
+    def rows(self, layer: int, queries: int, keys: int) -> Tensor:
+        """[H, queries + keys - 1, K]: distances keys - 1 ... 1 - queries."""
+        if keys - 1 > self.farthest or queries - 1 > self.nearest:
+            self._build(max(self.farthest, 2 * keys), max(self.nearest, 2 * queries))
+        first = self.farthest - (keys - 1)
+        return self.table[layer][:, first : first + queries + keys - 1]
+
+    def _build(self, farthest: int, nearest: int) -> None:
+        self.farthest, self.nearest = farthest, nearest
+        weights = [layer.position_weight for layer in self.layers]
+        width = weights[0].shape[1]
+        scale = (width // self.heads) ** -0.5
+        distances = relative_positions(farthest, -nearest, width).to(weights[0])
+        self.table = [
+            (F.linear(distances, weight) * scale)
+            .view(len(distances), self.heads, -1)
+            .transpose(0, 1)
+            .contiguous()
+            for weight in weights
+        ]
+
+
+def _norm(norm: nn.Module, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    assert isinstance(norm, nn.LayerNorm)
+    return norm.weight * scale, norm.bias * scale
+
+
+def _conv_rows(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """Convolution as a product with `sliding_rows`: weight [out, kernel * in], bias."""
+    assert conv.bias is not None
+    return conv.weight.transpose(1, 2).flatten(1).contiguous(), conv.bias
+
+
+def _upsample_rows(conv: nn.Conv1d, embed: InputLayer, stride: int) -> tuple[Tensor, Tensor]:
+    """Repeat, convolve and embed as one product: rows of three tokens [3 D] -> ``stride`` frames [stride *
+    D].
+
+    Frame j of a token sees the repeated frames j - 2 stride ... j, that is parts of this token and the two
+    before.
+    """
+    linear = embed.out[0]
+    assert isinstance(linear, nn.Linear) and conv.bias is not None
+    weight = conv.weight.double()  # [D, D, 2 stride + 1]
+    folded = weight.new_zeros(stride, weight.shape[0], CONV_PAST + 1, weight.shape[1])
+    for frame in range(stride):
+        for tap in range(weight.shape[2]):
+            folded[frame, :, (frame + tap) // stride] += weight[:, :, tap]
+    embedding = linear.weight.double()
+    product = torch.einsum("ed,sdki->seki", embedding, folded).flatten(2).flatten(0, 1)
+    bias = embedding @ conv.bias.double() + linear.bias.double()
+    return product.float().contiguous(), bias.float().repeat(stride)

@@ -1,0 +1,96 @@
+"""Flow matching chunk by chunk: tokens of many streams -> their mels. One `FlowState` a stream; nothing is
+shared but weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streaming_vocoder.conformer_stream import EncoderState, StreamingEncoder
+from streaming_vocoder.dit_stream import SolverInput, SolverState, StreamingSolver, TrimRule
+from streaming_vocoder.flow import Flow, default_noise
+
+ENCODER_WINDOW_FRAMES = 3000
+"""Past that the encoder sees, prompt included: exact for the first minute, then sliding."""
+
+
+@dataclass(slots=True, eq=False)
+class FlowState:
+    """What the flow remembers of one stream. Made by `StreamingFlow.prompt_state` or `fork`."""
+
+    encoder: EncoderState
+    solver: SolverState
+    speaker: Tensor
+
+    def fork(self) -> FlowState:
+        """A copy that goes its own way; this one stays as it is."""
+        return FlowState(self.encoder.fork(), self.solver.fork(), self.speaker)
+
+
+class StreamingFlow:
+    """Packed from a `Flow`; later changes of its weights are not seen."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        steps: int = 10,
+        noise: Tensor | None = None,
+        trim: TrimRule = "upstream",
+        encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
+    ) -> None:
+        """noise: buffer [1, 80, frames] that all streams start from, default seeded
+        (`flow.default_noise`)."""
+        with torch.inference_mode():
+            buffer = default_noise(channels=flow.config.output_size) if noise is None else noise
+            self._speaker, self._mel = flow.spk_embed_affine_layer, flow.config.mel
+            self.encoder = StreamingEncoder(flow, encoder_window_frames)
+            self.solver = StreamingSolver(flow, steps, buffer.to(self.encoder.tokens), trim)
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens that a chunk needs beyond those it turns into mel."""
+        return self.encoder.lookahead
+
+    @torch.inference_mode()
+    def prompt_state(self, tokens: Tensor, mel: Tensor, speaker: Tensor) -> FlowState:
+        """The state after a voice's prompt: tokens int [n], ln mel [2 n, 80], raw speaker embedding [192].
+
+        Fork it for every reply. The prompt is followed by its own first tokens as look-ahead, as in the
+        reference.
+        """
+        return self.prompt_pass(tokens, mel, speaker)[0]
+
+    @torch.inference_mode()
+    def prompt_pass(self, tokens: Tensor, mel: Tensor, speaker: Tensor) -> tuple[FlowState, Tensor, Tensor]:
+        """`prompt_state`, with the mu and the mel (in the flow's own range) that the pass gave on the way."""
+        row = self.solver.speaker_row(self._speaker(F.normalize(speaker, dim=0)))
+        state = FlowState(self.encoder.fresh_state(), self.solver.fresh_state(), row)
+        (mu,) = self.encoder.step([state.encoder], [torch.cat((tokens, tokens[: self.lookahead]))], [False])
+        (made,) = self.solver.step([SolverInput(state.solver, mu, row, self._mel.apply(mel))])
+        state.solver.cache.prompt_frames = len(mu)
+        return state, mu, made
+
+    @torch.inference_mode()
+    def step(
+        self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]
+    ) -> list[Tensor]:
+        """One chunk a stream: tokens int [T], the look-ahead included unless ``last`` -> ln mel [F, 80]."""
+        return self.step_from_mu(states, self.encode(states, tokens, last))
+
+    @torch.inference_mode()
+    def encode(
+        self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]
+    ) -> list[Tensor]:
+        """First half of `step`: -> mu [F, 80]."""
+        return self.encoder.step([state.encoder for state in states], tokens, last)
+
+    @torch.inference_mode()
+    def step_from_mu(self, states: Sequence[FlowState], mus: Sequence[Tensor]) -> list[Tensor]:
+        """Second half of `step`."""
+        inputs = [SolverInput(state.solver, mu, state.speaker) for state, mu in zip(states, mus, strict=True)]
+        return [self._mel.undo(mel) for mel in self.solver.step(inputs)]
