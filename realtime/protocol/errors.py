@@ -35,8 +35,8 @@ _EXPECTED = {
 class ProtocolError(PeerError):
     """A message that cannot be read, or is not legal now.
 
-    ``code`` is stable and may be matched on, ``message`` is for people. ``param`` is the path of the offending
-    field (``session.tools[0].name``), ``event_id`` the id that the client gave to its event, if any.
+    ``code`` is stable and may be matched on, ``message`` is for people. ``param`` is the path of the field at
+    fault (``session.tools[0].name``), ``event_id`` the id that the client gave to its event, if any.
     """
 
     def __repr__(self) -> str:

@@ -22,6 +22,7 @@ from realtime.protocol.wire import Base64, Count, JsonObject, Lenient, Maybe, Mi
 
 
 class _ClientEvent(Lenient):
+    type: str
     event_id: Maybe[str] = None
 
 
@@ -117,6 +118,7 @@ ClientEvent = Annotated[
 
 
 class _ServerEvent(Wire):
+    type: str
     event_id: Annotated[str, Field(exclude_if=lambda value: not value)] = ""
 
 

@@ -204,3 +204,27 @@ class AudioPart(Lenient):
 
 
 ContentPart = Annotated[TextPart | AudioPart, Field(discriminator="type")]
+
+
+def without_audio(item: Item) -> Item:
+    """The item as every event but ``conversation.item.retrieved`` shows it."""
+    if not isinstance(item, (UserMessage, AssistantMessage)):
+        return item
+    return item.model_copy(update={"content": tuple(_silent(part) for part in item.content)})
+
+
+def with_audio(item: Item, content_index: int, audio: bytes) -> Item:
+    """The item with the audio of one of its parts, for ``conversation.item.retrieved``."""
+    if not isinstance(item, (UserMessage, AssistantMessage)):
+        return item
+    parts = tuple(
+        part.model_copy(update={"audio": audio})
+        if index == content_index and isinstance(part, (InputAudio, OutputAudio))
+        else part
+        for index, part in enumerate(item.content)
+    )
+    return item.model_copy(update={"content": parts})
+
+
+def _silent(part: UserContent | AssistantContent) -> UserContent | AssistantContent:
+    return part.model_copy(update={"audio": None}) if isinstance(part, (InputAudio, OutputAudio)) else part

@@ -1,0 +1,224 @@
+"""The items of a conversation, in order, and what clients may do to them.
+
+1. Items are added behind a named one, at the front (``root``) or at the end; ids are unique.
+2. Any item may be retrieved or deleted. A deleted one is gone for the model too.
+3. Only speech of the assistant can be truncated. It then keeps the audio up to that point and shows no
+   transcript any more; truncating behind its end, or twice, is no error: clocks differ.
+
+Beside each item lies a payload for the model's side (samples, token ids, how much was heard). This file knows
+nothing about it but that it belongs to the item and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from realtime.protocol.errors import ProtocolError, quote
+from realtime.protocol.items import (
+    AssistantMessage,
+    InputAudio,
+    Item,
+    OutputAudio,
+    UserMessage,
+    without_audio,
+)
+
+Payload = TypeVar("Payload")
+
+FRONT = "root"
+"""``previous_item_id`` of an item that shall become the first."""
+
+MAX_ITEMS = 4096
+"""The most items at a time: far more than fit any model's context, and a bound for memory."""
+
+
+@dataclass(slots=True)
+class Entry(Generic[Payload]):
+    """One item as clients see it (without audio), and its payload.
+
+    ``audio_ms``: how long its speech is, as far as it is known; kept by the owner, read by
+    `Conversation.truncate`.
+    """
+
+    item: Item
+    payload: Payload
+    audio_ms: int = 0
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation(Generic[Payload]):
+    """What a truncation came to. ``audio_end_ms`` is the end in force: never behind the item's audio."""
+
+    entry: Entry[Payload]
+    audio_end_ms: int
+
+
+class Conversation(Generic[Payload]):
+    """Items in order. Every method that serves a client's event raises `ProtocolError` and then changes
+    nothing."""
+
+    def __init__(self, conversation_id: str) -> None:
+        self.id = conversation_id
+        self._order: list[str] = []
+        self._entries: dict[str, Entry[Payload]] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Entry[Payload]]:
+        """Oldest first."""
+        return (self._entries[item_id] for item_id in self._order)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._entries
+
+    @property
+    def last_item_id(self) -> str | None:
+        return self._order[-1] if self._order else None
+
+    def get(self, item_id: str) -> Entry[Payload] | None:
+        return self._entries.get(item_id)
+
+    def predecessor(self, item_id: str) -> str | None:
+        """The id of the item before this one; None for the first and for one that is not (any more) there."""
+        if item_id not in self._entries:
+            return None
+        index = self._order.index(item_id)
+        return self._order[index - 1] if index else None
+
+    def add(
+        self,
+        item: Item,
+        payload: Payload,
+        *,
+        previous_item_id: str | None = None,
+        event_id: str | None = None,
+    ) -> Entry[Payload]:
+        """Places an item, which must have an id, and returns its entry. Audio in the item is left out: it is
+        the payload's."""
+        self._check_new(item.id, event_id)
+        index = self._index_behind(previous_item_id, event_id)
+        entry = Entry(without_audio(item), payload)
+        self._order.insert(index, item.id)
+        self._entries[item.id] = entry
+        return entry
+
+    def update(self, item: Item) -> Item:
+        """The item as it is now (finished, with its transcript). One that was truncated in the meantime stays
+        without a transcript, one that was deleted stays deleted. Returns what is shown."""
+        entry = self._entries.get(item.id)
+        if entry is None:
+            return item
+        entry.item = without_audio(item)
+        if entry.truncated:
+            entry.item = _without_transcript(entry.item)
+        return entry.item
+
+    def set_transcript(self, item_id: str, content_index: int, transcript: str) -> None:
+        """Stores what the user said; nothing happens when the item is gone."""
+        entry = self._entries.get(item_id)
+        if entry is None or not isinstance(entry.item, UserMessage):
+            return
+        content = list(entry.item.content)
+        part = content[content_index] if content_index < len(content) else None
+        if isinstance(part, InputAudio):
+            content[content_index] = part.model_copy(update={"transcript": transcript})
+            entry.item = entry.item.model_copy(update={"content": tuple(content)})
+
+    def retrieve(self, item_id: str, *, event_id: str | None = None) -> Entry[Payload]:
+        return self._existing(item_id, "item_retrieve_invalid_item_id", "retrieving", event_id)
+
+    def delete(self, item_id: str, *, event_id: str | None = None) -> Entry[Payload]:
+        entry = self._existing(item_id, "item_delete_invalid_item_id", "deleting", event_id)
+        self._order.remove(item_id)
+        del self._entries[item_id]
+        return entry
+
+    def truncate(
+        self, item_id: str, content_index: int, audio_end_ms: int, *, event_id: str | None = None
+    ) -> Truncation[Payload]:
+        """Cuts the speech of an assistant's item, which may be finished or still in progress."""
+        entry = self._existing(item_id, "item_truncate_invalid_item_id", "truncating", event_id)
+        _check_speech(entry.item, content_index, event_id)
+        entry.audio_ms = min(audio_end_ms, entry.audio_ms)
+        entry.truncated = True
+        entry.item = _without_transcript(entry.item)
+        return Truncation(entry, entry.audio_ms)
+
+    def _existing(self, item_id: str, code: str, doing: str, event_id: str | None) -> Entry[Payload]:
+        entry = self._entries.get(item_id)
+        if entry is None:
+            raise ProtocolError(
+                code,
+                f"Error {doing} item: the item with id {quote(item_id)} does not exist.",
+                param="item_id",
+                event_id=event_id,
+            )
+        return entry
+
+    def _check_new(self, item_id: str, event_id: str | None) -> None:
+        if item_id in self._entries:
+            raise ProtocolError(
+                "item_create_duplicate_item_id",
+                f"Error adding item: an item with id {quote(item_id)} already exists. "
+                "Leave 'item.id' out to get a new one.",
+                param="item.id",
+                event_id=event_id,
+            )
+        if item_id == FRONT:
+            raise ProtocolError(
+                "invalid_value", f"An item cannot be called {FRONT!r}.", param="item.id", event_id=event_id
+            )
+        if len(self._order) >= MAX_ITEMS:
+            raise ProtocolError(
+                "conversation_full",
+                f"The conversation has {MAX_ITEMS} items, the most there can be. Delete some first.",
+                event_id=event_id,
+            )
+
+    def _index_behind(self, previous_item_id: str | None, event_id: str | None) -> int:
+        if previous_item_id is None:
+            return len(self._order)
+        if previous_item_id == FRONT:
+            return 0
+        if previous_item_id not in self._entries:
+            raise ProtocolError(
+                "invalid_value",
+                f"Error adding item: the previous item with id {quote(previous_item_id)} does not exist.",
+                param="previous_item_id",
+                event_id=event_id,
+            )
+        return self._order.index(previous_item_id) + 1
+
+
+def _check_speech(item: Item, content_index: int, event_id: str | None) -> None:
+    """Only an assistant's speech is truncated. While in progress its content is not shown yet."""
+    if not isinstance(item, AssistantMessage):
+        raise ProtocolError(
+            "invalid_value",
+            f"Only assistant messages with audio can be truncated, and {quote(item.id)} is none.",
+            param="item_id",
+            event_id=event_id,
+        )
+    if item.status == "in_progress" and content_index == 0:
+        return
+    if content_index >= len(item.content) or not isinstance(item.content[content_index], OutputAudio):
+        raise ProtocolError(
+            "invalid_value",
+            f"Item {quote(item.id)} has no audio at content index {content_index}.",
+            param="content_index",
+            event_id=event_id,
+        )
+
+
+def _without_transcript(item: Item) -> Item:
+    if not isinstance(item, AssistantMessage):
+        return item
+    content = tuple(
+        part.model_copy(update={"transcript": None}) if isinstance(part, OutputAudio) else part
+        for part in item.content
+    )
+    return item.model_copy(update={"content": content})

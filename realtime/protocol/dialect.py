@@ -1,0 +1,66 @@
+"""The shapes of the protocol that clients speak, each as a translation of JSON to and from the one that we
+know (GA).
+
+The core never sees a dialect: a `Connection` translates at the edge. GA is the identity and costs nothing.
+Another dialect (the API's beta shape, StepFun's variant of it) is one more class here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from realtime.protocol.codec import decode, decode_object, dump, encode, parse
+from realtime.protocol.events import ClientEvent, ServerEvent
+from realtime.protocol.ids import Ids
+from realtime.protocol.wire import JsonObject
+
+
+class Dialect(Protocol):
+    """Translates single messages. Objects given may be changed in place; none is used again by the caller."""
+
+    @property
+    def name(self) -> str: ...
+
+    def translate_in(self, message: JsonObject) -> JsonObject:
+        """A client's message in GA shape. What is unknown stays as it is: the codec says what is wrong with
+        it."""
+
+    def translate_out(self, message: JsonObject) -> Sequence[JsonObject]:
+        """What this client gets for a GA message: one message, or none, or several."""
+
+
+class GeneralAvailability:
+    """The shape since August 2025: the one we speak."""
+
+    name = "ga"
+
+    def translate_in(self, message: JsonObject) -> JsonObject:
+        return message
+
+    def translate_out(self, message: JsonObject) -> Sequence[JsonObject]:
+        return (message,)
+
+
+GA = GeneralAvailability()
+
+
+class Connection:
+    """The wire of one client: its dialect, and the ids of the events it gets."""
+
+    def __init__(self, ids: Ids, dialect: Dialect = GA) -> None:
+        self._ids = ids
+        self.dialect = dialect
+
+    def decode(self, message: str | bytes) -> ClientEvent:
+        """As `codec.decode`, from the client's dialect."""
+        if self.dialect is GA or isinstance(message, bytes):
+            return decode(message)
+        return decode_object(self.dialect.translate_in(parse(message)))
+
+    def encode(self, event: ServerEvent) -> list[str]:
+        """The messages for an event, each with an ``event_id``."""
+        if self.dialect is GA:
+            return [encode(event, self._ids.event())]
+        messages = self.dialect.translate_out(event.model_dump(mode="json"))
+        return [dump({"event_id": self._ids.event()} | message) for message in messages]

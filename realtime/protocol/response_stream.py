@@ -1,0 +1,309 @@
+"""What one reply says on the wire: from the model's deltas to server events, in the one legal order.
+
+1. ``response.created`` is first, ``response.done`` is last and comes once.
+2. Items come one after another. Each: output item added, conversation item added, content part added, deltas,
+   the ``done`` of each kind of delta, content part done, conversation item done, output item done.
+3. All those ``done`` events also come when the response is cancelled, incomplete or failed.
+4. The deltas joined are the text in every ``done`` event, the item and the response.
+5. Out of band (no conversation) there are no ``conversation.item.*`` events.
+
+A call that is not legal in the present state raises `IllegalTransition`; the table is `_LEGAL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypedDict
+
+from realtime.errors import IllegalTransition
+from realtime.protocol.events import (
+    ConversationItemAdded,
+    ConversationItemDone,
+    ResponseContentPartAdded,
+    ResponseContentPartDone,
+    ResponseCreated,
+    ResponseDone,
+    ResponseFunctionCallArgumentsDelta,
+    ResponseFunctionCallArgumentsDone,
+    ResponseOutputAudioDelta,
+    ResponseOutputAudioDone,
+    ResponseOutputAudioTranscriptDelta,
+    ResponseOutputAudioTranscriptDone,
+    ResponseOutputItemAdded,
+    ResponseOutputItemDone,
+    ResponseOutputTextDelta,
+    ResponseOutputTextDone,
+    ServerEvent,
+)
+from realtime.protocol.items import (
+    AssistantMessage,
+    AudioPart,
+    ContentPart,
+    FunctionCall,
+    Item,
+    ItemStatus,
+    OutputAudio,
+    OutputText,
+    TextPart,
+)
+from realtime.protocol.responses import (
+    FinalStatus,
+    Response,
+    ResponseError,
+    StatusDetails,
+    StatusReason,
+    Usage,
+)
+
+MAX_AUDIO_DELTA_MS = 200
+"""The longest audio in one event: about 13 kB of base64 at 24 kHz, so that no client's message limit is near
+and a barge-in leaves little behind."""
+
+
+class State(Enum):
+    NEW = "new"
+    """Not announced yet."""
+    IDLE = "idle"
+    """Between items."""
+    MESSAGE = "message"
+    """A message is being spoken or written."""
+    CALL = "call"
+    """The arguments of a function call are being written."""
+    DONE = "done"
+    """Nothing may follow."""
+
+
+_LEGAL: dict[str, frozenset[State]] = {
+    "create": frozenset({State.NEW}),
+    "start_message": frozenset({State.IDLE}),
+    "start_function_call": frozenset({State.IDLE}),
+    "text": frozenset({State.MESSAGE}),
+    "audio": frozenset({State.MESSAGE}),
+    "arguments": frozenset({State.CALL}),
+    "finish_item": frozenset({State.MESSAGE, State.CALL}),
+    "finish": frozenset({State.IDLE, State.MESSAGE, State.CALL}),
+}
+
+
+class _OutputIds(TypedDict):
+    response_id: str
+    item_id: str
+    output_index: int
+
+
+class _ContentIds(_OutputIds):
+    content_index: int
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The item in progress: what has been said of it so far."""
+
+    item_id: str
+    name: str = ""
+    call_id: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+def opening_message(item_id: str) -> AssistantMessage:
+    """The form in which a message of the assistant is added: without content."""
+    return AssistantMessage(id=item_id, status="in_progress", content=())
+
+
+def opening_function_call(item_id: str, call_id: str, name: str) -> FunctionCall:
+    """The form in which a function call is added: its name and id are complete, its arguments empty."""
+    return FunctionCall(id=item_id, status="in_progress", name=name, call_id=call_id, arguments="")
+
+
+class ResponseStream:
+    """One response. Every method returns the events to send, in order.
+
+    ``response``: as it stands at the start (`responses.ResponseConfig.response`); its ``conversation_id`` is
+    None out of band. ``predecessor`` gives the id of the item before one in the conversation, so an item must
+    be placed there (as `opening_message` or `opening_function_call`) **before** it is started here; what it
+    came to is the last of `finished_items`.
+    """
+
+    def __init__(self, response: Response, predecessor: Callable[[str], str | None] | None = None) -> None:
+        self._response = response
+        self._predecessor = predecessor if response.conversation_id is not None else None
+        self._speech = response.output_modalities == ("audio",)
+        self._format = response.audio.output.format if response.audio is not None else None
+        self._state = State.NEW
+        self._draft = _Draft("")
+        self._finished: list[Item] = []
+
+    @property
+    def response(self) -> Response:
+        """The response object as last announced."""
+        return self._response
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def item_id(self) -> str | None:
+        """The item in progress."""
+        return self._draft.item_id if self._state in (State.MESSAGE, State.CALL) else None
+
+    @property
+    def finished_items(self) -> tuple[Item, ...]:
+        """The items that are done, as the conversation shall keep them."""
+        return tuple(self._finished)
+
+    def create(self) -> list[ServerEvent]:
+        self._enter("create", State.IDLE)
+        return [ResponseCreated(response=self._response)]
+
+    def start_message(self, item_id: str) -> list[ServerEvent]:
+        """Opens a message of the assistant with its one part: speech or text, as the response is."""
+        self._enter("start_message", State.MESSAGE)
+        self._draft = _Draft(item_id)
+        part: ContentPart = AudioPart() if self._speech else TextPart()
+        added = self._item_added(opening_message(item_id))
+        return [*added, ResponseContentPartAdded(**self._content, part=part)]
+
+    def text(self, delta: str) -> list[ServerEvent]:
+        """More words: of the transcript when the response is spoken. May come before or after their audio."""
+        self._enter("text", State.MESSAGE)
+        if not delta:
+            return []
+        self._draft.pieces.append(delta)
+        if self._speech:
+            return [ResponseOutputAudioTranscriptDelta(**self._content, delta=delta)]
+        return [ResponseOutputTextDelta(**self._content, delta=delta)]
+
+    def audio(self, data: bytes) -> list[ServerEvent]:
+        """More speech in the response's output format, whole samples. Long pieces become several events."""
+        self._enter("audio", State.MESSAGE)
+        if not self._speech or self._format is None:
+            raise IllegalTransition("a text response has no audio")
+        if len(data) % self._format.sample_bytes:
+            raise ValueError(f"{len(data)} bytes are no whole samples of {self._format.sample_bytes} bytes")
+        step = self._format.sample_rate * MAX_AUDIO_DELTA_MS // 1000 * self._format.sample_bytes
+        return [
+            ResponseOutputAudioDelta(**self._content, delta=data[start : start + step])
+            for start in range(0, len(data), step)
+        ]
+
+    def start_function_call(self, item_id: str, call_id: str, name: str) -> list[ServerEvent]:
+        """Opens a function call; clients start looking the function up at once, so the name must be final."""
+        self._enter("start_function_call", State.CALL)
+        self._draft = _Draft(item_id, name=name, call_id=call_id)
+        return self._item_added(opening_function_call(item_id, call_id, name))
+
+    def arguments(self, delta: str) -> list[ServerEvent]:
+        """More of the call's arguments (JSON text)."""
+        self._enter("arguments", State.CALL)
+        if not delta:
+            return []
+        self._draft.pieces.append(delta)
+        return [ResponseFunctionCallArgumentsDelta(**self._output, call_id=self._draft.call_id, delta=delta)]
+
+    def finish_item(self, *, completed: bool = True) -> list[ServerEvent]:
+        """Closes the item in progress with all its ``done`` events."""
+        is_message = self._state is State.MESSAGE
+        self._enter("finish_item", State.IDLE)
+        status: ItemStatus = "completed" if completed else "incomplete"
+        item = self._finished_message(status) if is_message else self._finished_call(status)
+        events = self._message_done() if is_message else self._arguments_done()
+        index = len(self._finished)
+        self._finished.append(item)
+        if self._predecessor is not None:
+            events.append(ConversationItemDone(previous_item_id=self._predecessor(item.id), item=item))
+        events.append(ResponseOutputItemDone(response_id=self._response.id, output_index=index, item=item))
+        return events
+
+    def finish(
+        self,
+        status: FinalStatus,
+        *,
+        reason: StatusReason | None = None,
+        error: ResponseError | None = None,
+        usage: Usage | None = None,
+    ) -> list[ServerEvent]:
+        """Closes what is open and ends the response. ``reason`` belongs to cancelled and incomplete,
+        ``error`` to failed."""
+        self._check("finish")
+        events = [] if self._state is State.IDLE else self.finish_item(completed=status == "completed")
+        self._state = State.DONE
+        details = None if status == "completed" else StatusDetails(type=status, reason=reason, error=error)
+        self._response = self._response.model_copy(
+            update={
+                "status": status,
+                "status_details": details,
+                "output": tuple(self._finished),
+                "usage": usage or Usage(),
+            }
+        )
+        return [*events, ResponseDone(response=self._response)]
+
+    def _check(self, action: str) -> None:
+        if self._state not in _LEGAL[action]:
+            legal = ", ".join(sorted(state.value for state in _LEGAL[action]))
+            raise IllegalTransition(
+                f"{action} for response {self._response.id} in state {self._state.value}; it is legal in {legal}"
+            )
+
+    def _enter(self, action: str, state: State) -> None:
+        self._check(action)
+        self._state = state
+
+    @property
+    def _output(self) -> _OutputIds:
+        return {
+            "response_id": self._response.id,
+            "item_id": self._draft.item_id,
+            "output_index": len(self._finished),
+        }
+
+    @property
+    def _content(self) -> _ContentIds:
+        return {**self._output, "content_index": 0}
+
+    def _item_added(self, item: Item) -> list[ServerEvent]:
+        index = len(self._finished)
+        events: list[ServerEvent] = [
+            ResponseOutputItemAdded(response_id=self._response.id, output_index=index, item=item)
+        ]
+        if self._predecessor is not None:
+            events.append(ConversationItemAdded(previous_item_id=self._predecessor(item.id), item=item))
+        return events
+
+    def _message_done(self) -> list[ServerEvent]:
+        text = self._draft.text
+        if not self._speech:
+            return [
+                ResponseOutputTextDone(**self._content, text=text),
+                ResponseContentPartDone(**self._content, part=TextPart(text=text)),
+            ]
+        return [
+            ResponseOutputAudioDone(**self._content),
+            ResponseOutputAudioTranscriptDone(**self._content, transcript=text),
+            ResponseContentPartDone(**self._content, part=AudioPart(transcript=text)),
+        ]
+
+    def _arguments_done(self) -> list[ServerEvent]:
+        draft = self._draft
+        return [
+            ResponseFunctionCallArgumentsDone(
+                **self._output, call_id=draft.call_id, name=draft.name, arguments=draft.text
+            )
+        ]
+
+    def _finished_message(self, status: ItemStatus) -> Item:
+        text = self._draft.text
+        part = OutputAudio(transcript=text) if self._speech else OutputText(text=text)
+        return opening_message(self._draft.item_id).model_copy(update={"status": status, "content": (part,)})
+
+    def _finished_call(self, status: ItemStatus) -> Item:
+        draft = self._draft
+        opening = opening_function_call(draft.item_id, draft.call_id, draft.name)
+        return opening.model_copy(update={"status": status, "arguments": draft.text})
