@@ -249,7 +249,7 @@ class ResponseStream:
         if self._state not in _LEGAL[action]:
             legal = ", ".join(sorted(state.value for state in _LEGAL[action]))
             raise IllegalTransition(
-                f"{action} for response {self._response.id} in state {self._state.value}; it is legal in {legal}"
+                f"{action} came for {self._response.id} in state {self._state.value}; it is legal in {legal}"
             )
 
     def _enter(self, action: str, state: State) -> None:
