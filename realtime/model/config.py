@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from realtime.errors import CheckpointError
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used. ``problems`` has one line for each fault found."""
+
+class ModelConfigError(CheckpointError):
+    """A config.json that cannot be used. ``problems`` has one line for each fault found."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("config.json: " + "; ".join(problems))
@@ -60,7 +62,7 @@ class _Section:
 
     def finish(self) -> None:
         if self.problems:
-            raise ConfigError(self.problems)
+            raise ModelConfigError(self.problems)
 
     def _refuse(self, key: str, value: object, expected: str) -> None:
         if not self.values:
@@ -85,7 +87,7 @@ class AudioEncoderConfig:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """The ``audio_encoder_config`` object of config.json; raises `ConfigError` naming every fault."""
+        """The ``audio_encoder_config`` object. Raises `ModelConfigError` naming every fault."""
         section = _Section("audio_encoder_config", values)
         config = cls(
             n_mels=section.integer("n_mels"),
@@ -130,7 +132,7 @@ class TextConfig:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """The ``text_config`` object of config.json; raises `ConfigError` naming every fault."""
+        """The ``text_config`` object. Raises `ModelConfigError` naming every fault."""
         section = _Section("text_config", values)
         hidden, heads = section.integer("hidden_size"), section.integer("num_attention_heads")
         config = cls(
@@ -191,7 +193,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The content of config.json; raises `ConfigError` naming every fault of both sections."""
+        """The content of config.json; raises `ModelConfigError` naming every fault of both sections."""
         problems: list[str] = []
         sections: list[Any] = []
         for parse, key in (
@@ -200,13 +202,13 @@ class ModelConfig:
         ):
             try:
                 sections.append(parse(values.get(key)))
-            except ConfigError as error:
+            except ModelConfigError as error:
                 problems += error.problems
         if problems:
-            raise ConfigError(problems)
+            raise ModelConfigError(problems)
         text, audio = sections
         if audio.llm_dim != text.hidden_size:
-            raise ConfigError(
+            raise ModelConfigError(
                 [
                     f"audio_encoder_config.llm_dim {audio.llm_dim} differs from "
                     f"text_config.hidden_size {text.hidden_size}"
@@ -216,13 +218,13 @@ class ModelConfig:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a config.json; raises `ConfigError` when no JSON object or faulty, OSError if absent."""
+        """Read a config.json; raises `ModelConfigError` when no JSON object or faulty, OSError if absent."""
         try:
             values = json.loads(path.read_text("utf-8"))
         except ValueError as error:
-            raise ConfigError([f"not valid JSON ({error})"]) from error
+            raise ModelConfigError([f"not valid JSON ({error})"]) from error
         if not isinstance(values, dict):
-            raise ConfigError(["not a JSON object"])
+            raise ModelConfigError(["not a JSON object"])
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:

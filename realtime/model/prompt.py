@@ -1,0 +1,195 @@
+"""Conversations -> prompt ids, in the format of Step-Audio 2's in-process code (spec/model.md sections 7 to
+10).
+
+A prompt is a row of pieces. Each is tokenized on its own, so BPE never merges across the borders that the
+model was trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from realtime.messages import Audio, Message, Part, Text, Tokens
+from realtime.model.features import feature_count, split_segments
+from realtime.model.interleave import heard_part
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+
+TTS_START = "<tts_start>"
+"""Content of an open assistant turn that is to be spoken."""
+
+AFTER_TOOL_RESULT = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
+"""Follows a tool's result ("sum the result up as one speaks, answer briefly"): the model was trained with
+it."""
+
+THINK_SYSTEM = (
+    "你的名字叫小跃，你是由阶跃星辰(StepFun)公司训练出来的语音大模型，你能听见用户的声音特征并在思维过程中描述出来，"
+    "请激活深度思考模式，通过逐步分析、逻辑推理来解决用户的问题。"
+)
+"""System prompt of the Think model."""
+
+THINK_START = "\n<think>\n"
+THINK_END = "</think>"
+
+# Tasks of the instruct model (as system prompt) and of the base model (as first piece).
+TRANSCRIBE = "请记录下你所听到的语音内容。"
+TRANSLATE_SPEECH = "请仔细聆听这段语音，然后将其内容翻译成中文并用语音播报。"
+BASE_READ_ALOUD = "以自然的语速读出下面的文字。\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """Text with the turn's markers around it, tokenized as one: ``<|BOT|>`` if ``begins``, ``<|EOT|>`` if
+    ``ends``.
+
+    ``trusted``: names of special tokens in the text are meant (ours, the model's); else they are ordinary
+    text, so that words of a caller or of a tool's result cannot end a turn or open another.
+    """
+
+    text: str
+    begins: bool = False
+    ends: bool = False
+    trusted: bool = False
+
+    def __str__(self) -> str:
+        return ("<|BOT|>" if self.begins else "") + self.text + ("<|EOT|>" if self.ends else "")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPiece:
+    """One segment of a recording: ``count`` features, from its ``first`` on, of the `Audio` part
+    ``audio_id``."""
+
+    audio_id: str
+    first: int
+    count: int
+
+    def __str__(self) -> str:
+        return "<audio_start>" + "<audio_patch>" * self.count + "<audio_end>"
+
+
+@dataclass(frozen=True, slots=True)
+class IdsPiece:
+    """Ids as they are."""
+
+    ids: tuple[int, ...]
+
+
+Piece = TextPiece | AudioPiece | IdsPiece
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSpan:
+    """Positions ``offset`` to ``offset + count - 1`` of a prompt take features ``first`` and on of
+    ``audio_id``."""
+
+    audio_id: str
+    offset: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """``ids`` has ``<audio_patch>`` wherever ``spans`` put audio features; spans are in order."""
+
+    ids: tuple[int, ...]
+    spans: tuple[AudioSpan, ...]
+
+
+def render(
+    messages: Sequence[Message], tokenizer: TextTokenizer, tokens: SpecialTokens, *, speech: bool
+) -> Prompt:
+    """The whole prompt, the assistant's turn opened (`open_reply`). ``speech``: the reply is to be spoken."""
+    return assemble(message_pieces(open_reply(messages, speech=speech), tokens), tokenizer, tokens)
+
+
+def open_reply(messages: Sequence[Message], *, speech: bool) -> list[Message]:
+    """The messages and an open assistant turn, unless the last one is open already."""
+    if messages and (messages[-1].content is None or not messages[-1].closed):
+        return list(messages)
+    return [*messages, Message("assistant", TTS_START if speech else None, closed=False)]
+
+
+def message_pieces(messages: Iterable[Message], tokens: SpecialTokens) -> list[Piece]:
+    """What is tokenized piece by piece for these turns; nothing is added."""
+    return [piece for message in messages for piece in _turn(message, tokens)]
+
+
+def part_pieces(parts: Iterable[Part], tokens: SpecialTokens, *, trusted: bool = False) -> list[Piece]:
+    """Parts without turns or roles around them: the format of the base model."""
+    return [piece for part in parts for piece in _part(part, tokens, trusted)]
+
+
+def assemble(pieces: Iterable[Piece], tokenizer: TextTokenizer, tokens: SpecialTokens) -> Prompt:
+    """Tokenize the pieces and join them with nothing."""
+    ids: list[int] = []
+    spans: list[AudioSpan] = []
+    for piece in pieces:
+        if isinstance(piece, IdsPiece):
+            ids += piece.ids
+        elif isinstance(piece, AudioPiece):
+            spans.append(AudioSpan(piece.audio_id, len(ids) + 1, piece.first, piece.count))
+            ids += [tokens.audio_start, *[tokens.audio_patch] * piece.count, tokens.audio_end]
+        else:
+            ids += [tokens.bot] * piece.begins
+            ids += tokenizer.encode(piece.text, special=piece.trusted)
+            ids += [tokens.eot] * piece.ends
+    return Prompt(tuple(ids), tuple(spans))
+
+
+def tool_schemas(tools: Sequence[dict[str, Any]]) -> Message:
+    """The turn that declares tools, directly after the system turn.
+
+    ``tools``: OpenAI's chat format, {"type": "function", "function": {name, description, parameters}}, in
+    this order.
+    """
+    return Message("tool_json_schemas", json.dumps(list(tools), ensure_ascii=False))
+
+
+def tool_result(result: str) -> Message:
+    """The turn that gives a tool's result to the model, after the assistant's turn that called it."""
+    return Message("input", (Text(result), Text(AFTER_TOOL_RESULT)))
+
+
+def think() -> Message:
+    """An open assistant turn in which the Think model reasons, up to `THINK_END`."""
+    return Message("assistant", THINK_START, closed=False)
+
+
+def speak_after_thinking(thought: str) -> Message:
+    """The same turn continued with speech. ``thought``: what was generated, without `THINK_END`."""
+    return Message("assistant", f"{THINK_START}{thought}{THINK_END}\n\n{TTS_START}", closed=False)
+
+
+def _turn(message: Message, tokens: SpecialTokens) -> list[Piece]:
+    header = TextPiece(f"{message.role}\n", begins=True)
+    trusted = message.role == "assistant"
+    if message.content is None:
+        return [header]
+    if isinstance(message.content, str):
+        return [replace(header, text=header.text + message.content, ends=message.closed, trusted=trusted)]
+    end: list[Piece] = [TextPiece("", ends=True)] if message.closed else []
+    return [header, *part_pieces(message.content, tokens, trusted=trusted), *end]
+
+
+def _part(part: Part, tokens: SpecialTokens, trusted: bool) -> list[Piece]:
+    if isinstance(part, Text):
+        return [TextPiece(part.text, trusted=trusted)]
+    if isinstance(part, Tokens):
+        heard = part.heard_samples
+        return [IdsPiece(part.ids if heard is None else tuple(heard_part(part.ids, heard, tokens)))]
+    return _segments(part)
+
+
+def _segments(audio: Audio) -> list[Piece]:
+    pieces: list[Piece] = []
+    first = 0
+    for start, stop in split_segments(len(audio.samples)):
+        count = feature_count(stop - start)
+        pieces.append(AudioPiece(audio.id, first, count))
+        first += count
+    return pieces
