@@ -1,19 +1,21 @@
 """The speech codes of nano: what an id in 0..6560 says about 40 ms of speech.
 
 Large models learn their speech codes from a recognizer (S3: the codes must let it recognise the text). Nano's
-speech comes from a synthesizer that knows its own phones, so its codes are that same idea with the labels given
-instead of learnt: one code names the phone, where its start lies, and the pitch.
+speech comes from a synthesizer that knows its own phones, so its codes are that same idea with the labels
+given instead of learnt: one code names the phone, where its start lies, and the pitch.
 
-    id = phone * 24 + position * 8 + pitch                       (25 ids per second; 42 * 24 = 1008 ids in use)
+    id = phone * 24 + position * 8 + pitch                       (25 ids per second; 1008 ids in use)
 
 - phone: index into PHONES; `pau` is silence.
-- position: EARLY, the phone starts in this token or up to half a token before it; LATE, it starts inside the first
-  half of this token; CONTINUED, it started in an earlier token. So a boundary is known to 20 ms, and two equal
-  phones in a row stay apart.
-- pitch: smoothed log F0 in eight equal steps from 125 to 250 Hz, interpolated over unvoiced sounds; always 0 in silence.
+- position: EARLY, the phone starts in this token or up to half a token before it; LATE, it starts inside the
+  first half of this token; CONTINUED, it started in an earlier token. So a boundary is known to 20 ms, and
+  two equal phones in a row stay apart.
+- pitch: smoothed log F0 in eight equal steps from 125 to 250 Hz, interpolated over unvoiced sounds; always 0
+  in silence.
 
-Everything a listener needs to get the words is in the code, nothing else: the code sequence is nearly a function of
-the text, so a very small language model can learn to write it. The rest is for the flow to invent.
+Everything a listener needs to get the words is in the code, nothing else: the code sequence is nearly a
+function of the text, so a very small language model can learn to write it. The rest is for the flow to
+invent.
 
 Dependencies: numpy, scipy.
 """
@@ -40,8 +42,8 @@ TOKENS_PER_SECOND: Final = 25
 
 PHONES: Final = tuple(
     (
-        "pau aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p r s sh t th uh uw v w y z zh"
-        " dx"
+        "pau aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p r s sh t th uh uw v w y"
+        " z zh dx"
     ).split()
 )
 """Phones of festival's American voices; index 0 is silence."""
@@ -66,7 +68,8 @@ PITCHES: Final = 8
 PITCH_HZ: Final = (125.0, 250.0)
 """Lower edge of pitch 0, upper edge of pitch 7; what lies outside is clipped. The voice keeps to 2..6."""
 PITCH_HYSTERESIS: Final = 0.25
-"""A pitch is left only when log F0 is this part of a step outside it: jitter at an edge would be noise to predict."""
+"""A pitch is left only when log F0 is this part of a step outside it: jitter at an edge would be noise to
+predict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,9 @@ def decode(code: int) -> CodeParts:
 
 
 def component_ids() -> NDArray[np.int64]:
-    """[6561, 3]: phone, position and pitch of every id, ids without a meaning included (they count on past the
-    phones). An embedding table that starts as a sum of one row per component lets rare codes share with common ones."""
+    """[6561, 3]: phone, position and pitch of every id, ids without a meaning included (they count on past
+    the phones). An embedding table that starts as a sum of one row per component lets rare codes share with
+    common ones."""
     ids = np.arange(VOCABULARY)
     return np.stack([ids // (POSITIONS * PITCHES), ids // PITCHES % POSITIONS, ids % PITCHES], axis=1)
 
@@ -111,8 +115,9 @@ COMPONENT_SIZES: Final = (-(-VOCABULARY // (POSITIONS * PITCHES)), POSITIONS, PI
 
 
 def token_starts(boundaries: Sequence[float], tokens: int) -> NDArray[np.int64]:
-    """Start times of the phones in seconds (the first one 0) -> the token in which each starts, strictly increasing,
-    0 first and below `tokens`: the nearest such sequence in the least squares sense, then rounded.
+    """Start times of the phones in seconds (the first one 0) -> the token in which each starts, strictly
+    increasing, 0 first and below `tokens`: the nearest such sequence in the least squares sense, then
+    rounded.
 
     Raises ValueError when there are more phones than tokens."""
     count = len(boundaries)
@@ -145,8 +150,9 @@ def pitch_levels(f0: NDArray[np.float64], silent: NDArray[np.bool_]) -> NDArray[
 
 
 def encode(segments: Sequence[Segment], f0: NDArray[np.float64]) -> list[int]:
-    """Phones with end times, F0 in Hz of each token (its length is the number of tokens; 0 = unvoiced) -> one id per
-    token. Every phone gets at least one token. Raises ValueError for an unknown phone or too few tokens."""
+    """Phones with end times, F0 in Hz of each token (its length is the number of tokens; 0 = unvoiced) -> one
+    id per token. Every phone gets at least one token. Raises ValueError for an unknown phone or too few
+    tokens."""
     tokens = len(f0)
     phones = [_phone_index(s.phone) for s in segments]
     boundaries = [0.0, *(s.end for s in segments[:-1])]

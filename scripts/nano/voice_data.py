@@ -1,11 +1,14 @@
 """Speech for nano's output voice: festival's HTS voice of cmu_us_slt, with its own labels as speech codes.
 
-    python scripts/nano/voice_data.py codes texts.txt codes.jsonl         # no audio: what the language model learns
-    python scripts/nano/voice_data.py shards FOLDER --minutes 120         # audio too: what flow and HiFT learn
+    python scripts/nano/voice_data.py codes texts.txt codes.jsonl         # no audio: what the language model
+    learns
+    python scripts/nano/voice_data.py shards FOLDER --minutes 120         # audio too: what flow and HiFT
+    learn
 
 `texts.txt` holds one utterance a line: spoken words and , . ? only. A line of `codes.jsonl` is
-{"text", "words": [[word, first token, end token], ...], "codes": [...]} at 25 codes a second (see speech_codes.py).
-Both commands go on where they stopped. Needs the Debian packages festival and festvox-us-slt-hts.
+{"text", "words": [[word, first token, end token], ...], "codes": [...]} at 25 codes a second (see
+speech_codes.py). Both commands go on where they stopped. Needs the Debian packages festival and
+festvox-us-slt-hts.
 
 Dependencies: numpy, scipy, pyworld (F0); for shards also torch and this repository's packages.
 """
@@ -19,8 +22,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import itertools
 import json
+import math
 import random
 import subprocess
 import sys
@@ -33,20 +38,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import resample_poly
-from speech_codes import TOKEN_SECONDS, TOKENS_PER_SECOND, Segment, encode, token_starts
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.nano.speech_codes import (
+    TOKEN_SECONDS,
+    TOKENS_PER_SECOND,
+    Segment,
+    encode,
+    token_starts,
+)
 
 FESTIVAL_RATE = 32_000
 SAMPLE_RATE = 24_000
 LEAD_SECONDS = TOKEN_SECONDS
 """Silence before the first sound: one token, so that a reply is heard at once."""
 TAIL_TOKENS = 3
-GAIN = 1.0
-"""One gain for all utterances (peaks near 0.6): a level that differs by utterance is nothing codes could tell."""
+GAIN = 1.25
+"""One gain for all utterances (peaks near 0.6): a level that differs by utterance is nothing codes could
+tell."""
 DITHER = 1.5e-4
-"""Standard deviation of the noise under all speech (-76 dB): digital silence is ln 1e-5 in a mel, far from speech."""
+"""Standard deviation of the noise under all speech (-76 dB): digital silence is ln 1e-5 in a mel, far from
+speech."""
 F0_FLOOR, F0_CEIL = 90.0, 350.0
 PITCH_SMOOTHING_SECONDS = 0.05
 BATCH = 100
@@ -57,8 +73,8 @@ SCHEME = Path(__file__).with_name("festival_codes.scm")
 class Speech:
     """One synthesized utterance, cropped to whole tokens.
 
-    `audio` float64 [960 * tokens] at 24 kHz; `f0` Hz [2 * tokens], one per mel frame, 0 = unvoiced; `words` are
-    (word, first token, end token)."""
+    `audio` float64 [960 * tokens] at 24 kHz; `f0` Hz [2 * tokens], one per mel frame, 0 = unvoiced; `words`
+    are (word, first token, end token)."""
 
     text: str
     words: list[tuple[str, int, int]]
@@ -68,7 +84,8 @@ class Speech:
 
 
 def speak(texts: Iterable[str]) -> Iterator[Speech]:
-    """Texts -> speech, in order; texts that festival refuses or that hold no sound are named on stderr and left out."""
+    """Texts -> speech, in order; texts that festival refuses or that hold no sound are named on stderr and
+    left out."""
     for batch in itertools.batched(texts, BATCH) if sys.version_info >= (3, 12) else _batched(texts, BATCH):
         with tempfile.TemporaryDirectory() as folder:
             yield from _speak_batch(list(batch), Path(folder))
@@ -177,8 +194,8 @@ def _f0(wave: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 def _token_f0(fine_f0: NDArray[np.float64]) -> NDArray[np.float64]:
     """F0 every 10 ms -> smoothed F0 of every token, 0 where nothing near is voiced.
 
-    Smoothing (in log F0, over voiced frames) takes away what the phones do to the pitch, which the flow can tell from
-    the phones, and leaves the melody."""
+    Smoothing (in log F0, over voiced frames) takes away what the phones do to the pitch, which the flow can
+    tell from the phones, and leaves the melody."""
     reach = np.arange(-15, 16)
     kernel = np.exp(-0.5 * (reach * 0.01 / PITCH_SMOOTHING_SECONDS) ** 2)
     voiced = fine_f0 > 0
@@ -190,7 +207,8 @@ def _token_f0(fine_f0: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @functools.cache
 def _pyworld() -> Any:
-    """pyworld; its __init__ asks pkg_resources, which setuptools no longer ships, for nothing but its own version."""
+    """pyworld; its __init__ asks pkg_resources, which setuptools no longer ships, for nothing but its own
+    version."""
     if "pkg_resources" not in sys.modules:
         stub = types.ModuleType("pkg_resources")
         stub.get_distribution = lambda name: types.SimpleNamespace(version="0")  # type: ignore[attr-defined]
@@ -218,6 +236,122 @@ def write_codes(texts: list[str], out: Path) -> None:
                 file.flush()
 
 
+def training_texts(count: int, seed: int = 0) -> list[str]:
+    """`count` texts: half of them replies of the domain, half random words for the sounds the domain lacks.
+
+    Held-out texts (`held_out_texts`) are never among them."""
+    rng = random.Random(seed)
+    held = set(held_out_texts())
+    replies = [text for text in _short_replies() if text not in held]
+    rng.shuffle(replies)
+    replies = replies[: count // 2]
+    texts = replies + [_random_sentence(rng) for _ in range(count - len(replies))]
+    rng.shuffle(texts)
+    return texts
+
+
+def held_out_texts(count: int = 160, seed: int = 1) -> list[str]:
+    """Texts to judge by: three quarters replies, one quarter random words."""
+    rng = random.Random(seed)
+    replies = rng.sample(_short_replies(), count * 3 // 4)
+    return replies + [_random_sentence(rng) for _ in range(count - len(replies))]
+
+
+@functools.cache
+def _short_replies() -> list[str]:
+    from scripts.nano.domain import reply_texts
+
+    return sorted({text for text in reply_texts() if len(text) < 80})
+
+
+@functools.cache
+def _words() -> list[str]:
+    """Plain words of cmudict (the copy in the pocketsphinx wheel)."""
+    package = Path(str(importlib.util.find_spec("pocketsphinx").submodule_search_locations[0]))  # type: ignore
+    lines = (package / "model/en-us/cmudict-en-us.dict").read_text().splitlines()
+    return [w for w in (line.split()[0] for line in lines) if w.isalpha() and 3 <= len(w) <= 9]
+
+
+def _random_sentence(rng: random.Random) -> str:
+    words = [rng.choice(_words()) for _ in range(rng.randint(2, 8))]
+    if len(words) > 4 and rng.random() < 0.4:
+        words[rng.randint(1, len(words) - 2)] += ","
+    return " ".join(words).capitalize() + rng.choice("...?")
+
+
+def write_shards(folder: Path, minutes: float, seed: int = 0) -> None:
+    """Speech with audio in FOLDER/train-000.pt ... and FOLDER/held-out.pt: each a list of dicts, see
+    `load_shards`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "held-out.pt").exists():
+        _save(folder / "held-out.pt", held_out_texts(), seed=99_999)
+    per_shard = 200
+    texts = training_texts(per_shard * 100, seed)
+    began, seconds = time.time(), 0.0
+    for shard in range(100):
+        path = folder / f"train-{shard:03d}.pt"
+        if path.exists():
+            seconds += sum(len(item["codes"]) for item in load_shards([path])) * TOKEN_SECONDS
+        else:
+            seconds += _save(path, texts[shard * per_shard : (shard + 1) * per_shard], seed=shard)
+        print(f"{path.name}: {seconds / 60:.1f} min of speech after {time.time() - began:.0f} s", flush=True)
+        if seconds >= minutes * 60:
+            return
+
+
+def _save(path: Path, texts: list[str], seed: int) -> float:
+    """Writes one shard; gives its seconds of speech."""
+    rng = np.random.default_rng(seed)
+    items: list[dict[str, Any]] = []
+    for speech in speak(texts):
+        audio = speech.audio + DITHER * rng.standard_normal(len(speech.audio))
+        pcm = np.round(audio.clip(-1, 1) * 32767).astype(np.int16)
+        mel = mel_spectrogram(torch.from_numpy(pcm / np.float32(32767)))
+        items.append(
+            {
+                "text": speech.text,
+                "words": speech.words,
+                "codes": torch.tensor(speech.codes, dtype=torch.int16),
+                "f0": torch.from_numpy(speech.f0).float(),
+                "pcm": torch.from_numpy(pcm),
+                "mel": mel.half(),
+            }
+        )
+    torch.save(items, path.with_suffix(".part"))
+    path.with_suffix(".part").rename(path)
+    return sum(len(item["codes"]) for item in items) * TOKEN_SECONDS
+
+
+def load_shards(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Utterances as dicts: text; words; codes int16 [T]; f0 [2 T] in Hz; pcm int16 [960 T] at 24 kHz; mel
+    half [2 T, 80] (ln)."""
+    return [item for path in sorted(paths) for item in torch.load(path)]
+
+
+def mel_spectrogram(audio: torch.Tensor) -> torch.Tensor:
+    """Audio [N] at 24 kHz -> ln mel [N // 480, 80], the vocoder's own kind."""
+    padded = torch.nn.functional.pad(audio[None], (720, 720), mode="reflect")[0]
+    spectrum = torch.stft(
+        padded, 1920, 480, window=torch.hann_window(1920), center=False, return_complex=True
+    )
+    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
+    return (_mel_filters() @ magnitude).clamp(min=1e-5).log().T
+
+
+@functools.cache
+def _mel_filters() -> torch.Tensor:
+    """Slaney mel filters [80, 961]: 0..8000 Hz, n_fft 1920 at 24 kHz, each of unit area."""
+    break_hz, break_mel, log_step = 1000.0, 15.0, math.log(6.4) / 27.0
+    top = break_mel + math.log(8000.0 / break_hz) / log_step
+    mels = np.linspace(0.0, top, 82)
+    hz = np.where(mels < break_mel, mels * 200 / 3, break_hz * np.exp(log_step * (mels - break_mel)))
+    bins = np.arange(961) * (SAMPLE_RATE / 1920)
+    rising = (bins - hz[:-2, None]) / (hz[1:-1] - hz[:-2])[:, None]
+    falling = (hz[2:, None] - bins) / (hz[2:] - hz[1:-1])[:, None]
+    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (hz[2:] - hz[:-2]))[:, None]
+    return torch.from_numpy(triangles).float()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -226,7 +360,13 @@ def main() -> None:
     codes = commands.add_parser("codes", help="texts.txt -> jsonl of codes")
     codes.add_argument("texts", type=Path)
     codes.add_argument("out", type=Path)
+    shards = commands.add_parser("shards", help="speech with audio, for the training of flow and HiFT")
+    shards.add_argument("folder", type=Path)
+    shards.add_argument("--minutes", type=float, default=120.0)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.command == "shards":
+        write_shards(arguments.folder, arguments.minutes)
     if arguments.command == "codes":
         lines = arguments.texts.read_text(encoding="utf-8").splitlines()
         write_codes([line.strip() for line in lines if line.strip()], arguments.out)

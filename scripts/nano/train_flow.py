@@ -1,0 +1,166 @@
+"""Trains nano's flow (speech codes -> mel) by conditional flow matching on synthesized speech.
+
+    python scripts/nano/voice_data.py shards work/nano/voice/data
+    nohup nice -n 5 python scripts/nano/train_flow.py --steps 6000 &
+
+A row of a batch is a crop of neighbouring tokens. Attention is full or in chunks of 5, 10 or 25 tokens, as in
+streaming; half of the rows have a prompt (a prefix whose mel is given as condition), two in ten of all have
+no condition at all (classifier-free guidance). Loss: velocity + 0.3 x L1(mu, mel). Goes on where it stopped
+(work/nano/voice/flow.pt; log beside it).
+
+The embedding table starts as a sum of one random row per component of the code (phone, position, pitch), and
+mel outputs start at the mean mel: the flow works on plain ln mel (mean -5), its noise is N(0, 1).
+
+Dependencies: torch, numpy, scipy, pyyaml, safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.nano.speech_codes import COMPONENT_SIZES, component_ids
+from scripts.nano.voice_data import load_shards
+from scripts.nano.voice_training import DATA, FLOW_YAML, Training
+from streaming_vocoder.config import FRAMES_PER_TOKEN, read_flow_yaml
+from streaming_vocoder.flow import Flow
+
+CROP_TOKENS = 64
+BATCH = 12
+MU_WEIGHT = 0.3
+CHUNK_TOKENS = (None, None, 5, 10, 25)
+PROMPT_SHARE = 0.5
+MAX_PROMPT_TOKENS = 40
+SPEAKER_CHANNEL = 0
+
+
+def speaker_embedding(width: int = 192) -> Tensor:
+    """The raw embedding [width] of nano's only voice: a unit vector that stands for it, not measured from
+    speech."""
+    embedding = torch.zeros(width)
+    embedding[SPEAKER_CHANNEL] = 1.0
+    return embedding
+
+
+def initialise(flow: Flow, mean_mel: Tensor) -> None:
+    """Factorized start of the embedding table; mel outputs at the mean mel [80]."""
+    width = flow.config.input_size
+    tables = [torch.randn(size, width) for size in COMPONENT_SIZES]
+    # Pitch steps are ordered: neighbours start alike.
+    tables[2] = torch.linspace(-1, 1, COMPONENT_SIZES[2])[:, None] * torch.randn(width)
+    ids = torch.from_numpy(component_ids())
+    final = flow.decoder.estimator.final_layer.linear
+    with torch.no_grad():
+        flow.input_embedding.weight.copy_(
+            torch.stack([table[ids[:, i]] for i, table in enumerate(tables)]).sum(dim=0) / len(tables) ** 0.5
+        )
+        flow.encoder_proj.bias.copy_(mean_mel)
+        final.bias.copy_(mean_mel)
+        final.weight.mul_(0.1)
+        # Gates near zero (as in the DiT paper): every block starts as the identity.
+        for block in flow.decoder.estimator.blocks:
+            block.adaLN_modulation[1].weight.mul_(0.1)  # type: ignore[index, union-attr]
+
+
+class Crops:
+    """Random runs of CROP_TOKENS tokens out of the training utterances laid end to end in random order.
+
+    A crop may cross from one utterance into the next: both end in silence, as sentences of a reply do."""
+
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        self.items = items
+        self.generator = random.Random()
+        self.shuffle()
+
+    def shuffle(self) -> None:
+        order = self.generator.sample(self.items, len(self.items))
+        self.codes = torch.cat([item["codes"] for item in order]).long()
+        self.mel = torch.cat([item["mel"] for item in order])
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """mel [B, F, 80], codes [B, T]."""
+        starts = torch.randint(len(self.codes) - CROP_TOKENS, (BATCH,)).tolist()
+        codes = torch.stack([self.codes[s : s + CROP_TOKENS] for s in starts])
+        mel = torch.stack(
+            [self.mel[FRAMES_PER_TOKEN * s : FRAMES_PER_TOKEN * (s + CROP_TOKENS)] for s in starts]
+        )
+        return mel.float(), codes
+
+
+def losses(flow: Flow, speaker: Tensor, mel: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    """Training losses of one batch; everything random from the global generators."""
+    count = len(codes)
+    prompt = torch.randint(3, MAX_PROMPT_TOKENS + 1, (count,)) * (torch.rand(count) < PROMPT_SHARE)
+    found = flow(
+        mel,
+        codes,
+        speaker.expand(count, -1),
+        prompt_frames=FRAMES_PER_TOKEN * prompt,
+        chunk_tokens=random.choice(CHUNK_TOKENS),
+    )
+    return {"velocity": found.velocity, "mu": MU_WEIGHT * found.mu}
+
+
+@torch.no_grad()
+def held_out_error(flow: Flow, items: list[dict[str, Any]], steps: int = 6) -> tuple[float, float]:
+    """L1 of ln mel against the true one after a prompt of one utterance: generated mel, and mu."""
+    prompt, *others = items
+    speaker = speaker_embedding()[None]
+    made_errors, mu_errors = [], []
+    for item in others:
+        codes, mel = item["codes"].long()[None], item["mel"].float()
+        made = flow.generate(
+            codes, prompt["codes"].long()[None], prompt["mel"].float()[None], speaker, steps=steps
+        )
+        made_errors.append((made[0] - mel).abs().mean())
+        mu_errors.append((flow.encode(codes)[0] - mel).abs().mean())
+    return float(torch.stack(made_errors).mean()), float(torch.stack(mu_errors).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--bf16", action="store_true", help="autocast: faster on processors with AMX")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+    config = read_flow_yaml(FLOW_YAML).flow
+    flow, judged = Flow(config), Flow(config).eval()
+    crops = Crops(load_shards(arguments.data.glob("train-*.pt")))
+    held_out = load_shards([arguments.data / "held-out.pt"])[:13]
+    initialise(flow, crops.mel.float().mean(dim=0))
+    training = Training("flow", flow, arguments.steps, arguments.learning_rate)
+    torch.manual_seed(training.step)
+    random.seed(training.step)
+    speaker = speaker_embedding()
+
+    def step() -> dict[str, Tensor]:
+        if training.step % 1000 == 0:
+            crops.shuffle()
+        mel, codes = crops.draw()
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+            return losses(flow, speaker, mel, codes)
+
+    def validate() -> str:
+        judged.load_state_dict(training.average)
+        made, mu = held_out_error(judged, held_out)
+        return f"mel L1 {made:.3f}, of mu {mu:.3f}"
+
+    training.log(f"{len(crops.items)} utterances, {len(crops.codes) / 25 / 60:.0f} min")
+    training.run(step, validate)
+
+
+if __name__ == "__main__":
+    main()
