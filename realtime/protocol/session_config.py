@@ -7,7 +7,7 @@ is a patch in JSON (`merge`): only present fields change, null clears what can b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -198,6 +198,15 @@ class VoiceId(Lenient):
 Voice = Annotated[str, Field(max_length=256)] | VoiceId
 
 
+def served_voice(asked: str, voices: Sequence[str]) -> str:
+    """The voice that speaks: the one asked for, or the first of ours where its name is unknown.
+
+    Clients name voices of other services ("alloy", "marin") by default. They get what they asked for in the
+    echo and our default in the ear: an error would end their session.
+    """
+    return asked if asked in voices else voices[0]
+
+
 def voice_name(voice: str | VoiceId) -> str:
     return voice if isinstance(voice, str) else voice.id
 
@@ -249,28 +258,28 @@ class Prompt(Lenient):
 Include = tuple[Literal["item.input_audio_transcription.logprobs"], ...]
 
 
-# The session
+# The session: nulls say what is off here, so these are not `Lenient`
 
 
-class AudioIn(Lenient):
+class AudioIn(Wire):
     format: AudioFormat = Pcm()
     transcription: Transcription | None = None
     noise_reduction: NoiseReduction | None = None
     turn_detection: TurnDetection | None = ServerVad()
 
 
-class AudioOut(Lenient):
+class AudioOut(Wire):
     format: AudioFormat = Pcm()
     voice: Voice = "default"
     speed: Annotated[float, Field(strict=True, ge=0.25, le=1.5, allow_inf_nan=False)] = 1.0
 
 
-class SessionAudio(Lenient):
+class SessionAudio(Wire):
     input: AudioIn = AudioIn()
     output: AudioOut = AudioOut()
 
 
-class Session(Lenient):
+class Session(Wire):
     """A conversation in speech or text. All fields always have a value."""
 
     type: Literal["realtime"] = "realtime"
@@ -305,11 +314,11 @@ class Session(Lenient):
         return self.output_modalities == ("audio",)
 
 
-class TranscriptionAudio(Lenient):
+class TranscriptionAudio(Wire):
     input: AudioIn = AudioIn()
 
 
-class TranscriptionSession(Lenient):
+class TranscriptionSession(Wire):
     """Only listens: turns and their words, never a response."""
 
     type: Literal["transcription"] = "transcription"
