@@ -19,7 +19,12 @@ __all__ = ["add_arguments", "run"]
 # module, distribution, needed to serve, how to get it
 _PACKAGES = (
     ("torch", "torch", True, "pip install torch"),
-    ("onnxruntime", "onnxruntime", True, "pip install 'realtime-voice[cpu]' (with a CUDA device: [gpu], never both)"),
+    (
+        "onnxruntime",
+        "onnxruntime",
+        True,
+        "pip install 'realtime-voice[cpu]' (with a CUDA device: [gpu], never both)",
+    ),
     ("silero_vad", "silero-vad", True, "pip install silero-vad"),
     ("av", "av", True, "pip install av"),
     ("uvicorn", "uvicorn", True, "pip install uvicorn"),
@@ -27,8 +32,18 @@ _PACKAGES = (
     ("soundfile", "soundfile", True, "pip install soundfile"),
     ("uvloop", "uvloop", False, "pip install uvloop (optional: a faster event loop)"),
     ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
-    ("sounddevice", "sounddevice", False, "pip install 'realtime-voice[microphone]' (optional: `talk` by microphone)"),
-    ("s3tokenizer", "s3tokenizer", False, "pip install 'realtime-voice[enroll]' (optional: enroll voices on a GPU)"),
+    (
+        "sounddevice",
+        "sounddevice",
+        False,
+        "pip install 'realtime-voice[microphone]' (optional: `talk` by microphone)",
+    ),
+    (
+        "s3tokenizer",
+        "s3tokenizer",
+        False,
+        "pip install 'realtime-voice[enroll]' (optional: enroll voices on a GPU)",
+    ),
 )
 
 
@@ -55,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, the model last because it takes longest."""
-    yield Finding("python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True)
+    yield Finding(
+        "python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True
+    )
     yield from _packages()
     if importlib.util.find_spec("torch") is None:
         return
@@ -66,7 +83,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     for module, distribution, needed, remedy in _PACKAGES:
         present = importlib.util.find_spec(module) is not None
-        yield Finding(distribution, _version(distribution) if present else f"missing: {remedy}", present, needed)
+        yield Finding(
+            distribution, _version(distribution) if present else f"missing: {remedy}", present, needed
+        )
 
 
 def _version(distribution: str) -> str:
@@ -88,7 +107,9 @@ def _device(settings: Settings) -> Iterator[Finding]:
     except RealtimeError as error:
         yield Finding("device", str(error), False, True)
         return
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
     yield Finding("device", f"{device} ({name})", True)
 
 

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from realtime.engine.runner import DecodeState, RenderedPrompt
 from realtime.engine.scheduler import Decode, Prefill, Scheduler
@@ -53,9 +53,11 @@ class Runner(Protocol):
 
     def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None: ...
 
-    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None: ...
+    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Any: ...
 
-    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest) -> DecodeState: ...
+    def begin_decode(
+        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Any
+    ) -> DecodeState: ...
 
     def decode(self, states: list[DecodeState]) -> None: ...
 
@@ -133,7 +135,9 @@ class EngineCore:
             self._start(job, slot)
             return
         prompt: RenderedPrompt = job.prompt
-        audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
+        audio = next(
+            (a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None
+        )
         if audio is not None:
             self._runner.encode(job.request.cache_key, audio)
             return
@@ -144,13 +148,13 @@ class EngineCore:
         if job.speculative and last:
             stop -= 1
         if job.prefilled < stop:
-            self._runner.prefill(slot, prompt, job.prefilled, stop)
+            logits = self._runner.prefill(slot, prompt, job.prefilled, stop)
             slot.keys.extend(prompt.keys[job.prefilled : stop])
             job.prefilled = stop
         if last and job.speculative:
             self._finish(job, "stop")
         elif last:
-            job.state = self._runner.begin_decode(slot, prompt, job.request)
+            job.state = self._runner.begin_decode(slot, prompt, job.request, logits)
             self._deliver_new(job)
 
     def _start(self, job: Job, slot: Slot) -> None:
@@ -298,4 +302,3 @@ class _ThreadGeneration:
             yield event
             if isinstance(event, GenerationDone):
                 return
-

@@ -1,6 +1,265 @@
 """The vocoder as a service: many replies on one `streaming_vocoder`, in a thread of its own.
 
-A stream is vocoded when it has the tokens of its next chunk; the chunk is as small as possible for the first sound
-and as large as the lead over playback allows later (`streaming_vocoder`'s chunk ladder). All streams that are ready
-at the same moment go through the vocoder in one call.
+A stream is vocoded when it has the tokens of its next chunk. The chunk is as small as possible for the first sound
+and as large as the lead over playback allows later (`streaming_vocoder.ladder`). All streams that are ready at the
+same moment go through the vocoder in one call, and none runs further ahead of its listener than `MAX_LEAD_SECONDS`.
 """
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.session.ports import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
+from streaming_vocoder.ladder import ChunkLadder, Pace
+from streaming_vocoder.streaming import StreamState
+from streaming_vocoder.voice import Voice
+
+logger = logging.getLogger(__name__)
+
+TOKENS_PER_SECOND = 25
+MAX_LEAD_SECONDS = 20.0
+"""Audio that a stream may hold which its listener has not taken yet."""
+
+FIRST_PACE = Pace(token=0.01, chunk=0.04, chunk_per_token=0.01)
+"""Before anything was measured."""
+
+_ADAPTION = 0.3
+"""Weight of the newest measurement: machines are shared and their speed drifts."""
+
+
+class BatchVocoder(Protocol):
+    """What is needed of `streaming_vocoder.streaming.Vocoder`."""
+
+    def open(self, voice: Voice) -> StreamState: ...
+
+    def step(
+        self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]
+    ) -> list[NDArray[np.float32]]: ...
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One reply on its way through the service."""
+
+    voice: Voice
+    deliver: Callable[[AudioChunk | None], None]
+    """Called with each chunk, at the end with None."""
+    state: StreamState | None = None
+    inbox: list[int] = field(default_factory=list)
+    finished: bool = False
+    closed: bool = False
+    first_out: float | None = None
+    given_seconds: float = 0.0
+    taken_seconds: float = 0.0
+    """Audio that the listener has taken."""
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take(self, seconds: float) -> None:
+        self.taken_seconds += seconds
+
+    def slack(self, now: float) -> float | None:
+        """Seconds of audio handed out and not yet played, None before the first chunk."""
+        return None if self.first_out is None else self.first_out + self.given_seconds - now
+
+    @property
+    def lead(self) -> float:
+        return self.given_seconds - self.taken_seconds
+
+
+class VocodingCore:
+    """Streams and their chunks, one `step` at a time. One thread only."""
+
+    def __init__(
+        self,
+        vocoder: BatchVocoder,
+        ladder: ChunkLadder | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._vocoder = vocoder
+        self._ladder = ladder or ChunkLadder()
+        self._clock = clock
+        self._streams: list[Stream] = []
+        self._pace = FIRST_PACE
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    def open(self, stream: Stream) -> None:
+        self._streams.append(stream)
+
+    def step(self) -> bool:
+        """Vocode one chunk of every stream that is ready; False when none is."""
+        self._streams = [stream for stream in self._streams if not stream.closed]
+        ready = [(stream, *tokens) for stream in self._streams if (tokens := self._next_tokens(stream))]
+        if not ready:
+            return False
+        started = self._clock()
+        try:
+            made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
+        except Exception:  # a batch's border: these replies end silent, the others live on
+            logger.exception("the vocoder failed")
+            for stream, _, _ in ready:
+                self._end(stream)
+            return True
+        seconds = self._clock() - started
+        for (stream, _, last), samples in zip(ready, made, strict=True):
+            self._hand_out(stream, samples, seconds / len(ready))
+            if last:
+                self._end(stream)
+        self._measure(seconds, max(len(tokens) for _, tokens, _ in ready))
+        return True
+
+    def _next_tokens(self, stream: Stream) -> tuple[list[int], bool] | None:
+        """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
+        if stream.lead > MAX_LEAD_SECONDS:
+            return None
+        if stream.state is None:
+            if not stream.inbox and not stream.finished:
+                return None
+            stream.state = self._vocoder.open(stream.voice)
+        state = stream.state
+        held = state.buffered + len(stream.inbox)
+        chunk = self._ladder.choose(stream.slack(self._clock()), self._pace, held)
+        wanted = state.wanted(chunk)
+        if stream.finished and len(stream.inbox) <= wanted + state.lookahead:
+            tokens, stream.inbox = stream.inbox, []
+            return tokens, True
+        if len(stream.inbox) < wanted:
+            return None
+        tokens, stream.inbox = stream.inbox[:wanted], stream.inbox[wanted:]
+        return tokens, False
+
+    def _hand_out(self, stream: Stream, samples: NDArray[np.float32], seconds: float) -> None:
+        if not len(samples) or stream.closed:
+            return
+        if stream.first_out is None:
+            stream.first_out = self._clock()
+        stream.given_seconds += len(samples) / OUTPUT_SAMPLE_RATE
+        stream.deliver(AudioChunk(samples, seconds))
+
+    def _end(self, stream: Stream) -> None:
+        stream.closed = True
+        stream.state = None
+        self._streams.remove(stream)
+        stream.deliver(None)
+
+    def _measure(self, seconds: float, tokens: int) -> None:
+        """Scale the pace towards what this call cost."""
+        pace = self._pace
+        expected = pace.seconds(tokens, 0)
+        scale = 1 + _ADAPTION * (seconds / expected - 1)
+        self._pace = Pace(pace.token, pace.chunk * scale, pace.chunk_per_token * scale)
+
+
+def _state(stream: Stream) -> StreamState:
+    assert stream.state is not None
+    return stream.state
+
+
+class ThreadedVocoder:
+    """`realtime.session.ports.Vocoder` over one `VocodingCore` in its own thread. `start` first, `stop` at the end."""
+
+    def __init__(self, vocoder: BatchVocoder, voices: Mapping[str, Voice]) -> None:
+        self._vocoder = vocoder
+        self._voices = dict(voices)
+        self._core = VocodingCore(vocoder)
+        self._commands: Commands = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="vocoder", daemon=True)
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        return tuple(self._voices)
+
+    def open(self, voice: str) -> VocoderStream:
+        """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
+        chosen = self._voices.get(voice) or next(iter(self._voices.values()))
+        return _ThreadStream(chosen, self._core, self._commands, asyncio.get_running_loop())
+
+    def warm_up(self) -> None:
+        """Take every voice's snapshot and run a few chunks, before the thread starts."""
+        for voice in self._voices.values():
+            state = self._vocoder.open(voice)
+            tokens = voice.tokens[:28].tolist()
+            self._vocoder.step([(state, tokens[:8], False)])
+            self._vocoder.step([(state, tokens[8:], True)])
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        self._commands.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        working = False
+        while True:
+            try:
+                while True:
+                    command = self._commands.get(block=not working)
+                    if command is None:
+                        return
+                    command()
+                    working = True
+            except queue.Empty:
+                pass
+            working = self._core.step()
+
+
+Commands = queue.SimpleQueue[Callable[[], None] | None]
+"""What the vocoder's thread is to do between two steps; None: end."""
+
+
+class _ThreadStream:
+    """`realtime.session.ports.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
+
+    def __init__(
+        self, voice: Voice, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._loop = loop
+        self._commands = commands
+        self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
+        self._cut = False
+        stream = self._stream = Stream(voice, self._deliver)
+        commands.put(lambda: core.open(stream))
+
+    def push(self, tokens: Sequence[int]) -> None:
+        stream, new = self._stream, list(tokens)
+        self._commands.put(lambda: stream.inbox.extend(new))
+
+    def finish(self) -> None:
+        self._commands.put(self._stream.finish)
+
+    def close(self) -> None:
+        if not self._cut:
+            self._cut = True
+            self._chunks.put_nowait(None)
+            self._commands.put(self._stream.close)
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        while (chunk := await self._chunks.get()) is not None and not self._cut:
+            seconds = len(chunk.samples) / OUTPUT_SAMPLE_RATE
+            self._commands.put(partial(self._stream.take, seconds))
+            yield chunk
+
+    def _deliver(self, chunk: AudioChunk | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            logger.debug("a chunk came after its event loop had ended")

@@ -40,7 +40,11 @@ class WebSocketChannel:
     async def send(self, event: ServerEvent) -> None:
         try:
             await self._websocket.send_text(encode(event))
-        except (WebSocketDisconnect, RuntimeError, OSError) as error:  # starlette raises each of them on a dead socket
+        except (
+            WebSocketDisconnect,
+            RuntimeError,
+            OSError,
+        ) as error:  # starlette raises each of them on a dead socket
             raise ChannelClosed("the peer is gone") from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:

@@ -1,0 +1,185 @@
+"""Requests on the real model: the engine's only module with tensors. Runs in the engine's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from realtime.engine.sequence import Key, Slot
+from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.model.decoder import KVCache
+from realtime.model.interleave import GROUP_SPEECH_IDS, ReplyDecoder
+from realtime.model.prompt import AudioSpan, Prompt, render
+from realtime.model.sampling import Sampler
+from realtime.model.speech_model import SpeechModel
+from realtime.model.tokens import TokenKind
+from realtime.session.ports import GenerationRequest, SamplingParams, TokenDelta
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RenderedPrompt:
+    """``ids`` of the whole prompt, ``keys`` of its positions (`realtime.engine.sequence`), its recordings."""
+
+    ids: tuple[int, ...]
+    keys: tuple[Key, ...]
+    audio: tuple[Audio, ...]
+    spans: tuple[AudioSpan, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class DecodeState:
+    """One reply in the making. ``cached_ids``: the new ids that the KV cache holds (all but the newest)."""
+
+    slot: Slot
+    sampler: Sampler
+    reply: ReplyDecoder
+    room: int
+    """How many ids may still come."""
+    newest: int = 0
+    cached_ids: list[int] = field(default_factory=list)
+    finished: Literal["stop", "length"] | None = None
+    text_count: int = 0
+    audio_count: int = 0
+    _ids: list[int] = field(default_factory=list)
+    _text: str = ""
+    _codes: list[int] = field(default_factory=list)
+
+    def take_delta(self) -> TokenDelta | None:
+        """What has come since the last call, once it is a whole group of text and speech (or the reply's end)."""
+        if not self._ids or not (self.finished or self._text or len(self._codes) >= GROUP_SPEECH_IDS):
+            return None
+        delta = TokenDelta(self._text, tuple(self._codes), tuple(self._ids))
+        self._ids, self._text, self._codes = [], "", []
+        return delta
+
+
+class ModelRunner:
+    """`realtime.engine.engine.Runner` over one `SpeechModel`. Keeps the features of each conversation's audio."""
+
+    def __init__(self, model: SpeechModel, *, max_tokens: int = 0) -> None:
+        """``max_tokens``: positions of a conversation's KV cache; 0: as many as the model has."""
+        self._model = model
+        longest = model.config.text.max_position_embeddings
+        self._max_tokens = min(max_tokens or longest, longest)
+        self._features: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def max_tokens(self) -> int:
+        return self._max_tokens
+
+    def new_cache(self) -> KVCache:
+        return self._model.decoder.new_cache(max_length=self._max_tokens)
+
+    def render(self, request: GenerationRequest) -> RenderedPrompt:
+        prompt = render(request.messages, self._model.tokenizer, self._model.tokens, speech=request.speech)
+        keys: list[Key] = list(prompt.ids)
+        for span in prompt.spans:
+            keys[span.offset : span.offset + span.count] = [
+                (span.audio_id, index) for index in range(span.first, span.first + span.count)
+            ]
+        return RenderedPrompt(prompt.ids, tuple(keys), tuple(_recordings(request.messages)), prompt.spans)
+
+    def has_features(self, cache_key: str, audio: Audio) -> bool:
+        return audio.id in self._features.get(cache_key, ())
+
+    def encode(self, cache_key: str, audio: Audio) -> None:
+        """Compute the features of one recording and keep them for this conversation."""
+        self._features.setdefault(cache_key, {})[audio.id] = self._model.encode_audio(audio.samples)
+
+    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
+        """Drop the features of every other recording of this conversation."""
+        kept = {name: value for name, value in self._features.get(cache_key, {}).items() if name in audio_ids}
+        if kept:
+            self._features[cache_key] = kept
+        else:
+            self._features.pop(cache_key, None)
+
+    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Tensor:
+        """Put positions start..stop into the slot's cache; gives the logits [V] of the last one."""
+        features = self._features.get(slot.cache_key, {})
+        embeds = self._model.embed(Prompt(prompt.ids, prompt.spans), features, start, stop)
+        return self._model.decoder.prefill(embeds, _kv(slot))[-1]
+
+    def begin_decode(
+        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
+    ) -> DecodeState:
+        """The prompt is in the cache: choose the first id."""
+        params = request.sampling
+        state = DecodeState(
+            slot,
+            self._sampler(params),
+            ReplyDecoder(self._model.tokenizer, self._model.tokens),
+            min(params.max_tokens, self._max_tokens - len(prompt.ids)),
+        )
+        state.sampler.observe(prompt.ids)
+        if prompt.ids[-1] == self._model.tokens.tts_start:
+            state._ids.append(prompt.ids[-1])  # the history replays the reply with the id that opened it
+        self._accept(state, logits)
+        return state
+
+    def decode(self, states: list[DecodeState]) -> None:
+        """One id more for each."""
+        ids = torch.tensor([state.newest for state in states], device=self._model.decoder.device)
+        logits = self._model.decoder.step(ids, [_kv(state.slot) for state in states])
+        for state, row in zip(states, logits, strict=True):
+            state.cached_ids.append(state.newest)
+            self._accept(state, row)
+
+    def warm_up(self) -> None:
+        """Run everything once, so that the first caller does not pay for what is set up on first use."""
+        silence = Audio("warm-up", np.zeros(MODEL_SAMPLE_RATE, np.float32))
+        request = GenerationRequest((Message("human", (silence,)),), True, SamplingParams(), "warm-up")
+        slot = Slot("warm-up", self.new_cache())
+        prompt = self.render(request)
+        self.encode("warm-up", silence)
+        state = self.begin_decode(slot, prompt, request, self.prefill(slot, prompt, 0, len(prompt.ids)))
+        for _ in range(8):
+            self.decode([state])
+        self.keep_features("warm-up", frozenset())
+
+    def _sampler(self, params: SamplingParams) -> Sampler:
+        return Sampler(
+            self._model.config.text.vocab_size,
+            temperature=params.temperature,
+            top_k=params.top_k,
+            top_p=params.top_p,
+            repetition_penalty=params.repetition_penalty,
+            seed=params.seed,
+            device=self._model.decoder.device,
+        )
+
+    def _accept(self, state: DecodeState, logits: Tensor) -> None:
+        """Sample from logits [V] and sort the id into the reply."""
+        id_ = state.newest = state.sampler.next(logits)
+        kind = self._model.tokens.kind(id_)
+        if kind is TokenKind.STOP:
+            state._text += state.reply.finish().text
+            state.finished = "stop"
+            return
+        delta = state.reply.push((id_,))
+        state._ids.append(id_)
+        state._text += delta.text
+        state._codes += delta.speech_codes
+        spoken = kind is TokenKind.SPEECH or id_ == self._model.tokens.speech_padding
+        state.audio_count += spoken
+        state.text_count += not spoken
+        state.room -= 1
+        if state.room <= 0:
+            state.finished = "length"
+
+
+def _recordings(messages: tuple[Message, ...]) -> Iterator[Audio]:
+    for message in messages:
+        if message.content is not None and not isinstance(message.content, str):
+            yield from (part for part in message.content if isinstance(part, Audio))
+
+
+def _kv(slot: Slot) -> KVCache:
+    cache: Any = slot.cache
+    assert isinstance(cache, KVCache)
+    return cache
