@@ -1,0 +1,23 @@
+"""Streaming vocoder: speech tokens (25 Hz) in, samples (24 kHz) out, for many replies at once.
+
+Start with `Vocoder.load`, `Voice.load` (or `Voice.enroll`) and `Vocoder.open`; see `streaming`.
+"""
+
+from streaming_vocoder.errors import CheckpointError, StreamError, VocoderError, VoiceError
+from streaming_vocoder.ladder import ChunkLadder, Pace
+from streaming_vocoder.streaming import StreamReport, StreamState, Vocoder, to_int16
+from streaming_vocoder.voice import Voice
+
+__all__ = [
+    "CheckpointError",
+    "ChunkLadder",
+    "Pace",
+    "StreamError",
+    "StreamReport",
+    "StreamState",
+    "Vocoder",
+    "VocoderError",
+    "Voice",
+    "VoiceError",
+    "to_int16",
+]

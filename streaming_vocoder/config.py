@@ -201,9 +201,7 @@ def flow_config(
         "flow",
     )
     if config.encoder.up_stride != FRAMES_PER_TOKEN:
-        raise CheckpointError(
-            f"flow.encoder.up_stride is {config.encoder.up_stride}, only {FRAMES_PER_TOKEN} works"
-        )
+        raise CheckpointError(f"flow.encoder.up_stride is {config.encoder.up_stride}, only {FRAMES_PER_TOKEN} works")
     if config.estimator.in_channels != 4 * config.output_size:
         raise CheckpointError(
             f"flow.decoder.estimator.in_channels is {config.estimator.in_channels}, "
@@ -223,9 +221,7 @@ def hift_config(section: Mapping[str, Any]) -> HiftConfig:
     stages = len(config.upsample_rates)
     for name in ("upsample_kernel_sizes", "source_resblock_kernel_sizes", "source_resblock_dilation_sizes"):
         if len(getattr(config, name)) != stages:
-            raise CheckpointError(
-                f"hift.{name} has {len(getattr(config, name))} entries for {stages} upsample_rates"
-            )
+            raise CheckpointError(f"hift.{name} has {len(getattr(config, name))} entries for {stages} upsample_rates")
     if len(config.resblock_kernel_sizes) != len(config.resblock_dilation_sizes):
         raise CheckpointError("hift.resblock_kernel_sizes and hift.resblock_dilation_sizes differ in length")
     if config.samples_per_frame != HOP_SAMPLES:

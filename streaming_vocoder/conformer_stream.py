@@ -88,9 +88,7 @@ class EncoderState:
 
     def fork(self) -> EncoderState:
         """A copy that goes its own way."""
-        return EncoderState(
-            self.lookahead_tail, self.upsample_tail, self.token_cache.fork(), self.frame_cache.fork()
-        )
+        return EncoderState(self.lookahead_tail, self.upsample_tail, self.token_cache.fork(), self.frame_cache.fork())
 
 
 class StreamingEncoder:
@@ -123,9 +121,7 @@ class StreamingEncoder:
             self.frame_layers.fresh_cache(self.window_frames),
         )
 
-    def step(
-        self, states: Sequence[EncoderState], tokens: Sequence[Tensor], last: Sequence[bool]
-    ) -> list[Tensor]:
+    def step(self, states: Sequence[EncoderState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
         """One chunk a stream: tokens int [T] -> mu [2 (T - lookahead), 80]; in a ``last`` chunk all T tokens
         count."""
         embedded = [self._embed(ids, is_last) for ids, is_last in zip(tokens, last, strict=True)]
@@ -142,9 +138,7 @@ class StreamingEncoder:
         rows = self.tokens[ids]
         return F.pad(rows, (0, 0, 0, self.lookahead)) if last else rows
 
-    def _look_ahead(
-        self, states: Sequence[EncoderState], embedded: list[Tensor], counts: list[int]
-    ) -> Tensor:
+    def _look_ahead(self, states: Sequence[EncoderState], embedded: list[Tensor], counts: list[int]) -> Tensor:
         (weight1, bias1), (weight2, bias2) = self.lookahead_convs
         x = torch.cat([sliding_rows(rows, self.lookahead + 1) for rows in embedded])
         x = F.leaky_relu(F.linear(x, weight1, bias1), LOOKAHEAD_SLOPE)
@@ -200,9 +194,7 @@ class _LayerStack:
             for cache, rows in zip(caches, spans(counts), strict=True)
         ]
         x = x + F.linear(heard[0] if len(heard) == 1 else torch.cat(heard), *layer.out)
-        inner = F.silu(
-            F.linear(F.layer_norm(x, x.shape[-1:], *layer.norm_ff, LAYER_EPS), *layer.w_1), inplace=True
-        )
+        inner = F.silu(F.linear(F.layer_norm(x, x.shape[-1:], *layer.norm_ff, LAYER_EPS), *layer.w_1), inplace=True)
         return x + F.linear(inner, *layer.w_2)
 
     def _attend(self, index: int, layer: _Layer, qkv: Tensor, cache: SlidingCache) -> Tensor:
@@ -212,9 +204,7 @@ class _LayerStack:
         queries = q.shape[1]
         by_distance = (q + layer.v) @ self.positions.rows(index, queries, keys.shape[1]).transpose(1, 2)
         bias = skew(by_distance, queries, keys.shape[1])
-        out = F.scaled_dot_product_attention(
-            (q + layer.u)[None], keys[None], values[None], attn_mask=bias[None]
-        )
+        out = F.scaled_dot_product_attention((q + layer.u)[None], keys[None], values[None], attn_mask=bias[None])
         return out[0].transpose(0, 1).flatten(1)
 
 
@@ -256,10 +246,7 @@ class _PositionTable:
         scale = (width // self.heads) ** -0.5
         distances = relative_positions(farthest, -nearest, width).to(weights[0])
         self.table = [
-            (F.linear(distances, weight) * scale)
-            .view(len(distances), self.heads, -1)
-            .transpose(0, 1)
-            .contiguous()
+            (F.linear(distances, weight) * scale).view(len(distances), self.heads, -1).transpose(0, 1).contiguous()
             for weight in weights
         ]
 

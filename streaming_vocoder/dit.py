@@ -35,9 +35,7 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         half = TIME_CHANNELS // 2
-        rates = torch.exp(
-            torch.arange(half, dtype=torch.float32, device=t.device) * (-math.log(10000.0) / half)
-        )
+        rates = torch.exp(torch.arange(half, dtype=torch.float32, device=t.device) * (-math.log(10000.0) / half))
         angles = (t.float() * 1000.0)[:, None] * rates
         return self.mlp(torch.cat((angles.cos(), angles.sin()), dim=-1))  # type: ignore[no-any-return]
 
@@ -58,9 +56,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """mask [B|1, F, F]: True = may see."""
-        q, k, v = (
-            to(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v)
-        )
+        q, k, v = (to(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
         mask = None if mask is None else mask[:, None]
         out = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

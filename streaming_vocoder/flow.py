@@ -158,22 +158,12 @@ class Flow(nn.Module):
         mask = block_mask(frames, chunk_frames, prompt_frames, lengths)
         mask = None if mask is None else mask.to(target.device)
         index = torch.arange(frames, device=target.device)
-        real = (
-            torch.ones_like(target[..., 0])
-            if lengths is None
-            else (index < lengths[:, None]).to(target.dtype)
-        )
-        prompt = (
-            torch.zeros_like(real)
-            if prompt_frames is None
-            else (index < prompt_frames[:, None]).to(target.dtype)
-        )
+        real = torch.ones_like(target[..., 0]) if lengths is None else (index < lengths[:, None]).to(target.dtype)
+        prompt = torch.zeros_like(real) if prompt_frames is None else (index < prompt_frames[:, None]).to(target.dtype)
         mu = self.encode(tokens, mask)
         mu_loss = ((mu - target).abs().mean(dim=-1) * real).sum() / real.sum()
         cond = target * prompt[..., None]
-        velocity = self.decoder.loss(
-            target, mu, self.project_speaker(speaker), cond, real * (1 - prompt), mask
-        )
+        velocity = self.decoder.loss(target, mu, self.project_speaker(speaker), cond, real * (1 - prompt), mask)
         return FlowLoss(velocity, mu_loss)
 
     @torch.inference_mode()

@@ -76,16 +76,12 @@ class StreamingFlow:
         return state, mu, made
 
     @torch.inference_mode()
-    def step(
-        self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]
-    ) -> list[Tensor]:
+    def step(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
         """One chunk a stream: tokens int [T], the look-ahead included unless ``last`` -> ln mel [F, 80]."""
         return self.step_from_mu(states, self.encode(states, tokens, last))
 
     @torch.inference_mode()
-    def encode(
-        self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]
-    ) -> list[Tensor]:
+    def encode(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
         """First half of `step`: -> mu [F, 80]."""
         return self.encoder.step([state.encoder for state in states], tokens, last)
 

@@ -40,12 +40,9 @@ class ResBlock(nn.Module):
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, dilation=d, padding=d * (kernel - 1) // 2)
-            for d in dilations
+            nn.Conv1d(channels, channels, kernel, dilation=d, padding=d * (kernel - 1) // 2) for d in dilations
         )
-        self.convs2 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in dilations
-        )
+        self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in dilations)
         self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
         self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
 
@@ -99,9 +96,7 @@ class HarmonicSource(nn.Module):
         if noise is not None:
             amplitude = voiced * config.nsf_sigma + (1.0 - voiced) * (config.nsf_alpha / 3.0)
             single = noise.shape[-1] == 1
-            mixed = mixed + amplitude * (
-                noise @ (weight.norm()[None, None] if single else weight.T)
-            ).transpose(1, 2)
+            mixed = mixed + amplitude * (noise @ (weight.norm()[None, None] if single else weight.T)).transpose(1, 2)
         return torch.tanh(mixed + self.l_linear.bias)
 
 
@@ -125,12 +120,8 @@ class Hift(nn.Module):
         for stage, rate in enumerate(config.upsample_rates):
             channels = base >> (stage + 1)
             kernel = config.upsample_kernel_sizes[stage]
-            self.ups.append(
-                nn.ConvTranspose1d(2 * channels, channels, kernel, rate, padding=(kernel - rate) // 2)
-            )
-            self.source_downs.append(
-                _source_down(bins, channels, math.prod(config.upsample_rates[stage + 1 :]))
-            )
+            self.ups.append(nn.ConvTranspose1d(2 * channels, channels, kernel, rate, padding=(kernel - rate) // 2))
+            self.source_downs.append(_source_down(bins, channels, math.prod(config.upsample_rates[stage + 1 :])))
             self.source_resblocks.append(
                 ResBlock(
                     channels,
@@ -138,9 +129,7 @@ class Hift(nn.Module):
                     config.source_resblock_dilation_sizes[stage],
                 )
             )
-            for size, dilations in zip(
-                config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
-            ):
+            for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True):
                 self.resblocks.append(ResBlock(channels, size, dilations))
         self.conv_post = nn.Conv1d(base >> len(config.upsample_rates), bins, 7, padding=3)
         self.register_buffer("stft_window", torch.hann_window(config.istft_n_fft), persistent=False)
@@ -189,9 +178,7 @@ class Hift(nn.Module):
         log_magnitude, phase = x.chunk(2, dim=1)
         magnitude, phase = log_magnitude.exp().clamp(max=MAX_MAGNITUDE), phase.sin()
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
-        wave = torch.istft(
-            spectrum, config.istft_n_fft, config.istft_hop, window=self.stft_window, length=samples
-        )
+        wave = torch.istft(spectrum, config.istft_n_fft, config.istft_hop, window=self.stft_window, length=samples)
         return wave.clamp(-config.audio_limit, config.audio_limit)
 
 

@@ -27,7 +27,9 @@ def sliding_rows(x: Tensor, kernel: int) -> Tensor:
 
 def fused_linear(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
     """Weight and bias of one product that gives the outputs of all ``layers`` side by side."""
+    weights = [layer.weight.detach() for layer in layers]
     biases = [
-        layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias for layer in layers
+        torch.zeros_like(weight[:, 0]) if layer.bias is None else layer.bias.detach()
+        for layer, weight in zip(layers, weights, strict=True)
     ]
-    return torch.cat([layer.weight.data for layer in layers]), torch.cat(biases)
+    return torch.cat(weights), torch.cat(biases)

@@ -74,8 +74,7 @@ def load_token2wav(folder: Path) -> tuple[VocoderConfig, Flow, Hift]:
         assert path is not None
         state = read_tensors(path)
         problems += [
-            f"{path.name}: {problem}"
-            for problem in _fill(module, hift_state(state) if stem == "hift" else state)
+            f"{path.name}: {problem}" for problem in _fill(module, hift_state(state) if stem == "hift" else state)
         ]
     _raise_all(str(folder), problems)
     return config, flow.eval(), hift.eval()
@@ -103,9 +102,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     """Copies what fits; gives one line per tensor that is missing, unknown or of another shape."""
     wanted = module.state_dict()
     problems = [f"missing {name} {tuple(value.shape)}" for name, value in wanted.items() if name not in state]
-    problems += [
-        f"unexpected {name} {tuple(value.shape)}" for name, value in state.items() if name not in wanted
-    ]
+    problems += [f"unexpected {name} {tuple(value.shape)}" for name, value in state.items() if name not in wanted]
     problems += [
         f"{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
         for name, value in wanted.items()

@@ -1,0 +1,268 @@
+"""Speech tokens in, samples out: any number of replies at once, each with a state of its own.
+
+    vocoder = Vocoder.load(folder / "token2wav")
+    stream = vocoder.open(voice)
+    (samples,) = vocoder.step([(stream, tokens, False)])   # as tokens come; 5 + 3 are enough for the first
+    sound (samples,) = vocoder.step([(stream, [], True)])        # the rest
+
+A stream keeps the newest 3 tokens back as look-ahead; all others that `step` is given form one chunk, so the
+caller chooses the chunk length by how many tokens it passes (`ladder`). Not thread-safe: one thread calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streaming_vocoder.config import (
+    FRAMES_PER_TOKEN,
+    HOP_SAMPLES,
+    VocoderConfig,
+)
+from streaming_vocoder.dit_stream import CHUNK_ROOM, RECENT_FRAMES, TrimRule
+from streaming_vocoder.errors import StreamError, VoiceError
+from streaming_vocoder.flow import NOISE_FRAMES, Flow, default_noise
+from streaming_vocoder.flow_stream import ENCODER_WINDOW_FRAMES, FlowState, StreamingFlow
+from streaming_vocoder.hift import Hift
+from streaming_vocoder.hift_stream import (
+    CrossFade,
+    HiftInput,
+    HiftOutput,
+    HiftState,
+    StreamingHift,
+    frames_of,
+)
+from streaming_vocoder.voice import Voice
+from streaming_vocoder.weights import load_token2wav
+
+MIN_CHUNK_TOKENS = 4
+"""A shorter chunk (but the last) has less than the 160 ms that a seam takes; its tokens wait for the next
+call."""
+MAX_CHUNK_TOKENS = 200
+"""A longer one is cut, so that memory stays bounded whatever the caller passes."""
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class StreamReport:
+    """What happened in one reply. All but the first two should stay zero."""
+
+    tokens: int = 0
+    samples: int = 0
+    dropped_tokens: int = 0
+    """Ids that are no speech code."""
+    clipped_samples: int = 0
+    broken_chunks: int = 0
+    """Chunks with a NaN or an infinity: silence was given instead, and the stream went on from its voice's
+    start."""
+
+
+@dataclass(slots=True, eq=False)
+class StreamState:
+    """One reply. Made by `Vocoder.open`, moved on by `Vocoder.step`; drop it and everything of the reply is
+    freed."""
+
+    prompt: FlowState = field(repr=False)
+    """The voice's snapshot: shared, read-only."""
+    flow: FlowState = field(repr=False)
+    hift: HiftState | None = field(repr=False)
+    noise: torch.Generator | None = field(repr=False)
+    lookahead: int
+    pending: list[int] = field(default_factory=list)
+    report: StreamReport = field(default_factory=StreamReport)
+    finished: bool = False
+
+    @property
+    def buffered(self) -> int:
+        """Tokens that the next chunk already has, beyond the look-ahead. Negative while the look-ahead is
+        incomplete."""
+        return len(self.pending) - self.lookahead
+
+    def wanted(self, chunk_tokens: int) -> int:
+        """How many more tokens make `step` give a chunk of ``chunk_tokens``."""
+        return max(0, chunk_tokens - self.buffered)
+
+
+class Vocoder:
+    """Weights, ready for streaming, and the snapshots of the voices used so far."""
+
+    def __init__(
+        self,
+        config: VocoderConfig,
+        flow: Flow,
+        hift: Hift,
+        *,
+        steps: int = 10,
+        trim: TrimRule = "upstream",
+        fade: CrossFade = "upstream",
+        noise: Tensor | None = None,
+        source_noise: bool = True,
+        encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
+    ) -> None:
+        """Takes the modules where they are (device) and packs their weights; do not train them afterwards.
+
+        ``steps``: solver steps of every chunk, fixed because each has its own cache. ``noise``: buffer [1,
+        80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise of HiFT,
+        seeded per stream.
+        """
+        self.config = config
+        self.device = hift.stft_window.device
+        self.source_noise = source_noise
+        self._noise_frames = NOISE_FRAMES if noise is None else noise.shape[2]
+        self._flow = StreamingFlow(
+            flow,
+            steps=steps,
+            trim=trim,
+            encoder_window_frames=encoder_window_frames,
+            noise=default_noise(channels=config.flow.output_size) if noise is None else noise,
+        )
+        self._hift = StreamingHift(hift, fade)
+        self._prompts: WeakKeyDictionary[Voice, FlowState] = WeakKeyDictionary()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        *,
+        steps: int = 10,
+        trim: TrimRule = "upstream",
+        fade: CrossFade = "upstream",
+    ) -> Vocoder:
+        """From a checkpoint's ``token2wav/`` folder. `CheckpointError` names all that is missing or does not
+        fit."""
+        config, flow, hift = load_token2wav(folder)
+        return cls(config, flow.to(device), hift.to(device), steps=steps, trim=trim, fade=fade)
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens that a chunk needs beyond those that it turns into sound."""
+        return self._flow.lookahead
+
+    def prepare(self, voice: Voice) -> None:
+        """Computes the voice's snapshot, unless it is there: seconds at official sizes, so do it before the
+        first caller."""
+        self._prompt(voice)
+
+    def open(self, voice: Voice, seed: int = 0) -> StreamState:
+        """A new reply in ``voice``; ``seed`` is that of its breath noise."""
+        prompt = self._prompt(voice)
+        noise = torch.Generator(self.device).manual_seed(seed) if self.source_noise else None
+        return StreamState(prompt, prompt.fork(), None, noise, self.lookahead)
+
+    def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[Samples]:
+        """Per stream: its new tokens, and whether they are its last -> float32 [n] at 24 kHz in [-1, 1], n
+        may be 0.
+
+        A stream may stand in ``requests`` once. After its last tokens it must not come again. In all it
+        gives 960 samples a token.
+        """
+        states = [state for state, _, _ in requests]
+        if len({id(state) for state in states}) != len(states):
+            raise StreamError("a stream may stand in one step only once")
+        for state, tokens, last in requests:
+            self._accept(state, tokens, last)
+        made: list[list[Samples]] = [[] for _ in requests]
+        while True:
+            ready = [(index, chunk) for index, state in enumerate(states) if (chunk := self._next_chunk(state))]
+            if not ready:
+                return [np.concatenate(parts) if len(parts) != 1 else parts[0] for parts in map(_or_empty, made)]
+            chunks = [_Chunk(states[index], *chunk) for index, chunk in ready]
+            for (index, _), samples in zip(ready, self._run(chunks), strict=True):
+                made[index].append(samples)
+
+    def _prompt(self, voice: Voice) -> FlowState:
+        prompt = self._prompts.get(voice)
+        if prompt is None:
+            if len(voice.mel) + RECENT_FRAMES + CHUNK_ROOM > self._noise_frames:
+                raise VoiceError(f"voice {voice.name}: its prompt of {len(voice.mel)} mel frames is too long")
+            prompt = self._flow.prompt_state(
+                voice.tokens.to(self.device), voice.mel.to(self.device), voice.speaker.to(self.device)
+            )
+            self._prompts[voice] = prompt
+        return prompt
+
+    def _accept(self, state: StreamState, tokens: Sequence[int], last: bool) -> None:
+        if state.finished:
+            raise StreamError("this stream has had its last tokens; open a new one for the next reply")
+        codes = [token for token in tokens if 0 <= token < self.config.flow.vocab_size]
+        state.report.dropped_tokens += len(tokens) - len(codes)
+        state.report.tokens += len(codes)
+        state.pending += codes
+        state.finished = last
+
+    def _next_chunk(self, state: StreamState) -> tuple[list[int], bool] | None:
+        """Takes the next chunk off the buffer: its tokens, look-ahead included, and whether it is the last."""
+        noise_tokens = (self._noise_frames - len(state.flow.solver.cache)) // FRAMES_PER_TOKEN
+        most = min(MAX_CHUNK_TOKENS, noise_tokens - self.lookahead)
+        if state.finished and 0 < len(state.pending) <= most + self.lookahead:
+            tokens, state.pending = state.pending, []
+            return tokens, True
+        count = min(state.buffered, most)
+        if count < MIN_CHUNK_TOKENS:
+            return None
+        tokens, state.pending = state.pending[: count + self.lookahead], state.pending[count:]
+        return tokens, False
+
+    def _run(self, chunks: Sequence[_Chunk]) -> list[Samples]:
+        mels = self._flow.step(
+            [chunk.state.flow for chunk in chunks],
+            [torch.tensor(chunk.tokens, device=self.device) for chunk in chunks],
+            [chunk.last for chunk in chunks],
+        )
+        inputs = [
+            HiftInput(chunk.state.hift, mel.T, self._source_noise(chunk.state, len(mel)), chunk.last)
+            for chunk, mel in zip(chunks, mels, strict=True)
+        ]
+        outputs = self._hift.step(inputs)
+        return [self._finish(chunk, output) for chunk, output in zip(chunks, outputs, strict=True)]
+
+    def _source_noise(self, state: StreamState, frames: int) -> Tensor | None:
+        if state.noise is None:
+            return None
+        samples = HOP_SAMPLES * frames_of(state.hift, frames)
+        return torch.randn(samples, 1, generator=state.noise, device=self.device)
+
+    def _finish(self, chunk: _Chunk, output: HiftOutput) -> Samples:
+        state = chunk.state
+        samples: Samples = output.samples.cpu().numpy()
+        state.hift = output.state
+        # The largest magnitude sees everything at once: above 1 is clipping, NaN and infinity are broken
+        # chunks.
+        peak = float(np.abs(samples).max(initial=0.0))
+        held = float(output.state.tail.abs().max())
+        if not np.isfinite(peak + held):
+            state.report.broken_chunks += 1
+            state.flow, state.hift = state.prompt.fork(), self._hift.silent_state()
+            samples = np.zeros_like(samples)
+        elif peak > 1.0:
+            state.report.clipped_samples += int((np.abs(samples) > 1.0).sum())
+            samples = samples.clip(-1.0, 1.0)
+        if chunk.last:  # free the caches now, however long the caller keeps the stream
+            state.flow, state.hift = state.prompt, None
+        state.report.samples += len(samples)
+        return samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    state: StreamState
+    tokens: list[int]
+    last: bool
+
+
+def _or_empty(parts: list[Samples]) -> list[Samples]:
+    return parts or [np.zeros(0, dtype=np.float32)]
+
+
+def to_int16(samples: Samples) -> NDArray[np.int16]:
+    """Float samples -> PCM as the reference makes it: clipped to +-1, times 32767, truncated toward zero."""
+    return (samples.clip(-1.0, 1.0) * np.float32(32767.0)).astype(np.int16)
