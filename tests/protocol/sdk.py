@@ -1,0 +1,21 @@
+"""The ``openai`` package as the judge of our messages: its types are generated from the API's contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
+from pydantic import BaseModel, TypeAdapter
+
+SERVER: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
+CLIENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
+
+
+def unknown_fields(value: Any, path: str = "") -> set[str]:
+    """Paths of the fields that a parsed message has and the contract does not name."""
+    if isinstance(value, list):
+        return set().union(*(unknown_fields(element, path) for element in value))
+    if not isinstance(value, BaseModel):
+        return set()
+    found = {f"{path}.{name}" for name in value.model_extra or {}}
+    return found.union(*(unknown_fields(getattr(value, name), f"{path}.{name}") for name in type(value).model_fields))
