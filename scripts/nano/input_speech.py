@@ -33,7 +33,7 @@ import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.nano import domain, phones  # noqa: E402
+from scripts.nano import domain, phones
 
 SAMPLE_RATE = 16_000
 Samples = npt.NDArray[np.float32]
@@ -60,7 +60,7 @@ VOICES_HELD_OUT = HELD_OUT
 
 
 def sample_voice(rng: Rng) -> str:
-    """A training voice: the natural-voice synthesizers of `NATURAL` with their weights (66 %), else any espeak voice."""
+    """A training voice: a natural-voice synthesizer of `NATURAL` by its weight (66 %), else any espeak voice."""
     names = list(NATURAL)
     draw = rng.random()
     for name in names:
@@ -70,7 +70,7 @@ def sample_voice(rng: Rng) -> str:
     return str(VOICES_TRAIN[int(rng.integers(len(names), len(VOICES_TRAIN)))])
 
 
-# -- synthesizers ------------------------------------------------------------------------------------------------------
+# -- synthesizers ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +201,7 @@ class _Festival:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._file = Path(
-            tempfile.mkdtemp(prefix="festival-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        )
+        self._file = Path(tempfile.mkdtemp(prefix="festival-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
         self._process = subprocess.Popen(
             ["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -300,11 +298,11 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
     return np.asarray(samples * (0.5 / max(float(np.abs(samples).max()), 1e-4)), dtype=np.float32)
 
 
-# -- augmentation ------------------------------------------------------------------------------------------------------
+# -- augmentation ----------------------------------------------------------------------------------------
 
 
 def coloured_noise(size: int, rng: Rng, exponent: float) -> Samples:
-    """Noise of power 1 with a power spectrum of 1/f^exponent (0 white, 1 pink, 2 brown), at most 4 s long before it repeats."""
+    """Noise of power 1, its power spectrum 1/f^exponent (0 white, 1 pink, 2 brown); repeats after 4 s."""
     length = next_fast_len(min(size, 4 * SAMPLE_RATE), real=True)
     spectrum = rfft(rng.standard_normal(length, dtype=np.float32))
     frequency = np.maximum(np.arange(len(spectrum), dtype=np.float32) * (SAMPLE_RATE / length), 20.0)
@@ -322,11 +320,7 @@ def _response(bins: int, size: int, rng: Rng, strength: float) -> npt.NDArray[np
     decibel = decibel + rng.uniform(-9, 9) * strength * np.exp(-(((octaves - centre) / width) ** 2))
     if rng.random() < 0.15:
         low, high = rng.uniform(200, 350), rng.uniform(3200, 3800)
-        decibel = (
-            decibel
-            - 36 * np.clip((low - frequency) / 150, 0, 1)
-            - 50 * np.clip((frequency - high) / 400, 0, 1)
-        )
+        decibel = decibel - 36 * np.clip((low - frequency) / 150, 0, 1) - 50 * np.clip((frequency - high) / 400, 0, 1)
     return np.asarray(10 ** (np.clip(decibel, -60, 24) / 20), dtype=np.float32)
 
 
@@ -334,18 +328,14 @@ def _room(rng: Rng, strength: float) -> Samples:
     """Impulse response of a small room: the direct sound, then an exponential tail of 80-400 ms (T60)."""
     decay = rng.uniform(0.08, 0.15 + 0.25 * strength)
     size = int(decay * SAMPLE_RATE)
-    tail = rng.standard_normal(size, dtype=np.float32) * np.exp(
-        -6.9 * np.arange(size, dtype=np.float32) / size
-    )
+    tail = rng.standard_normal(size, dtype=np.float32) * np.exp(-6.9 * np.arange(size, dtype=np.float32) / size)
     tail[: int(rng.uniform(0.001, 0.006) * SAMPLE_RATE)] = 0
     tail *= rng.uniform(0.1, 0.35 + 0.35 * strength) / max(float(np.sqrt(np.sum(tail**2))), 1e-6)
     tail[0] = 1.0
     return tail
 
 
-def augment(
-    samples: Samples, rng: Rng, strength: float = 0.5, pad_s: tuple[float, float] = (0.25, 0.35)
-) -> Samples:
+def augment(samples: Samples, rng: Rng, strength: float = 0.5, pad_s: tuple[float, float] = (0.25, 0.35)) -> Samples:
     """A clip as another microphone, room and moment would give it; float32 at 16 kHz, peak within [-1, 1].
 
     `strength` 0..1: 0 adds silence, a little noise and gain only; 0.5 changes speed by 9 %, noise down to 12 dB; 1 is
@@ -391,14 +381,10 @@ def non_speech(rng: Rng, seconds: float | None = None) -> Samples:
         out = np.zeros(size, dtype=np.float32)
         for start in rng.integers(0, size, int(rng.integers(1, 10))):
             length = min(int(rng.uniform(0.005, 0.06) * SAMPLE_RATE), size - start)
-            out[start : start + length] += rng.standard_normal(length) * np.exp(
-                -6 * np.arange(length) / length
-            )
+            out[start : start + length] += rng.standard_normal(length) * np.exp(-6 * np.arange(length) / length)
     elif kind == "hum":
         base = rng.choice([50.0, 60.0, rng.uniform(80, 300)])
-        out = sum(rng.uniform(0, 1) * np.sin(2 * np.pi * base * h * moment) for h in range(1, 8)) + np.zeros(
-            size
-        )
+        out = sum(rng.uniform(0, 1) * np.sin(2 * np.pi * base * h * moment) for h in range(1, 8)) + np.zeros(size)
     else:
         out = np.zeros(size, dtype=np.float32)
         for _ in range(int(rng.integers(4, 8))):
@@ -410,12 +396,12 @@ def non_speech(rng: Rng, seconds: float | None = None) -> Samples:
     return np.asarray(out, dtype=np.float32)
 
 
-# -- texts -------------------------------------------------------------------------------------------------------------
+# -- texts -----------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def common_words(count: int = 6000) -> tuple[str, ...]:
-    """The most frequent words of the language model in the pocketsphinx wheel that cmudict knows, most frequent first."""
+    """The most frequent words of pocketsphinx' language model that cmudict knows, most frequent first."""
     from pocketsphinx import NGramModel
 
     spec = importlib.util.find_spec("pocketsphinx")
@@ -461,7 +447,7 @@ def domain_text(rng: Rng, split: str = "train") -> domain.Turn:
     return domain.sample(random.Random(int(rng.integers(1 << 62))), split)
 
 
-# -- shards ------------------------------------------------------------------------------------------------------------
+# -- shards ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,9 +525,7 @@ def generate(args: argparse.Namespace) -> None:
             continue
         rng = np.random.default_rng([args.seed, index, {"train": 0, "held-out": 1, "seen": 2}[args.split]])
         voices = _voices(args.split, rng)
-        shard = [
-            draw_utterance(rng, next(voices), args.domain_share, args.longest_s) for _ in range(args.shard)
-        ]
+        shard = [draw_utterance(rng, next(voices), args.domain_share, args.longest_s) for _ in range(args.shard)]
         write_shard(path, shard)
         made += len(shard)
         seconds += sum(len(u.samples) for u in shard) / SAMPLE_RATE

@@ -68,9 +68,7 @@ class PhoneRecogniser(nn.Module):
         if first_position:
             positions = encoder.positional_embedding.weight
             x = x + (positions[first_position : first_position + x.shape[1]] - positions[: x.shape[1]])
-        hidden = (
-            torch.arange(x.shape[1])[None] >= torch.tensor([(count - 1) // 2 for count in frames])[:, None]
-        )
+        hidden = torch.arange(x.shape[1])[None] >= torch.tensor([(count - 1) // 2 for count in frames])[:, None]
         for block in encoder.blocks:
             x = x + _attend(block.attn, block.attn_ln(x), hidden)  # type: ignore[arg-type,operator,union-attr]
             x = x + block.mlp(block.mlp_ln(x))  # type: ignore[operator,union-attr]
@@ -112,7 +110,7 @@ def initialise(model: PhoneRecogniser) -> None:
     model.encoder.positional_embedding.weight.data = 0.2 * torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-# -- batches -----------------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +197,7 @@ class BatchFeeder:
     def __init__(self, data: Path, seed: int, seen: int, batch_frames: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: multiprocessing.Queue[Any] = context.Queue(maxsize=64)
-        self._process = context.Process(
-            target=_feed, args=(data, seed, seen, batch_frames, self._queue), daemon=True
-        )
+        self._process = context.Process(target=_feed, args=(data, seed, seen, batch_frames, self._queue), daemon=True)
         self._process.start()
 
     def next(self) -> Batch:
@@ -217,7 +213,7 @@ class BatchFeeder:
         self._process.kill()
 
 
-# -- evaluation --------------------------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------------
 
 
 def edit_distance(said: list[int], heard: list[int]) -> int:
@@ -291,7 +287,7 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"{name:10s}", "  ".join(f"{group} {rate:.3f}" for group, rate in rates.items()))
 
 
-# -- training ----------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------------
 
 
 def learning_rate(step: int, done: float, peak: float) -> float:
@@ -392,23 +388,17 @@ def train(args: argparse.Namespace) -> None:
                 )
             if time.time() - evaluated > args.evaluate_minutes * 60:
                 rates = error_rates(state.average, clips)
-                report(
-                    json.dumps(
-                        {"minute": round(state.seconds / 60, 1), "utterances": state.seen, "per": rates}
-                    )
-                )
+                report(json.dumps({"minute": round(state.seconds / 60, 1), "utterances": state.seen, "per": rates}))
                 evaluated = time.time()
             if time.time() - saved > 120:
                 state.save()
                 saved = time.time()
         state.save()
-        report(
-            json.dumps({"final": True, "utterances": state.seen, "per": error_rates(state.average, clips)})
-        )
+        report(json.dumps({"final": True, "utterances": state.seen, "per": error_rates(state.average, clips)}))
     feeder.close()
 
 
-# -- cached rows for the language model --------------------------------------------------------------------------------
+# -- cached rows for the language model ------------------------------------------------------------------
 
 
 @torch.inference_mode()
@@ -436,9 +426,7 @@ def _spoken_turn(index: int, args: argparse.Namespace) -> dict[str, Any]:
     turn = domain.sample(random.Random(int(rng.integers(1 << 62))), phrasings)
     voice = _feature_voice(args.split, index, rng)
     strength = float(rng.uniform(0, 1.0 if args.split == "train" else 0.4))
-    samples = input_speech.augment(
-        input_speech.synthesize(turn.user_text, voice, rng), rng, strength, (0.45, 0.7)
-    )
+    samples = input_speech.augment(input_speech.synthesize(turn.user_text, voice, rng), rng, strength, (0.45, 0.7))
     return {
         "text": turn.user_text, "intent": turn.intent, "slots": turn.slots, "phrasing": phrasings, "voice": voice,
         "samples": samples,
@@ -477,9 +465,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train, or go on training")
     command.add_argument("--minutes", type=float, default=45, help="training time in all")
-    command.add_argument(
-        "--restart-minute", type=float, default=0, help="the cosine of the learning rate starts here"
-    )
+    command.add_argument("--restart-minute", type=float, default=0, help="the cosine of the learning rate starts here")
     command.add_argument("--rate", type=float, default=1.5e-3)
     command.add_argument("--batch-frames", type=int, default=3600)
     command.add_argument("--evaluate-minutes", type=float, default=4)
