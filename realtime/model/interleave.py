@@ -42,7 +42,8 @@ def heard_part(ids: Sequence[int], heard_samples: int, tokens: SpecialTokens) ->
     A finished reply that was heard to its end comes back as it is, tool call included.
     """
     heard_codes = heard_samples // SAMPLES_PER_CODE
-    codes = in_group = kept = 0
+    codes = in_group = 0
+    kept = int(bool(ids) and ids[0] == tokens.tts_start)
     for index, id_ in enumerate(ids):
         kind = tokens.kind(id_)
         if kind is TokenKind.TTS_END:
