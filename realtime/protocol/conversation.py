@@ -218,7 +218,6 @@ def _without_transcript(item: Item) -> Item:
     if not isinstance(item, AssistantMessage):
         return item
     content = tuple(
-        part.model_copy(update={"transcript": None}) if isinstance(part, OutputAudio) else part
-        for part in item.content
+        part.model_copy(update={"transcript": None}) if isinstance(part, OutputAudio) else part for part in item.content
     )
     return item.model_copy(update={"content": content})

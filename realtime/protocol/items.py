@@ -166,13 +166,7 @@ class ItemReference(Lenient):
 
 Message = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
 Item = Annotated[
-    Message
-    | FunctionCall
-    | FunctionCallOutput
-    | McpListTools
-    | McpCall
-    | McpApprovalRequest
-    | McpApprovalResponse,
+    Message | FunctionCall | FunctionCallOutput | McpListTools | McpCall | McpApprovalRequest | McpApprovalResponse,
     Field(discriminator="type"),
 ]
 InputItem = Annotated[

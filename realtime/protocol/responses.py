@@ -38,9 +38,7 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
     if len(value) > _METADATA_PAIRS:
         raise PydanticCustomError("metadata", "should have at most 16 pairs")
     if any(len(key) > _METADATA_KEY or len(text) > _METADATA_VALUE for key, text in value.items()):
-        raise PydanticCustomError(
-            "metadata", "should have keys of at most 64 and values of at most 512 characters"
-        )
+        raise PydanticCustomError("metadata", "should have keys of at most 64 and values of at most 512 characters")
     return value
 
 

@@ -157,8 +157,7 @@ def _mode_or_object(value: object) -> object:
 
 
 ToolChoice = Annotated[
-    Literal["auto", "none", "required"]
-    | Annotated[ToolChoiceFunction | ToolChoiceMcp, Field(discriminator="type")],
+    Literal["auto", "none", "required"] | Annotated[ToolChoiceFunction | ToolChoiceMcp, Field(discriminator="type")],
     BeforeValidator(_mode_or_object),
 ]
 
@@ -177,9 +176,7 @@ def _output_modalities(value: tuple[str, ...]) -> tuple[str, ...]:
 def _max_tokens(value: object) -> object:
     if value == "inf" or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise PydanticCustomError(
-        "wrong_type", "", {"expected": f'an integer from 1 to {MAX_OUTPUT_TOKENS} or "inf"'}
-    )
+    raise PydanticCustomError("wrong_type", "", {"expected": f'an integer from 1 to {MAX_OUTPUT_TOKENS} or "inf"'})
 
 
 OutputModalities = Annotated[tuple[Literal["audio", "text"], ...], AfterValidator(_output_modalities)]
@@ -430,13 +427,9 @@ def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | N
     asked_type = update.get("type", current_type)
     if asked_type != current_type:
         if asked_type not in ("realtime", "transcription"):
-            message = (
-                f"Invalid value: {quote(asked_type)}. Supported values are: 'realtime' and 'transcription'."
-            )
+            message = f"Invalid value: {quote(asked_type)}. Supported values are: 'realtime' and 'transcription'."
         else:
-            message = (
-                f"Cannot make a {current_type!r} session a {asked_type!r} session. Connect anew for that."
-            )
+            message = f"Cannot make a {current_type!r} session a {asked_type!r} session. Connect anew for that."
         raise ProtocolError("invalid_value", message, param="session.type", event_id=event_id)
     if update.get("prompt") is not None:
         raise ProtocolError(

@@ -66,9 +66,7 @@ def decode_base64(value: object) -> bytes:
     if not isinstance(value, str):
         raise PydanticCustomError("wrong_type", "not base64", {"expected": "a base64 string"})
     if len(value) > MAX_AUDIO_BYTES * 4 // 3 + 4:
-        raise PydanticCustomError(
-            "audio_too_long", "should hold at most 15 MiB of audio; send it in smaller events"
-        )
+        raise PydanticCustomError("audio_too_long", "should hold at most 15 MiB of audio; send it in smaller events")
     try:
         return _strict_base64(value)
     except ValueError:
