@@ -12,7 +12,8 @@
     │   ├── ChannelClosed      the peer is gone, nothing can be told
     │   ├── SessionExpired     the session has reached its greatest age
     │   ├── SlowReader         the peer does not read what it asked for
-    │   └── Draining           the server is shutting down
+    │   ├── Draining           the server is shutting down
+    │   └── SessionFault       an exception of ours ended it; what the peer is told of an `InternalError`
     ├── CapacityError          no room for one session more: an honest refusal before the session begins
     └── InternalError          our fault: the session closes, the log has the traceback
         ├── IllegalTransition  a state machine got an event that its table does not have
@@ -101,6 +102,14 @@ class Draining(SessionEnd):
     code = "server_draining"
     type: ErrorType = "server_error"
     close_code = 1001
+
+
+class SessionFault(SessionEnd):
+    """Something of ours failed; the log has the traceback and the peer no details."""
+
+    code = "internal_error"
+    type: ErrorType = "server_error"
+    close_code = 1011
 
 
 class CapacityError(RealtimeError):

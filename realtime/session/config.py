@@ -1,0 +1,52 @@
+"""What a session is told once: the model's name and defaults, and the limits that keep one caller from
+harming others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from realtime.session.ports import SamplingParams
+
+
+def as_written(instructions: str) -> str:
+    """Instructions without placeholders."""
+    return instructions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Seconds, milliseconds and bytes that one session may use. Every queue and buffer is bounded by one of
+    them."""
+
+    session_s: float = 3600.0
+    """Age at which the session ends with `session_expired`."""
+    turn_s: float = 120.0
+    """A user turn is committed at this length; also the most that is kept of audio that nobody committed."""
+    history_audio_s: float = 900.0
+    """User audio kept for the model, oldest forgotten first: more than its context holds, 58 MB at most."""
+    lead_s: float = 30.0
+    """How far audio may be sent ahead of the caller's playback."""
+    outbox_audio_ms: int = 2_000
+    """Audio waiting for the transport; the reply waits while there is more."""
+    outbox_bytes: int = 8 * 1024 * 1024
+    """All that waits for the transport; a peer that lets more pile up is a slow reader."""
+    send_timeout_s: float = 20.0
+    """How long the peer may leave one event unread. Clients drop a silent server after 20 s, so do we."""
+    out_of_band: int = 4
+    """Responses outside the conversation at a time."""
+    context_cut: float = 0.3
+    """Share of the conversation that is forgotten when the context is full. Much at once, because every cut
+    costs a prefill of all that remains."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's."""
+
+    model: str = "step-audio-2-mini"
+    voice: str = "default"
+    instructions: str = ""
+    render: Callable[[str], str] = as_written
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    limits: SessionLimits = field(default_factory=SessionLimits)

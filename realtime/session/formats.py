@@ -1,0 +1,18 @@
+"""The wire's audio formats as `realtime.audio` knows them."""
+
+from __future__ import annotations
+
+from realtime.audio import AudioFormat
+from realtime.protocol.session_config import AudioFormat as WireFormat
+from realtime.protocol.session_config import Pcma, Pcmu
+
+
+def audio_format(format: WireFormat) -> AudioFormat:
+    """How to read or write samples in the format that a session names."""
+    match format:
+        case Pcmu():
+            return AudioFormat("mulaw", format.sample_rate)
+        case Pcma():
+            return AudioFormat("alaw", format.sample_rate)
+        case _:
+            return AudioFormat("pcm16", format.sample_rate)

@@ -1,0 +1,178 @@
+"""The conversation as the model is told it: items -> `realtime.messages.Message`, oldest first.
+
+Beside each item of the conversation lies its message, or None when the model is not told of it (any more).
+User audio is kept as samples under an id of its own, replies as the ids that the model produced with how much
+was heard of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from realtime.audio import Samples
+from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Part, Text, Tokens
+from realtime.protocol.conversation import Conversation, Entry
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import (
+    AssistantMessage,
+    FunctionCall,
+    FunctionCallOutput,
+    InputAudio,
+    InputImage,
+    InputItem,
+    InputText,
+    Item,
+    ItemReference,
+    OutputText,
+    SystemMessage,
+    UserMessage,
+)
+
+History = Conversation[Message | None]
+"""The items, each with what the model is told of it."""
+
+Decode = Callable[[bytes], Samples]
+"""Wire bytes in the session's input format -> float32 at 16 kHz."""
+
+
+def user_speech(audio_id: str, samples: Samples) -> Message:
+    """A turn of speech. ``audio_id`` must name this very content for ever."""
+    return Message("human", (Audio(audio_id, samples),))
+
+
+def reply_message(ids: Iterable[int], heard_samples: int | None) -> Message:
+    """A reply of ours; ``heard_samples`` at 24 kHz, None: all of it."""
+    return Message("assistant", (Tokens(tuple(ids), heard_samples),))
+
+
+def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
+    """What the model is told of a client's item. Raises `ProtocolError` for what the model cannot take in."""
+    match item:
+        case SystemMessage():
+            return Message("system", "\n".join(part.text for part in item.content))
+        case UserMessage():
+            return _user_message(item, decode, audio_id)
+        case AssistantMessage():
+            return _assistant_message(item)
+        case FunctionCall():
+            call = f"<tool_call>function\n{item.name}\n{item.arguments}</tool_call>"
+            return Message("assistant", call)
+        case FunctionCallOutput():
+            return Message("input", item.output)
+        case _:
+            return None
+
+
+def with_item_id(item: Item, ids: Ids) -> Item:
+    """The item with an id of ours where the client gave none."""
+    return item if item.id else item.model_copy(update={"id": ids.item()})
+
+
+def input_messages(
+    items: Iterable[InputItem], history: History, decode: Decode, audio_id: Callable[[], str]
+) -> tuple[Message, ...]:
+    """What `response.create` gives in place of the conversation. Raises `ProtocolError` for an unknown
+    item."""
+    messages: list[Message | None] = []
+    for item in items:
+        if isinstance(item, ItemReference):
+            entry = history.get(item.id)
+            if entry is None:
+                raise ProtocolError(
+                    "invalid_value",
+                    f"The referenced item {item.id[:80]!r} does not exist in the conversation.",
+                    param="response.input",
+                )
+            messages.append(entry.payload)
+        else:
+            messages.append(message_of(item, decode, audio_id))
+    return _worth_telling(messages)
+
+
+def told(history: History) -> tuple[Message, ...]:
+    """The whole conversation for the model."""
+    return _worth_telling(entry.payload for entry in history)
+
+
+def set_heard(entry: Entry[Message | None], samples: int) -> None:
+    """Of the reply in this entry only so much was heard (24 kHz)."""
+    message = entry.payload
+    if message is None or not isinstance(message.content, tuple):
+        return
+    parts = tuple(
+        replace(part, heard_samples=samples) if isinstance(part, Tokens) else part for part in message.content
+    )
+    entry.payload = replace(message, content=parts)
+
+
+def forget_oldest(history: History, share: float) -> bool:
+    """Let the model forget at least this share of the conversation, oldest first, up to a user turn; system
+    items and the last turn stay. False when there is nothing left to forget."""
+    entries = [entry for entry in history if entry.payload is not None and entry.payload.role != "system"]
+    goal = math.ceil(share * len(entries))
+    cuts = [at for at, entry in enumerate(entries) if at > 0 and _is_user(entry)]
+    cut = next((at for at in cuts if at >= goal), cuts[-1] if cuts else 0)
+    for entry in entries[:cut]:
+        entry.payload = None
+    return cut > 0
+
+
+def bound_audio(history: History, max_seconds: float) -> None:
+    """Forget the oldest user audio beyond so many seconds."""
+    room = int(max_seconds * MODEL_SAMPLE_RATE)
+    for entry in reversed(list(history)):
+        length = _audio_samples(entry.payload)
+        room -= length
+        if length and room < 0:
+            entry.payload = None
+
+
+def _user_message(item: UserMessage, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
+    parts: list[Part] = []
+    for index, part in enumerate(item.content):
+        match part:
+            case InputText():
+                parts.append(Text(part.text))
+            case InputAudio(audio=bytes() as data):
+                parts.append(Audio(audio_id(), decode(data)))
+            case InputAudio():
+                parts.append(Text(part.transcript or ""))
+            case InputImage():
+                raise ProtocolError(
+                    "invalid_value",
+                    "This model takes text and audio, no images. Leave the part out.",
+                    param=f"item.content[{index}].type",
+                )
+    match parts:
+        case []:
+            return None
+        case [Text(text=text)]:
+            return Message("human", text)
+    return Message("human", tuple(parts))
+
+
+def _assistant_message(item: AssistantMessage) -> Message | None:
+    words = [part.text if isinstance(part, OutputText) else part.transcript or "" for part in item.content]
+    return Message("assistant", "".join(words)) if any(words) else None
+
+
+def _worth_telling(messages: Iterable[Message | None]) -> tuple[Message, ...]:
+    """Without what was forgotten and without replies of which nothing was heard."""
+    return tuple(message for message in messages if message is not None and not _is_unheard(message))
+
+
+def _is_unheard(message: Message) -> bool:
+    parts = message.content if isinstance(message.content, tuple) else ()
+    return any(isinstance(part, Tokens) and part.heard_samples == 0 for part in parts)
+
+
+def _is_user(entry: Entry[Message | None]) -> bool:
+    return entry.payload is not None and entry.payload.role == "human"
+
+
+def _audio_samples(message: Message | None) -> int:
+    parts = message.content if message is not None and isinstance(message.content, tuple) else ()
+    return sum(len(part.samples) for part in parts if isinstance(part, Audio))

@@ -1,0 +1,89 @@
+"""What clients do to the conversation's items: create, retrieve, delete, truncate; each answered with its
+events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from realtime.audio import AudioFormat, AudioWriter
+from realtime.messages import MODEL_SAMPLE_RATE, Audio
+from realtime.protocol import events as wire
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import Item, with_audio
+from realtime.session.history import Decode, History, message_of, set_heard, with_item_id
+from realtime.session.outbox import Outbox
+from realtime.session.playout import PlayoutLedger
+from realtime.session.ports import OUTPUT_SAMPLE_RATE
+
+MAX_RETRIEVED_BYTES = 700_000
+"""More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients
+give up."""
+
+
+class ItemDesk:
+    """One session's answers to `conversation.item.*`. Raises `ProtocolError` and then changes nothing."""
+
+    def __init__(
+        self,
+        history: History,
+        outbox: Outbox,
+        playout: PlayoutLedger,
+        ids: Ids,
+        decode: Decode,
+        audio_id: Callable[[], str],
+    ) -> None:
+        self._history = history
+        self._outbox = outbox
+        self._playout = playout
+        self._ids = ids
+        self._decode = decode
+        self._audio_id = audio_id
+
+    def create(self, event: wire.ConversationItemCreate) -> None:
+        """Add the client's item where it belongs."""
+        item = with_item_id(event.item, self._ids)
+        message = message_of(item, self._decode, self._audio_id)
+        self._history.add(item, message, previous_item_id=event.previous_item_id, event_id=event.event_id)
+        self.announce(item.id)
+
+    def announce(self, item_id: str) -> None:
+        """Tell of an item that was added whole."""
+        entry = self._history.get(item_id)
+        assert entry is not None
+        previous = self._history.predecessor(item_id)
+        self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=entry.item))
+        self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=entry.item))
+
+    def retrieve(self, event: wire.ConversationItemRetrieve, format: AudioFormat) -> None:
+        """Show an item, with the user's audio in ``format`` as far as it is kept and not too long."""
+        entry = self._history.retrieve(event.item_id, event_id=event.event_id)
+        message = entry.payload
+        item: Item = entry.item
+        for index, part in enumerate(message.content if message and isinstance(message.content, tuple) else ()):
+            if isinstance(part, Audio):
+                writer = AudioWriter(format, MODEL_SAMPLE_RATE)
+                data = writer.push(part.samples) + writer.flush()
+                if len(data) <= MAX_RETRIEVED_BYTES:
+                    item = with_audio(item, index, data)
+        self._outbox.put(wire.ConversationItemRetrieved(item=item))
+
+    def delete(self, event: wire.ConversationItemDelete) -> None:
+        """Remove an item, also from what the model is told."""
+        self._history.delete(event.item_id, event_id=event.event_id)
+        self._playout.forget(event.item_id)
+        self._outbox.put(wire.ConversationItemDeleted(item_id=event.item_id))
+
+    def truncate(self, event: wire.ConversationItemTruncate) -> None:
+        """The client says how much of a reply was heard: that counts, whatever the ledger thinks."""
+        truncation = self._history.truncate(
+            event.item_id, event.content_index, event.audio_end_ms, event_id=event.event_id
+        )
+        set_heard(truncation.entry, truncation.audio_end_ms * OUTPUT_SAMPLE_RATE // 1000)
+        self._playout.forget(event.item_id)
+        self._outbox.put(
+            wire.ConversationItemTruncated(
+                item_id=event.item_id,
+                content_index=event.content_index,
+                audio_end_ms=truncation.audio_end_ms,
+            )
+        )

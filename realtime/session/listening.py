@@ -1,0 +1,150 @@
+"""The caller's microphone: wire bytes -> samples at 16 kHz, speech events, and the audio of the open turn.
+
+All positions are samples at 16 kHz since the session began. What is kept is bounded: the open turn (which
+`turn_taking` ends at its limit), else only what a turn that begins now could reach back to, and without turn
+detection the last ``limits.turn_s`` seconds for the client to commit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from realtime.audio import AudioFormat, AudioReader, Samples, samples_of_ms
+from realtime.messages import MODEL_SAMPLE_RATE
+from realtime.turns.endpointing import Endpointer, EndpointingConfig
+from realtime.turns.events import SpeechEvent
+from realtime.turns.vad import VoiceDetector
+
+_SLICE_MS = 100
+"""Audio is taken in slices of this length, so that a client that sends minutes at once does not hold up the
+others."""
+
+_DECISION_MS = 500
+"""The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`)."""
+
+
+class Microphone:
+    """One caller's input stream."""
+
+    def __init__(self, detector: VoiceDetector, format: AudioFormat, *, keep_s: float) -> None:
+        self.received = 0
+        self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
+        self._endpointer = Endpointer(detector)
+        self._detecting = False
+        self._keep = int(keep_s * MODEL_SAMPLE_RATE)
+        self._buffer = _Buffer()
+        self._turn_open = False
+        self._taken_until = 0
+
+    @property
+    def format(self) -> AudioFormat:
+        """How the client's bytes are read."""
+        return self._reader.format
+
+    @format.setter
+    def format(self, format: AudioFormat) -> None:
+        if format != self._reader.format:
+            self._store(self._reader.flush())
+            self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
+
+    @property
+    def uncommitted_ms(self) -> int:
+        """Audio received since the last commit or clear, in ms, whether or not it is still kept."""
+        return (self.received - self._taken_until) * 1000 // MODEL_SAMPLE_RATE
+
+    @property
+    def kept(self) -> int:
+        """Samples in memory."""
+        return len(self._buffer)
+
+    def detect(self, config: EndpointingConfig | None) -> None:
+        """Find speech by these rules from now on, or not at all."""
+        if config is not None:
+            if not self._detecting:
+                self._endpointer.skip_to(self.received)
+            self._endpointer.config = config
+        self._detecting = config is not None
+
+    def slices(self, data: bytes) -> Iterator[bytes]:
+        """The bytes in pieces for `push`."""
+        size = max(1, self.format.rate * _SLICE_MS // 1000 * self.format.sample_bytes)
+        return (data[start : start + size] for start in range(0, len(data), size))
+
+    def push(self, data: bytes) -> Iterator[SpeechEvent]:
+        """Hear a slice; gives what was found, in order. Consume it all before the next call."""
+        samples = self._reader.push(data)
+        self._store(samples)
+        if self._detecting:
+            yield from self._endpointer.push(samples)
+        self._forget_old()
+
+    def begin_turn(self, start: int) -> int:
+        """Keep everything from ``start`` on, as far as it is there; gives where the turn really begins."""
+        self._turn_open = True
+        self._buffer.drop_until(start)
+        return self._buffer.start
+
+    def forget_speech(self) -> None:
+        """The turn was ended by a commit, a clear or a limit: the endpointer must not end it once more."""
+        self._turn_open = False
+        self._endpointer.end_speech()
+
+    def take(self, end: int) -> Samples:
+        """The uncommitted audio up to ``end``, float32 at 16 kHz; it is the turn's and no longer kept."""
+        self._turn_open = False
+        self._taken_until = end
+        return self._buffer.take_until(end)
+
+    def drop(self) -> None:
+        """Forget the uncommitted audio."""
+        self.take(self.received)
+
+    def _store(self, samples: Samples) -> None:
+        self.received += len(samples)
+        self._buffer.append(samples)
+
+    def _forget_old(self) -> None:
+        if self._turn_open:
+            return
+        keep = self._keep
+        if self._detecting:
+            reach_ms = self._endpointer.config.prefix_padding_ms + _DECISION_MS
+            keep = min(keep, samples_of_ms(reach_ms, MODEL_SAMPLE_RATE))
+        self._buffer.drop_until(self.received - keep)
+
+
+class _Buffer:
+    """Samples with their positions: appended at the end, taken from the start."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self._end = 0
+        self._blocks: deque[Samples] = deque()
+
+    def __len__(self) -> int:
+        return self._end - self.start
+
+    def append(self, samples: Samples) -> None:
+        if len(samples):
+            self._blocks.append(samples)
+            self._end += len(samples)
+
+    def take_until(self, position: int) -> Samples:
+        """Remove and return what lies before ``position``."""
+        taken: list[Samples] = []
+        while self._blocks and self.start < position:
+            block = self._blocks.popleft()
+            cut = min(len(block), position - self.start)
+            taken.append(block[:cut])
+            self.start += cut
+            if cut < len(block):
+                # A copy: a view would keep the whole block in memory.
+                self._blocks.appendleft(block[cut:].copy())
+        return np.concatenate(taken) if taken else np.zeros(0, np.float32)
+
+    def drop_until(self, position: int) -> None:
+        """Remove what lies before ``position``."""
+        self.take_until(position)

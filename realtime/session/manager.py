@@ -1,0 +1,141 @@
+"""All sessions of this server: who may come in, who is there, and how they leave.
+
+A transport asks for a seat first, so that a caller who cannot be served well is told before anything begins::
+
+    with manager.admit() as seat:           # raises CapacityError
+        await websocket.accept()
+        await seat.serve(channel)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from realtime.errors import CapacityError, Draining
+from realtime.protocol.ids import Ids
+from realtime.protocol.session_config import AudioOut, SessionAudio, merge
+from realtime.protocol.session_config import Session as WireSession
+from realtime.session.channel import Channel
+from realtime.session.config import SessionConfig
+from realtime.session.session import Services, Session
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One session, for people who look after the server."""
+
+    id: str
+    seconds: float
+    floor: str
+
+
+class SessionManager:
+    """Admission, the list of sessions, and draining."""
+
+    def __init__(self, services: Services, config: SessionConfig, *, max_sessions: int) -> None:
+        self._services = services
+        self._config = config
+        self._max_sessions = max_sessions
+        self._seats: set[Seat] = set()
+        self._draining = False
+
+    @property
+    def sessions(self) -> tuple[SessionInfo, ...]:
+        """Those that run now."""
+        return tuple(seat.info for seat in self._seats if seat.session is not None)
+
+    def admit(self) -> Seat:
+        """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
+        if self._draining:
+            raise CapacityError("The server is shutting down. Try again in a minute.")
+        if len(self._seats) >= self._max_sessions:
+            raise CapacityError(
+                f"The server holds {self._max_sessions} sessions, as many as it serves. Try again later."
+            )
+        seat = Seat(self, self._services, self._config)
+        self._seats.add(seat)
+        return seat
+
+    async def drain(self, grace_s: float = 0.0) -> None:
+        """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are
+        gone."""
+        self._draining = True
+        deadline = time.monotonic() + grace_s
+        while self._seats and time.monotonic() < deadline:  # noqa: ASYNC110 — seats are few and this runs once
+            await asyncio.sleep(0.05)
+        for seat in self._seats:
+            if seat.session is not None:
+                seat.session.end(Draining("The server is shutting down. Connect again."))
+        while self._seats:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def leave(self, seat: Seat) -> None:
+        """Give a seat back; done by its ``with``."""
+        self._seats.discard(seat)
+
+
+class Seat(AbstractContextManager["Seat"]):
+    """A place for one session."""
+
+    def __init__(self, manager: SessionManager, services: Services, config: SessionConfig) -> None:
+        self.session: Session | None = None
+        self._manager = manager
+        self._services = services
+        self._config = config
+        self._since = time.monotonic()
+
+    @property
+    def info(self) -> SessionInfo:
+        """As it is now; only while a session runs here."""
+        assert self.session is not None
+        return SessionInfo(self.session.id, time.monotonic() - self._since, self.session.floor.value)
+
+    async def serve(
+        self,
+        channel: Channel,
+        *,
+        model: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        """Run a session over ``channel`` to its end.
+
+        ``model``: the name that the client asked for, echoed whatever it is. ``settings``: a patch of the
+        session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong.
+        ``ids``: shared with the transport, which numbers the events.
+        """
+        ids = ids or Ids()
+        self.session = Session(
+            channel, self._services, self._config, self._first_settings(ids, model, settings or {}), ids
+        )
+        try:
+            await self.session.run()
+        finally:
+            self.session = None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._manager.leave(self)
+
+    def _first_settings(self, ids: Ids, model: str | None, patch: Mapping[str, Any]) -> WireSession:
+        first = WireSession(
+            id=ids.session(),
+            model=model or self._config.model,
+            expires_at=int(time.time() + self._config.limits.session_s),
+            instructions=self._config.instructions,
+            audio=SessionAudio(output=AudioOut(voice=self._config.voice)),
+        )
+        return merge(first, patch) if patch else first

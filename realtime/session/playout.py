@@ -1,0 +1,104 @@
+"""What the caller has really heard. A ledger of sent speech, in samples at 24 kHz; no clock of its own.
+
+Where the transport reports what it played, that counts. Else the clock does: a client plays in real time from
+the moment it gets the first audio, and what comes while it plays queues behind. The caller's own word
+(`conversation.item.truncate`) overrides both; it is written into the history by the session.
+
+A reply that was heard to its end leaves the ledger: only what may still be cut is remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from realtime.session.ports import OUTPUT_SAMPLE_RATE
+
+
+@dataclass(slots=True)
+class _Run:
+    """Samples that play without a gap from the time ``start`` on."""
+
+    start: float
+    samples: int
+
+    @property
+    def end(self) -> float:
+        return self.start + self.samples / OUTPUT_SAMPLE_RATE
+
+
+@dataclass(slots=True)
+class _Track:
+    """The speech of one item. ``queued``: samples made for it, of which ``sent`` are with the peer."""
+
+    runs: list[_Run] = field(default_factory=list)
+    queued: int = 0
+    sent: int = 0
+    reported: int | None = None
+
+    def heard(self, now: float) -> int:
+        if self.reported is not None:
+            return min(self.reported, self.sent)
+        return sum(min(run.samples, max(0, round((now - run.start) * OUTPUT_SAMPLE_RATE))) for run in self.runs)
+
+
+class PlayoutLedger:
+    """One session's speech on its way to the caller's ear. ``now``: seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, _Track] = {}
+        self._ends_at = 0.0
+
+    def queued(self, item_id: str, samples: int) -> None:
+        """So many more samples of the item wait to be sent."""
+        self._tracks.setdefault(item_id, _Track()).queued += samples
+
+    def sent(self, item_id: str, samples: int, now: float) -> None:
+        """So many more samples of the item went to the peer."""
+        self._settle(now, but=item_id)
+        track = self._tracks.get(item_id)
+        if track is None:  # cut or forgotten while the transport took it over
+            return
+        start = max(now, self._ends_at)
+        if track.runs and start == self._ends_at:
+            track.runs[-1].samples += samples
+        else:
+            track.runs.append(_Run(start, samples))
+        track.sent += samples
+        self._ends_at = track.runs[-1].end
+
+    def retracted(self, item_id: str) -> None:
+        """What waits of the item will never be sent."""
+        if (track := self._tracks.get(item_id)) is not None:
+            track.queued = track.sent
+
+    def played(self, item_id: str, samples: int) -> None:
+        """The transport's report: so many samples of the item, counted from its start, have left the
+        speaker."""
+        track = self._tracks.get(item_id)
+        if track is not None:
+            track.reported = max(samples, track.reported or 0)
+
+    def remaining(self, now: float) -> float:
+        """Seconds of sent speech that the caller has not heard yet."""
+        unheard = sum(track.sent - track.heard(now) for track in self._tracks.values())
+        return unheard / OUTPUT_SAMPLE_RATE
+
+    def cut(self, now: float) -> dict[str, int]:
+        """The playback stops now. Gives the samples heard of each item that was not heard to its end."""
+        self._settle(now)
+        heard = {item_id: track.heard(now) for item_id, track in self._tracks.items()}
+        self._tracks.clear()
+        self._ends_at = now
+        return heard
+
+    def forget(self, item_id: str) -> None:
+        """The item's speech does not count any more: it was deleted, or the caller said what it heard."""
+        self._tracks.pop(item_id, None)
+        self._ends_at = max((run.end for track in self._tracks.values() for run in track.runs), default=0.0)
+
+    def _settle(self, now: float, but: str | None = None) -> None:
+        """Drop what was heard to its end; ``but``: the item that is still being sent."""
+        ended = [item_id for item_id, track in self._tracks.items() if track.heard(now) >= track.queued]
+        for item_id in ended:
+            if item_id != but:
+                del self._tracks[item_id]

@@ -1,0 +1,334 @@
+"""One reply: what the model generates -> transcript deltas and speech -> the wire, until it ends or is
+cancelled.
+
+Two loops run beside each other. One reads the generation: text goes out as it comes, speech tokens go to the
+vocoder. The other reads the vocoder: speech goes out in pieces of at most 200 ms, no faster than the peer
+reads and not more than the allowed lead ahead of the caller's ear.
+
+`cancel` is immediate: it stops the generation and closes the vocoder stream, takes back the audio that waits,
+sends the closing events, and from then on nothing of this reply is sent, whatever still arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from realtime.audio import AudioWriter
+from realtime.errors import EngineError
+from realtime.metrics import ReplyTrace
+from realtime.protocol.events import ServerEvent
+from realtime.protocol.response_stream import (
+    MAX_AUDIO_DELTA_MS,
+    ResponseStream,
+    State,
+    opening_message,
+)
+from realtime.protocol.responses import (
+    FinalStatus,
+    Response,
+    ResponseConfig,
+    ResponseError,
+    StatusReason,
+    Usage,
+)
+from realtime.session.config import SessionLimits
+from realtime.session.formats import audio_format
+from realtime.session.history import History, reply_message, set_heard
+from realtime.session.outbox import Outbox
+from realtime.session.playout import PlayoutLedger
+from realtime.session.ports import (
+    OUTPUT_SAMPLE_RATE,
+    Engine,
+    Generation,
+    GenerationDone,
+    GenerationRequest,
+    TokenDelta,
+    TokenUsage,
+    Vocoder,
+    VocoderStream,
+)
+
+logger = logging.getLogger(__name__)
+
+CancelReason = Literal["turn_detected", "client_cancelled"]
+
+_PIECE_SAMPLES = OUTPUT_SAMPLE_RATE * MAX_AUDIO_DELTA_MS // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPorts:
+    """What a reply works with; the session's own."""
+
+    engine: Engine
+    vocoder: Vocoder
+    outbox: Outbox
+    playout: PlayoutLedger
+    limits: SessionLimits
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPlan:
+    """What is to be answered and how.
+
+    ``request`` builds the prompt from the conversation as it is then. ``forget`` makes the context shorter,
+    False when it cannot. ``history``: where the reply is kept, None out of band. ``item_id``: its message's.
+    """
+
+    response: Response
+    config: ResponseConfig
+    request: Callable[[], GenerationRequest]
+    forget: Callable[[], bool]
+    item_id: str
+    history: History | None
+    trace: ReplyTrace
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the model has said so far."""
+
+    ids: list[int] = field(default_factory=list)
+    audio_tokens: int = 0
+    sent_samples: int = 0
+    usage: TokenUsage | None = None
+
+
+class Reply:
+    """One response from `response.created` to `response.done`. `run` it once in a task; `cancel` at any
+    time."""
+
+    def __init__(self, plan: ReplyPlan, ports: ReplyPorts) -> None:
+        self._plan = plan
+        self._ports = ports
+        predecessor = plan.history.predecessor if plan.history is not None else None
+        self._stream = ResponseStream(plan.response, predecessor)
+        self._generation: Generation | None = None
+        self._voice: VocoderStream | None = None
+        self._progress = _Progress()
+        self._held_samples = 0  # made, but still inside the resampler
+
+    @property
+    def response(self) -> Response:
+        """As last announced."""
+        return self._stream.response
+
+    @property
+    def id(self) -> str:
+        return self._plan.response.id
+
+    @property
+    def trace(self) -> ReplyTrace:
+        """Its latencies, as far as they are known."""
+        return self._plan.trace
+
+    @property
+    def out_of_band(self) -> bool:
+        return self._plan.config.out_of_band
+
+    @property
+    def ended(self) -> bool:
+        """Whether `response.done` was queued."""
+        return self._stream.state is State.DONE
+
+    def announce(self) -> None:
+        """Send `response.created`; before `run`, so that nothing can come in between."""
+        self._send(self._stream.create())
+
+    async def run(self) -> None:
+        """Generate and speak to the end. A fault of the model side becomes a failed response, not an
+        exception."""
+        try:
+            self._conclude(await self._speak())
+        except* Exception as faults:  # the reply's border: the caller is told and the session lives on
+            logger.error("response %s failed", self.id, exc_info=faults)
+            self._fail("internal_error", "The server failed to make this response. Ask again.")
+        finally:
+            self._stop_work()
+
+    def cancel(self, reason: CancelReason) -> None:
+        """End now. Returns when the closing events are queued; does nothing after the end."""
+        if not self.ended:
+            self._stop_work()
+            if not self.out_of_band:
+                self._ports.outbox.retract_audio()
+                self._ports.playout.retracted(self._plan.item_id)
+            self._finish("cancelled", reason=reason)
+
+    # Generation
+
+    async def _speak(self) -> GenerationDone:
+        if not self._plan.config.speech:
+            return await self._generate(None)
+        voice = self._voice = self._ports.vocoder.open(self._plan.config.voice)
+        async with asyncio.TaskGroup() as group:
+            generating = group.create_task(self._generate(voice), name=f"{self.id} generation")
+            group.create_task(self._play(voice), name=f"{self.id} speech")
+        return generating.result()
+
+    async def _generate(self, voice: VocoderStream | None) -> GenerationDone:
+        while True:
+            done = await self._generate_once(voice)
+            if done.reason != "context_full" or not self._plan.forget():
+                break
+        if voice is not None:
+            voice.finish()
+        return done
+
+    async def _generate_once(self, voice: VocoderStream | None) -> GenerationDone:
+        self._generation = self._ports.engine.generate(self._plan.request())
+        async for event in self._generation:
+            if isinstance(event, GenerationDone):
+                return event
+            self._take(event, voice)
+        raise EngineError("a generation ended without its GenerationDone")
+
+    def _take(self, delta: TokenDelta, voice: VocoderStream | None) -> None:
+        if self.ended:
+            return
+        self._progress.ids += delta.ids
+        self._progress.audio_tokens += len(delta.audio_tokens)
+        if delta.text:
+            self._open_message()
+            self._send(self._stream.text(delta.text))
+        if delta.audio_tokens and voice is not None:
+            voice.push(delta.audio_tokens)
+
+    # Speech
+
+    async def _play(self, voice: VocoderStream) -> None:
+        writer = AudioWriter(audio_format(self._plan.config.output_format), OUTPUT_SAMPLE_RATE)
+        async for chunk in voice:
+            self.trace.vocoder_s += chunk.compute_seconds
+            for start in range(0, len(chunk.samples), _PIECE_SAMPLES):
+                piece = chunk.samples[start : start + _PIECE_SAMPLES]
+                await self._wait_for_room()
+                self._send_audio(writer.push(piece), len(piece))
+        self._send_audio(writer.flush(), 0)
+
+    async def _wait_for_room(self) -> None:
+        """Until the peer has read enough and the caller has heard enough of what went before."""
+        await self._ports.outbox.room()
+        if (ahead := self._lead()) > 0:
+            await asyncio.sleep(ahead)
+
+    def _lead(self) -> float:
+        if self.out_of_band:
+            return 0.0
+        return self._ports.playout.remaining(self._ports.clock()) - self._ports.limits.lead_s
+
+    def _send_audio(self, data: bytes, samples: int) -> None:
+        """``data`` is what the format makes of ``samples`` at 24 kHz, give or take what resampling holds
+        back."""
+        if self.ended:
+            return
+        self._held_samples += samples
+        if not data:
+            return
+        self._open_message()
+        events = self._stream.audio(data)
+        for event in events[:-1]:
+            self._put_audio(event, 0)
+        self._put_audio(events[-1], self._held_samples)
+        self._held_samples = 0
+
+    def _put_audio(self, event: ServerEvent, samples: int) -> None:
+        if not self.out_of_band:
+            self._ports.playout.queued(self._plan.item_id, samples)
+        self._ports.outbox.put_audio(
+            event,
+            samples,
+            retractable=not self.out_of_band,
+            sent=lambda now: self._audio_sent(samples, now),
+        )
+
+    def _audio_sent(self, samples: int, now: float) -> None:
+        """The transport took ``samples`` over. May come after the end: the last audio waits in the outbox."""
+        self._progress.sent_samples += samples
+        self.trace.chunk_sent(now, samples / OUTPUT_SAMPLE_RATE)
+        if self._plan.history is None:
+            return
+        self._ports.playout.sent(self._plan.item_id, samples, now)
+        entry = self._plan.history.get(self._plan.item_id)
+        if entry is not None and not entry.truncated:
+            entry.audio_ms = self._progress.sent_samples * 1000 // OUTPUT_SAMPLE_RATE
+
+    # The end
+
+    def _conclude(self, done: GenerationDone) -> None:
+        self._progress.usage = done.usage
+        timings = done.timings
+        self.trace.engine_report(timings.queued, timings.encoded, timings.first_token, timings.decode_seconds)
+        match done.reason:
+            case "stop":
+                self._finish("completed")
+            case "length":
+                self._finish("incomplete", reason="max_output_tokens")
+            case "context_full":
+                self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
+            case _:
+                logger.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
+                self._fail("engine_error", "The model failed to make this response. Ask again.")
+
+    def _fail(self, code: str, message: str) -> None:
+        if not self.ended:
+            self._finish("failed", error=ResponseError(code=code, message=message))
+
+    def _finish(
+        self, status: FinalStatus, reason: StatusReason | None = None, error: ResponseError | None = None
+    ) -> None:
+        events = self._stream.finish(status, reason=reason, error=error, usage=self._usage())
+        self._keep(whole=status in ("completed", "incomplete"))
+        self._send(events)
+
+    def _keep(self, *, whole: bool) -> None:
+        """Write the reply into the history. Unless it is ``whole``, the caller heard at most what was
+        sent."""
+        kept = self._plan.history
+        if kept is None:
+            return
+        for item in self._stream.finished_items:
+            kept.update(item)
+        entry = kept.get(self._plan.item_id)
+        if entry is None:
+            return
+        spoken = self._plan.config.speech
+        entry.payload = reply_message(self._progress.ids, self._progress.sent_samples if spoken and not whole else None)
+        if entry.truncated:
+            set_heard(entry, entry.audio_ms * OUTPUT_SAMPLE_RATE // 1000)
+
+    def _usage(self) -> Usage:
+        """The engine's count, or what was seen of it when the reply was cut off."""
+        progress = self._progress
+        usage = progress.usage or TokenUsage(
+            output_text=len(progress.ids) - progress.audio_tokens, output_audio=progress.audio_tokens
+        )
+        return Usage.count(
+            input_text=usage.input_text,
+            input_audio=usage.input_audio,
+            cached_text=usage.cached_text,
+            cached_audio=usage.cached_audio,
+            output_text=usage.output_text,
+            output_audio=usage.output_audio,
+        )
+
+    def _stop_work(self) -> None:
+        if self._generation is not None:
+            self._generation.cancel()
+        if self._voice is not None:
+            self._voice.close()
+
+    def _open_message(self) -> None:
+        if self._stream.item_id is None:
+            if self._plan.history is not None:
+                self._plan.history.add(opening_message(self._plan.item_id), None)
+            self._send(self._stream.start_message(self._plan.item_id))
+
+    def _send(self, events: Iterable[ServerEvent]) -> None:
+        for event in events:
+            self._ports.outbox.put(event)

@@ -1,0 +1,561 @@
+"""One caller: events of the client and of the microphone go through the turn-taking table, its effects are
+carried out.
+
+The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is legal on the wire), `response`
+(one reply), `history` (what the model is told). Here is the asyncio around them.
+
+Tasks, all in one group that ends with the session: the receiver, the sender (`Outbox.run`), a watch over the
+end, one for each reply and one that waits for the end of playback. What lies between two awaits is atomic.
+
+A peer's fault becomes an `error` event and the session lives; ours closes it, logged with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
+from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault
+from realtime.messages import MODEL_SAMPLE_RATE, Message
+from realtime.metrics import ReplyTrace
+from realtime.protocol import events as wire
+from realtime.protocol.codec import error_event
+from realtime.protocol.conversation import Conversation
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import InputAudio, UserMessage
+from realtime.protocol.responses import ResponseConfig, configure_response
+from realtime.protocol.session_config import RetentionRatio, SemanticVad, TurnDetection, merge
+from realtime.protocol.session_config import Session as WireSession
+from realtime.session.channel import AudioPlayed, Channel
+from realtime.session.config import SessionConfig
+from realtime.session.formats import audio_format
+from realtime.session.history import (
+    History,
+    bound_audio,
+    forget_oldest,
+    input_messages,
+    set_heard,
+    told,
+    user_speech,
+)
+from realtime.session.items import ItemDesk
+from realtime.session.listening import Microphone
+from realtime.session.outbox import Outbox
+from realtime.session.playout import PlayoutLedger
+from realtime.session.ports import Engine, GenerationRequest, Vocoder
+from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.turns import turn_taking as turns
+from realtime.turns.endpointing import EndpointingConfig
+from realtime.turns.events import SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.vad import VoiceModel
+
+MIN_COMMIT_MS = 100
+"""The least audio that can be committed by hand (the API's limit)."""
+
+FAREWELL_S = 2.0
+"""How long the last event of a session may take."""
+
+_EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 700, "auto": 700, "high": 400}
+"""Silence that ends a turn of `semantic_vad` while no model judges whether the sentence is complete."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The shared parts that every session works with."""
+
+    engine: Engine
+    vocoder: Vocoder
+    vad: VoiceModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A response to be made. ``context``: what is answered in place of the conversation."""
+
+    config: ResponseConfig
+    context: tuple[Message, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A reply that is being made."""
+
+    reply: Reply
+    task: asyncio.Task[None]
+    cache_key: str
+
+
+class Session:
+    """One caller. `run` it to its end; `end` makes that come."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        services: Services,
+        config: SessionConfig,
+        settings: WireSession,
+        ids: Ids,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``settings``: the session object to begin with; its id is the session's name everywhere."""
+        self.id = settings.id
+        self._channel = channel
+        self._services = services
+        self._config = config
+        self._settings = settings
+        self._ids = ids
+        self._clock = clock
+        self._log = SessionLogger(logger, {"session": settings.id})
+        self._history: History = Conversation(ids.conversation())
+        self._outbox = Outbox(channel, config.limits, clock)
+        self._playout = PlayoutLedger()
+        self._audio_ids = count(1)
+        self._items = ItemDesk(self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id)
+        self._ports = ReplyPorts(services.engine, services.vocoder, self._outbox, self._playout, config.limits, clock)
+        self._mic = Microphone(
+            services.vad.open(),
+            audio_format(settings.audio.input.format),
+            keep_s=config.limits.turn_s,
+        )
+        self._mic.detect(_endpointing(settings.turn_detection))
+        self._turns = turns.TurnState(self._turn_config())
+        self._alarm: int | None = None
+        self._turn_item: str | None = None
+        self._speech_end: tuple[float, float] | None = None
+        self._reply: Reply | None = None
+        self._running: dict[str, _Running] = {}
+        self._playback: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[SessionEnd] = asyncio.get_running_loop().create_future()
+        self._group = asyncio.TaskGroup()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            wire.SessionUpdate: self._update,
+            wire.InputAudioBufferCommit: self._commit,
+            wire.InputAudioBufferClear: self._clear,
+            wire.OutputAudioBufferClear: self._clear_output,
+            wire.ConversationItemCreate: self._items.create,
+            wire.ConversationItemRetrieve: lambda event: self._items.retrieve(event, self._mic.format),
+            wire.ConversationItemDelete: self._items.delete,
+            wire.ConversationItemTruncate: self._items.truncate,
+            wire.ResponseCreate: self._create_response,
+            wire.ResponseCancel: self._cancel_response,
+        }
+
+    @property
+    def settings(self) -> WireSession:
+        """The session object in force."""
+        return self._settings
+
+    @property
+    def floor(self) -> turns.Floor:
+        """Who has the floor now."""
+        return self._turns.floor
+
+    def end(self, reason: SessionEnd) -> None:
+        """Let the session end soon, told to the peer."""
+        if not self._ending.done():
+            self._ending.set_result(reason)
+
+    async def run(self) -> None:
+        """From `session.created` until the channel closes. Leaves no task, no engine slot and no stream
+        behind."""
+        began = self._clock()
+        self._log.info("opened")
+        self._outbox.put(wire.SessionCreated(session=self._settings))
+        ending: SessionEnd = ChannelClosed("the session was cancelled")
+        try:
+            async with self._group as group:
+                group.create_task(self._outbox.run(), name=f"{self.id} sender")
+                group.create_task(self._watch_end(), name=f"{self.id} watch")
+                group.create_task(self._receive(), name=f"{self.id} receiver")
+        except* SessionEnd as ends:
+            ending = next(_leaves(ends))
+        except* Exception as faults:  # the session's border: others must not suffer from what fails here
+            self._log.error("failed", exc_info=faults)
+            ending = SessionFault("The server failed. Connect again.")
+        finally:
+            for running in list(self._running.values()):
+                self._retire(running)
+            self._services.engine.release(self.id)
+            await self._say_farewell(ending)
+            self._log.info("closed after %.1f s: %s", self._clock() - began, ending)
+
+    # Tasks
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                event = await self._channel.receive()
+            except ProtocolError as error:
+                self._outbox.put(error_event(error))
+                continue
+            if isinstance(event, AudioPlayed):
+                self._playout.played(event.item_id, event.samples)
+            else:
+                await self._handle(event)
+
+    async def _watch_end(self) -> None:
+        limit = self._config.limits.session_s
+        try:
+            async with asyncio.timeout(limit):
+                reason = await self._ending
+        except TimeoutError:
+            raise SessionExpired(f"The session has lasted {limit:g} s, the longest allowed. Open another.") from None
+        raise reason
+
+    async def _run_reply(self, reply: Reply) -> None:
+        await reply.run()
+        was_active = reply is self._reply
+        self._retire(self._running[reply.id])
+        if was_active:
+            self._step(turns.ResponseDone(self._mic.received))
+
+    async def _await_playback(self) -> None:
+        await self._outbox.audio_taken()
+        while (remaining := self._playout.remaining(self._clock())) > 0:  # noqa: ASYNC110 — the clock is the event
+            await asyncio.sleep(remaining)
+        self._playback = None
+        self._step(turns.PlaybackEnded(self._mic.received))
+
+    async def _say_farewell(self, ending: SessionEnd) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                if not ending.silent:
+                    details = wire.ErrorDetails(type=ending.type, code=ending.code, message=str(ending))
+                    await self._channel.send(wire.Error(error=details))
+        except (TimeoutError, ChannelClosed):
+            self._log.debug("the peer did not take the last event")
+        await self._channel.close(ending.close_code, ending.code)
+
+    # What the client says
+
+    async def _handle(self, event: wire.ClientEvent) -> None:
+        try:
+            if isinstance(event, wire.InputAudioBufferAppend):
+                await self._hear(event.audio)
+            else:
+                self._handlers[type(event)](event)
+        except ProtocolError as error:
+            self._outbox.put(error_event(error, event.event_id))
+
+    def _update(self, event: wire.SessionUpdate) -> None:
+        before = self._settings
+        self._settings = merge(
+            before,
+            event.session,
+            audio_produced=any(entry.audio_ms for entry in self._history),
+            response_active=self._reply is not None,
+            event_id=event.event_id,
+        )
+        self._mic.format = audio_format(self._settings.audio.input.format)
+        if self._settings.turn_detection != before.turn_detection:
+            self._mic.detect(_endpointing(self._settings.turn_detection))
+            detecting = self._settings.turn_detection is not None
+            self._step(turns.Configured(self._mic.received, self._turn_config(), detecting))
+        self._outbox.put(wire.SessionUpdated(session=self._settings))
+
+    def _commit(self, event: wire.InputAudioBufferCommit) -> None:
+        length = self._mic.uncommitted_ms
+        if length < MIN_COMMIT_MS:
+            raise ProtocolError(
+                "input_audio_buffer_commit_empty",
+                f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of "
+                f"audio, but buffer only has {length}ms of audio.",
+            )
+        self._step(turns.ManualCommit(self._mic.received))
+
+    def _clear(self, event: wire.InputAudioBufferClear) -> None:
+        self._step(turns.ManualClear(self._mic.received))
+        self._outbox.put(wire.InputAudioBufferCleared())
+
+    def _clear_output(self, event: wire.OutputAudioBufferClear) -> None:
+        raise ProtocolError(
+            "invalid_value",
+            "output_audio_buffer.clear is for WebRTC and SIP: over a WebSocket the client owns the playback. "
+            "Send response.cancel and conversation.item.truncate instead.",
+            param="type",
+        )
+
+    def _create_response(self, event: wire.ResponseCreate) -> None:
+        config = configure_response(
+            self._settings,
+            event.response,
+            audio_produced=any(entry.audio_ms for entry in self._history),
+            conversation_id=self._history.id,
+            event_id=event.event_id,
+        )
+        context = None
+        if config.input is not None:
+            context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
+        asked = _Asked(config, context)
+        if config.out_of_band:
+            self._check_room_beside()
+            self._start_reply(asked)
+        else:
+            self._step(turns.ResponseCreate(self._mic.received), asked)
+
+    def _cancel_response(self, event: wire.ResponseCancel) -> None:
+        active = self._reply.id if self._reply is not None else None
+        if event.response_id in (None, active):
+            self._step(turns.ResponseCancel(self._mic.received))
+        elif event.response_id in self._running:
+            self._cancel_reply(self._running[event.response_id], "client_cancelled")
+        else:
+            raise _nothing_to_cancel()
+
+    def _check_room_beside(self) -> None:
+        beside = len(self._running) - (self._reply is not None)
+        if beside >= self._config.limits.out_of_band:
+            raise ProtocolError(
+                "conversation_already_has_active_response",
+                f"{beside} responses outside the conversation are in progress, the most allowed. Wait for one.",
+            )
+
+    # What the microphone says
+
+    async def _hear(self, data: bytes) -> None:
+        for piece in self._mic.slices(data):
+            for event in self._mic.push(piece):
+                self._heard(event)
+            if self._alarm is not None and self._mic.received >= self._alarm:
+                self._alarm = None
+                self._step(turns.Woke(self._mic.received))
+            await asyncio.sleep(0)  # other callers' audio waits as well
+
+    def _heard(self, event: SpeechEvent) -> None:
+        match event:
+            case SpeechStarted():
+                start = self._mic.begin_turn(event.start)
+                self._step(SpeechStarted(event.at, start))
+                self._prefetch()
+            case SpeechStopped():
+                now = self._clock()
+                late = (self._mic.received - event.voiced_until) / MODEL_SAMPLE_RATE
+                self._speech_end = (now - late, now)
+                self._step(event)
+            case _:
+                pass  # pauses: nothing is made ahead yet
+
+    def _prefetch(self) -> None:
+        """The user has begun a turn: what was said before will not change, so the engine may prepare it."""
+        if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
+            config = configure_response(self._settings)
+            request = self._request(config, (*told(self._history), Message("human", None)), self.id)
+            self._services.engine.prefetch(request)
+
+    # Turn-taking
+
+    def _step(self, event: turns.Event, asked: _Asked | None = None) -> None:
+        """One event through the table. ``asked``: the response that the client asks for with it."""
+        before = self._turns.floor
+        self._turns, effects = turns.step(self._turns, event)
+        self._log.debug("%s: floor %s -> %s", type(event).__name__, before.value, self._turns.floor.value)
+        for effect in effects:
+            self._carry_out(effect, asked)
+
+    def _carry_out(self, effect: turns.Effect, asked: _Asked | None) -> None:
+        match effect:
+            case turns.TellSpeechStarted(start):
+                self._turn_item = self._ids.item()
+                self._outbox.put(wire.InputAudioBufferSpeechStarted(audio_start_ms=_ms(start), item_id=self._turn_item))
+            case turns.TellSpeechStopped(end):
+                assert self._turn_item is not None
+                self._outbox.put(wire.InputAudioBufferSpeechStopped(audio_end_ms=_ms(end), item_id=self._turn_item))
+            case turns.TellTimeout(start, end):
+                self._turn_item = self._ids.item()
+                self._outbox.put(
+                    wire.InputAudioBufferTimeoutTriggered(
+                        audio_start_ms=_ms(start), audio_end_ms=_ms(end), item_id=self._turn_item
+                    )
+                )
+            case turns.CommitTurn(end):
+                self._commit_turn(end)
+            case turns.DropTurn():
+                self._mic.drop()
+                self._turn_item = None
+            case turns.ForgetSpeech():
+                self._mic.forget_speech()
+            case turns.StartResponse():
+                self._start_reply(asked or _Asked(configure_response(self._settings)))
+            case turns.CancelResponse(reason):
+                assert self._reply is not None
+                self._cancel_reply(self._running[self._reply.id], reason)
+            case turns.CutPlayback():
+                self._cut_playback()
+            case turns.AwaitPlayback():
+                name = f"{self.id} playback"
+                self._playback = self._group.create_task(self._await_playback(), name=name)
+            case turns.Refuse(code):
+                raise self._refusal(code)
+            case turns.WakeAt(sample):
+                self._alarm = sample
+
+    def _commit_turn(self, end: int) -> None:
+        item_id = self._turn_item or self._ids.item()
+        self._turn_item = None
+        samples = self._mic.take(end)
+        previous = self._history.last_item_id
+        item = UserMessage(id=item_id, content=(InputAudio(),))
+        try:
+            self._history.add(item, user_speech(self._next_audio_id(), samples))
+        except ProtocolError as error:  # the conversation is full: the turn is lost, what follows must not be
+            self._outbox.put(error_event(error))
+            return
+        self._outbox.put(wire.InputAudioBufferCommitted(previous_item_id=previous, item_id=item_id))
+        self._items.announce(item_id)
+        bound_audio(self._history, self._config.limits.history_audio_s)
+
+    def _cut_playback(self) -> None:
+        self._stop_awaiting_playback()
+        self._outbox.retract_audio()
+        for item_id, heard in self._playout.cut(self._clock()).items():
+            entry = self._history.get(item_id)
+            if entry is not None and not entry.truncated:
+                set_heard(entry, heard)
+
+    def _stop_awaiting_playback(self) -> None:
+        if self._playback is not None:
+            self._playback.cancel()
+            self._playback = None
+
+    def _refusal(self, code: str) -> ProtocolError:
+        if code == "response_cancel_not_active":
+            return _nothing_to_cancel()
+        active = self._reply.id if self._reply is not None else "unknown"
+        return ProtocolError(
+            code,
+            f"Conversation already has an active response in progress: {active}. Wait until the response is "
+            "finished before creating a new one.",
+        )
+
+    # Replies
+
+    def _start_reply(self, asked: _Asked) -> None:
+        config, context = asked.config, asked.context
+        response = config.response(self._ids.response(), self._history.id)
+        cache_key = f"{self.id}/{response.id}" if config.out_of_band else self.id
+        plan = ReplyPlan(
+            response=response,
+            config=config,
+            request=lambda: self._request(config, told(self._history) if context is None else context, cache_key),
+            forget=lambda: context is None and self._forget(),
+            item_id=self._ids.item(),
+            history=None if config.out_of_band else self._history,
+            trace=self._new_trace(),
+        )
+        reply = Reply(plan, self._ports)
+        reply.announce()
+        if not config.out_of_band:
+            self._stop_awaiting_playback()
+            self._reply = reply
+        task = self._group.create_task(self._run_reply(reply), name=f"{self.id} {response.id}")
+        self._running[response.id] = _Running(reply, task, cache_key)
+
+    def _cancel_reply(self, running: _Running, reason: CancelReason) -> None:
+        running.reply.cancel(reason)
+        running.task.cancel()
+        self._retire(running)
+
+    def _retire(self, running: _Running) -> None:
+        """The reply has ended, or the session has: forget it and log it."""
+        reply = running.reply
+        self._running.pop(reply.id, None)
+        if reply is self._reply:
+            self._reply = None
+        if reply.out_of_band:
+            self._services.engine.release(running.cache_key)
+        summary = " ".join(f"{name}={value}" for name, value in reply.trace.summary().items())
+        self._log.info("response %s %s: %s", reply.id, reply.response.status, summary)
+
+    def _new_trace(self) -> ReplyTrace:
+        """The turn that is answered is the one whose end was just decided, if there is one."""
+        voiced, stopped = self._speech_end or (None, None)
+        self._speech_end = None
+        return ReplyTrace(requested=self._clock(), voiced=voiced, stopped=stopped)
+
+    def _request(self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str) -> GenerationRequest:
+        instructions = self._config.render(config.instructions)
+        system = (Message("system", instructions),) if instructions else ()
+        sampling = self._config.sampling
+        if config.max_output_tokens != "inf":
+            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
+        return GenerationRequest((*system, *messages), config.speech, sampling, cache_key)
+
+    def _forget(self) -> bool:
+        """Make the context shorter, as the session's ``truncation`` allows."""
+        truncation = self._settings.truncation
+        if truncation == "disabled":
+            return False
+        cut = self._config.limits.context_cut
+        if isinstance(truncation, RetentionRatio):
+            cut = 1.0 - truncation.retention_ratio
+        return forget_oldest(self._history, cut)
+
+    # Small parts
+
+    def _turn_config(self) -> turns.TurnConfig:
+        detection = self._settings.turn_detection
+        limit = int(self._config.limits.turn_s * MODEL_SAMPLE_RATE)
+        if detection is None:
+            return turns.TurnConfig(max_turn=limit)
+        idle_ms = None if isinstance(detection, SemanticVad) else detection.idle_timeout_ms
+        return turns.TurnConfig(
+            create_response=detection.create_response,
+            interrupt_response=detection.interrupt_response,
+            idle_timeout=None if idle_ms is None else samples_of_ms(idle_ms, MODEL_SAMPLE_RATE),
+            max_turn=limit,
+        )
+
+    def _decode_audio(self, data: bytes) -> Samples:
+        reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
+        return np.concatenate((reader.push(data), reader.flush()))
+
+    def _next_audio_id(self) -> str:
+        """Never the same twice, also when a client deletes an item and uses its id again."""
+        return f"{self.id}/audio{next(self._audio_ids)}"
+
+
+class SessionLogger(logging.LoggerAdapter[logging.Logger]):
+    """Puts the session's id before every record, and on it as ``session``."""
+
+    def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        extra = dict(self.extra or {})
+        return f"[{extra['session']}] {msg}", {**kwargs, "extra": extra}
+
+
+def _endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:
+    if detection is None:
+        return None
+    if isinstance(detection, SemanticVad):
+        return EndpointingConfig(silence_ms=_EAGERNESS_SILENCE_MS[detection.eagerness])
+    return EndpointingConfig(
+        threshold=detection.threshold,
+        prefix_padding_ms=detection.prefix_padding_ms,
+        silence_ms=detection.silence_duration_ms,
+    )
+
+
+def _nothing_to_cancel() -> ProtocolError:
+    return ProtocolError("response_cancel_not_active", "Cancellation failed: no active response found.")
+
+
+def _ms(samples: int) -> int:
+    return ms_of_samples(samples, MODEL_SAMPLE_RATE)
+
+
+def _leaves(group: BaseExceptionGroup[SessionEnd]) -> Iterator[SessionEnd]:
+    for exception in group.exceptions:
+        if isinstance(exception, BaseExceptionGroup):
+            yield from _leaves(exception)
+        else:
+            yield exception
