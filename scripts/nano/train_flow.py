@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.speech_codes import COMPONENT_SIZES, component_ids
@@ -88,9 +89,7 @@ class Crops:
         """mel [B, F, 80], codes [B, T]."""
         starts = torch.randint(len(self.codes) - CROP_TOKENS, (BATCH,)).tolist()
         codes = torch.stack([self.codes[s : s + CROP_TOKENS] for s in starts])
-        mel = torch.stack(
-            [self.mel[FRAMES_PER_TOKEN * s : FRAMES_PER_TOKEN * (s + CROP_TOKENS)] for s in starts]
-        )
+        mel = torch.stack([self.mel[FRAMES_PER_TOKEN * s : FRAMES_PER_TOKEN * (s + CROP_TOKENS)] for s in starts])
         return mel.float(), codes
 
 
@@ -108,6 +107,38 @@ def losses(flow: Flow, speaker: Tensor, mel: Tensor, codes: Tensor) -> dict[str,
     return {"velocity": found.velocity, "mu": MU_WEIGHT * found.mu}
 
 
+class _Mish(torch.autograd.Function):
+    """x tanh(softplus(x)), differentiated from two saved tensors: twice as fast on a CPU as torch's own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        e = x.clamp(max=15.0).exp()
+        n = e * (e + 2.0)
+        tanh = n / (n + 2.0)
+        ctx.save_for_backward(x, e, tanh)
+        return x * tanh
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        x, e, tanh = ctx.saved_tensors
+        return gradients[0] * (tanh + x * (1 - tanh * tanh) * (e / (1 + e)))
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    """Plain softmax attention: for 128 frames faster on a CPU than the fused kernel."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if attn_mask is not None:
+        hidden = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -1e4) if hidden else scores + attn_mask
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
+def use_cpu_kernels() -> None:
+    """Puts the two functions above in place of torch's for this process: a quarter off the time of a step."""
+    functional.mish = _Mish.apply
+    functional.scaled_dot_product_attention = _attention
+
+
 @torch.no_grad()
 def held_out_error(flow: Flow, items: list[dict[str, Any]], steps: int = 6) -> tuple[float, float]:
     """L1 of ln mel against the true one after a prompt of one utterance: generated mel, and mu."""
@@ -116,18 +147,14 @@ def held_out_error(flow: Flow, items: list[dict[str, Any]], steps: int = 6) -> t
     made_errors, mu_errors = [], []
     for item in others:
         codes, mel = item["codes"].long()[None], item["mel"].float()
-        made = flow.generate(
-            codes, prompt["codes"].long()[None], prompt["mel"].float()[None], speaker, steps=steps
-        )
+        made = flow.generate(codes, prompt["codes"].long()[None], prompt["mel"].float()[None], speaker, steps=steps)
         made_errors.append((made[0] - mel).abs().mean())
         mu_errors.append((flow.encode(codes)[0] - mel).abs().mean())
     return float(torch.stack(made_errors).mean()), float(torch.stack(mu_errors).mean())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -135,6 +162,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    use_cpu_kernels()
 
     config = read_flow_yaml(FLOW_YAML).flow
     flow, judged = Flow(config), Flow(config).eval()

@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.nano.voice_data import load_shards, mel_spectrogram
+from scripts.nano.voice_data import load_shards
 from scripts.nano.voice_training import DATA, FLOW_YAML, Training
 from streaming_vocoder.config import HOP_SAMPLES, read_flow_yaml
 from streaming_vocoder.hift import Hift
+from streaming_vocoder.mel import prompt_mel
 
 FFT_SIZES = (240, 512, 1024, 2048)
 CROP_FRAMES = 32
@@ -82,7 +83,7 @@ def losses(hift: Hift, mel: Tensor, f0: Tensor, audio: Tensor) -> dict[str, Tens
     seen = degrade(mel).transpose(1, 2)
     source = hift.m_source(f0, torch.randn(*audio.shape, 1))
     made = hift.decode(seen, source)
-    made_mel = torch.stack([mel_spectrogram(wave) for wave in made])
+    made_mel = torch.stack([prompt_mel(wave) for wave in made])
     return {
         "stft": stft_loss(made, audio),
         "mel": (made_mel - mel).abs().mean(),
@@ -98,15 +99,13 @@ def held_out_mel_error(hift: Hift, folder: Path, count: int = 12) -> tuple[float
     for item in load_shards([folder / "held-out.pt"])[:count]:
         mel = item["mel"].float()
         wave, _ = hift(mel.T[None], noise=torch.randn(1, len(item["pcm"]), 1))
-        mel_errors.append((mel_spectrogram(wave[0]) - mel).abs().mean())
+        mel_errors.append((prompt_mel(wave[0]) - mel).abs().mean())
         f0_errors.append((hift.f0_predictor(mel.T[None])[0] - item["f0"]).abs().mean())
     return float(torch.stack(mel_errors).mean()), float(torch.stack(f0_errors).mean())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)

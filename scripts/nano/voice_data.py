@@ -25,7 +25,6 @@ import functools
 import importlib.util
 import itertools
 import json
-import math
 import random
 import subprocess
 import sys
@@ -51,6 +50,7 @@ from scripts.nano.speech_codes import (
     encode,
     token_starts,
 )
+from streaming_vocoder.mel import prompt_mel
 
 FESTIVAL_RATE = 32_000
 SAMPLE_RATE = 24_000
@@ -100,9 +100,7 @@ def _batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
 def _speak_batch(texts: list[str], folder: Path) -> Iterator[Speech]:
     quoted = " ".join('"' + text.replace("\\", " ").replace('"', " ") + '"' for text in texts)
     setup = folder / "texts.scm"
-    setup.write_text(
-        f'(set! texts \'({quoted}))\n(set! folder "{folder}")\n', encoding="ascii", errors="replace"
-    )
+    setup.write_text(f'(set! texts \'({quoted}))\n(set! folder "{folder}")\n', encoding="ascii", errors="replace")
     done = subprocess.run(
         ["festival", "-b", str(setup), str(SCHEME)],
         capture_output=True,
@@ -306,7 +304,7 @@ def _save(path: Path, texts: list[str], seed: int) -> float:
     for speech in speak(texts):
         audio = speech.audio + DITHER * rng.standard_normal(len(speech.audio))
         pcm = np.round(audio.clip(-1, 1) * 32767).astype(np.int16)
-        mel = mel_spectrogram(torch.from_numpy(pcm / np.float32(32767)))
+        mel = prompt_mel(torch.from_numpy(pcm / np.float32(32767)))
         items.append(
             {
                 "text": speech.text,
@@ -328,34 +326,8 @@ def load_shards(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [item for path in sorted(paths) for item in torch.load(path)]
 
 
-def mel_spectrogram(audio: torch.Tensor) -> torch.Tensor:
-    """Audio [N] at 24 kHz -> ln mel [N // 480, 80], the vocoder's own kind."""
-    padded = torch.nn.functional.pad(audio[None], (720, 720), mode="reflect")[0]
-    spectrum = torch.stft(
-        padded, 1920, 480, window=torch.hann_window(1920), center=False, return_complex=True
-    )
-    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
-    return (_mel_filters() @ magnitude).clamp(min=1e-5).log().T
-
-
-@functools.cache
-def _mel_filters() -> torch.Tensor:
-    """Slaney mel filters [80, 961]: 0..8000 Hz, n_fft 1920 at 24 kHz, each of unit area."""
-    break_hz, break_mel, log_step = 1000.0, 15.0, math.log(6.4) / 27.0
-    top = break_mel + math.log(8000.0 / break_hz) / log_step
-    mels = np.linspace(0.0, top, 82)
-    hz = np.where(mels < break_mel, mels * 200 / 3, break_hz * np.exp(log_step * (mels - break_mel)))
-    bins = np.arange(961) * (SAMPLE_RATE / 1920)
-    rising = (bins - hz[:-2, None]) / (hz[1:-1] - hz[:-2])[:, None]
-    falling = (hz[2:, None] - bins) / (hz[2:] - hz[1:-1])[:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (hz[2:] - hz[:-2]))[:, None]
-    return torch.from_numpy(triangles).float()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     codes = commands.add_parser("codes", help="texts.txt -> jsonl of codes")
     codes.add_argument("texts", type=Path)

@@ -47,7 +47,7 @@ class Training:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+            self.model.parameters(), lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         if self.path.exists():
@@ -60,9 +60,7 @@ class Training:
     def path(self) -> Path:
         return self.folder / f"{self.name}.pt"
 
-    def run(
-        self, losses: Callable[[], dict[str, torch.Tensor]], validate: Callable[[], str] | None = None
-    ) -> None:
+    def run(self, losses: Callable[[], dict[str, torch.Tensor]], validate: Callable[[], str] | None = None) -> None:
         """Calls `losses` once a step and minimises their sum. `validate` gives a line for the log at every
         save."""
         logged: list[dict[str, float]] = []
@@ -102,8 +100,8 @@ class Training:
     def _update_average(self) -> None:
         # A young average follows faster, or the first weights would stay in it for long.
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        values = list(self.model.state_dict().values())
+        torch._foreach_lerp_(list(self.average.values()), values, 1 - decay)
 
     def save(self) -> None:
         """Writes the file, whole or not at all."""
