@@ -1,0 +1,141 @@
+"""One session with a realtime server, seen from the caller: events out, events in with their time of arrival.
+
+It reads events as a stranger would, by the documented names alone, and shares no class with the server: what
+it measures and accepts, any client can.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from realtime.errors import RealtimeError
+
+WIRE_RATE = 24_000
+"""Rate of the sound on the wire in both directions, in Hz (the protocol's default, PCM16 mono)."""
+
+DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
+
+
+class ClientError(RealtimeError):
+    """The conversation can not go on: no connection, a fault told by the server, or no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One server event. ``at``: seconds of `time.perf_counter` when it was read from the socket."""
+
+    type: str
+    body: dict[str, Any]
+    at: float
+
+    def __getitem__(self, path: str) -> Any:
+        """The field at a dotted path (``response.status``). Raises `ClientError` when the event lacks it."""
+        value: Any = self.body
+        for name in path.split("."):
+            if not isinstance(value, dict) or name not in value:
+                raise ClientError(f"the server's {self.type} has no {path!r}")
+            value = value[name]
+        return value
+
+    def sound(self) -> bytes:
+        """PCM16 of a `response.output_audio.delta`."""
+        return base64.b64decode(self["delta"])
+
+
+class Connection:
+    """An open session. One task sends, one receives; `error` events are raised by `receive`."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def send(self, type: str, **fields: object) -> None:
+        """Send one client event. Raises `ClientError` when the connection is gone."""
+        try:
+            await self._socket.send(json.dumps({"type": type, **fields}))
+        except ConnectionClosed as closed:
+            raise _lost(closed) from closed
+
+    async def append(self, pcm: bytes) -> None:
+        """Send microphone sound: PCM16 at `WIRE_RATE`."""
+        await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm).decode("ascii"))
+
+    async def ask(self, text: str) -> None:
+        """Send a typed turn and ask for its answer."""
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "user", "content": content}
+        await self.send("conversation.item.create", item=item)
+        await self.send("response.create")
+
+    async def truncate(self, item_id: str, played_ms: int) -> None:
+        """Say how much of a spoken answer was heard before it was cut off."""
+        await self.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=played_ms)
+
+    async def receive(self) -> Received:
+        """The next event. Raises `ClientError` for an `error` event and when the connection is gone."""
+        try:
+            message = await self._socket.recv(decode=True)
+        except ConnectionClosed as closed:
+            raise _lost(closed) from closed
+        at = time.perf_counter()
+        body = json.loads(message)
+        event = Received(body["type"], body, at)
+        if event.type == "error":
+            raise ClientError(f"the server refused: {event['error.message']} ({body['error'].get('code')})")
+        return event
+
+
+@asynccontextmanager
+async def open_session(url: str, *, api_key: str | None = None) -> AsyncIterator[Connection]:
+    """Connect to ``ws(s)://HOST/v1/realtime`` and wait for the session. Raises `ClientError`."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
+    try:
+        # No deflate: base64 sound gains nothing. No proxy for a machine's own server.
+        socket = await connect(
+            url,
+            additional_headers=headers,
+            compression=None,
+            max_size=None,
+            proxy=None if _is_local(url) else True,
+        )
+    except (OSError, InvalidHandshake, InvalidURI) as error:
+        raise ClientError(_why_not_connected(url, error)) from error
+    async with socket:
+        connection = Connection(socket)
+        first = await connection.receive()
+        if first.type != "session.created":
+            raise ClientError(f"{url} began with {first.type}, expected session.created: is it a realtime server?")
+        yield connection
+
+
+def _is_local(url: str) -> bool:
+    return any(url.split("://")[-1].startswith(host) for host in ("127.", "localhost", "[::1]"))
+
+
+def _lost(closed: ConnectionClosed) -> ClientError:
+    return ClientError(f"the server closed the connection: {closed}")
+
+
+def _why_not_connected(url: str, error: Exception) -> str:
+    if isinstance(error, InvalidStatus):
+        return f"{url} answered HTTP {error.response.status_code}: {_message_of(error.response.body)}"
+    if isinstance(error, OSError):
+        return f"nothing answers at {url} ({error}); start a server with `realtime serve`"
+    return f"{url}: {error}"
+
+
+def _message_of(body: bytes | None) -> str:
+    """The message of an OpenAI error body, or the body as it is."""
+    text = (body or b"").decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip() or "no reason given"

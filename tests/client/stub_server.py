@@ -1,0 +1,211 @@
+"""A server that speaks the wire and nothing else: an energy gate for ears, a tone for a voice, a fixed text.
+
+It lets the callers (page, `talk`, `bench`) be tested without a model. Events and their order are those of the
+protocol's server-VAD turn, text turn and barge-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+RATE = 24_000
+FRONTEND = Path(__file__).parents[2] / "frontend"
+SILENCE_MS = 300
+
+
+@dataclass
+class StubServer:
+    """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound."""
+
+    text: str = "It is twelve o'clock."
+    chunks: int = 5
+    chunk_ms: int = 100
+    chunk_gap_s: float = 0.02
+    not_ready: str | None = None
+    api_key: str | None = None
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def page(self) -> str:
+        return self.url.replace("ws://", "http://").replace("v1/realtime", "")
+
+    def types(self) -> list[str]:
+        """Types of the client's events, a run of the same type once."""
+        return [kind for kind, _ in itertools.groupby(event["type"] for event in self.received)]
+
+    def answer_http(self, _: ServerConnection, request: Request) -> Response | None:
+        path = request.path.split("?")[0]
+        if path == "/v1/realtime":
+            return self._refusal(request)
+        if path == "/healthz":
+            status = HTTPStatus.OK if self.not_ready is None else HTTPStatus.SERVICE_UNAVAILABLE
+            return _response(status, "application/json", json.dumps(self.health()).encode())
+        if path == "/v1/realtime/turns":
+            return _response(HTTPStatus.OK, "application/json", json.dumps({"data": self.turns}).encode())
+        file = FRONTEND / (path.lstrip("/") or "index.html")
+        if not file.is_file():
+            return _response(HTTPStatus.NOT_FOUND, "text/plain", b"not found")
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        return _response(HTTPStatus.OK, kind, file.read_bytes())
+
+    def health(self) -> dict[str, str]:
+        return {"status": "loading" if self.not_ready else "ready", "reason": self.not_ready or ""}
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.api_key is None or request.headers.get("Authorization") == f"Bearer {self.api_key}":
+            return None
+        error = {"type": "authentication_error", "code": "invalid_api_key", "message": "Incorrect API key."}
+        return _response(HTTPStatus.UNAUTHORIZED, "application/json", json.dumps({"error": error}).encode())
+
+    async def talk(self, socket: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await _Session(self, socket).run()
+
+
+class _Session:
+    def __init__(self, server: StubServer, socket: ServerConnection) -> None:
+        self.server = server
+        self.socket = socket
+        self.ids = itertools.count(1)
+        self.samples = 0
+        self.quiet_ms = 0
+        self.item_id: str | None = None
+        self.last_item: str | None = None
+        self.reply: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        await self.send("session.created", session={"type": "realtime", "id": "sess_1"})
+        try:
+            async for message in self.socket:
+                event = json.loads(message)
+                self.server.received.append(event)
+                await self.take(event)
+        finally:
+            await self.cancel("client_cancelled")
+
+    async def send(self, type: str, **fields: object) -> None:
+        await self.socket.send(json.dumps({"type": type, "event_id": self.id("ev"), **fields}))
+
+    def id(self, prefix: str) -> str:
+        return f"{prefix}_{next(self.ids)}"
+
+    async def take(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "session.update":
+                await self.send("session.updated", session=event["session"])
+            case "input_audio_buffer.append":
+                await self.hear(np.frombuffer(base64.b64decode(event["audio"]), "<i2"))
+            case "conversation.item.create":
+                await self.add_item({**event["item"], "id": self.id("item"), "status": "completed"})
+            case "conversation.item.truncate":
+                await self.send("conversation.item.truncated", **{k: v for k, v in event.items() if k != "type"})
+            case "response.create":
+                self.reply = asyncio.create_task(self.respond(), name="reply")
+            case "response.cancel":
+                await self.cancel("client_cancelled")
+            case unknown:
+                error = {
+                    "type": "invalid_request_error",
+                    "code": "invalid_value",
+                    "message": f"unknown {unknown}",
+                }
+                await self.send("error", error=error)
+
+    async def hear(self, pcm: np.ndarray) -> None:
+        self.samples += len(pcm)
+        ms = self.samples * 1000 // RATE
+        loud = bool(np.square(pcm / 32768).mean() > 1e-4)
+        self.quiet_ms = 0 if loud else self.quiet_ms + len(pcm) * 1000 // RATE
+        if loud and self.item_id is None:
+            self.item_id = self.id("item")
+            await self.send("input_audio_buffer.speech_started", item_id=self.item_id, audio_start_ms=ms)
+            await self.cancel("turn_detected")
+        elif self.item_id is not None and self.quiet_ms >= SILENCE_MS:
+            await self.end_of_speech(ms)
+
+    async def end_of_speech(self, ms: int) -> None:
+        item_id, self.item_id = self.item_id, None
+        await self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=ms)
+        await self.send("input_audio_buffer.committed", item_id=item_id, previous_item_id=self.last_item)
+        content = [{"type": "input_audio", "transcript": None}]
+        await self.add_item(
+            {"id": item_id, "type": "message", "role": "user", "status": "completed", "content": content}
+        )
+        completed = "conversation.item.input_audio_transcription.completed"
+        await self.send(completed, item_id=item_id, content_index=0, transcript="What time is it?", usage={})
+        self.reply = asyncio.create_task(self.respond(), name="reply")
+
+    async def add_item(self, item: dict[str, Any]) -> None:
+        for type in ("conversation.item.added", "conversation.item.done"):
+            await self.send(type, item=item, previous_item_id=self.last_item)
+        self.last_item = item["id"]
+
+    async def cancel(self, reason: str) -> None:
+        if self.reply is None:
+            return
+        self.reply.cancel(reason)
+        await asyncio.gather(self.reply, return_exceptions=True)
+        self.reply = None
+
+    async def respond(self) -> None:
+        response, item = self.id("resp"), self.id("item")
+        where = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
+        await self.send("response.created", response={"id": response, "status": "in_progress", "output": []})
+        message = {"id": item, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        await self.send("conversation.item.added", item=message, previous_item_id=self.last_item)
+        status = "completed"
+        try:
+            await self.send("response.output_audio_transcript.delta", **where, delta=self.server.text[:5])
+            for index in range(self.server.chunks):
+                await self.send("response.output_audio.delta", **where, delta=self.tone(index))
+                await asyncio.sleep(self.server.chunk_gap_s)
+            await self.send("response.output_audio_transcript.delta", **where, delta=self.server.text[5:])
+        except asyncio.CancelledError:
+            status = "cancelled"
+        with contextlib.suppress(ConnectionClosed):
+            done = "completed" if status == "completed" else "incomplete"
+            content = [{"type": "output_audio", "transcript": self.server.text}]
+            await self.send(
+                "conversation.item.done",
+                item={**message, "status": done, "content": content},
+                previous_item_id=self.last_item,
+            )
+            await self.send("response.done", response={"id": response, "status": status, "output": []})
+
+    def tone(self, index: int) -> str:
+        n = RATE * self.server.chunk_ms // 1000
+        phase = 2 * np.pi * 330 * (np.arange(n) + index * n) / RATE
+        return base64.b64encode((3000 * np.sin(phase)).astype("<i2").tobytes()).decode()
+
+
+def _response(status: HTTPStatus, kind: str, body: bytes) -> Response:
+    headers = Headers({"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(status.value, status.phrase, headers, body)
+
+
+@asynccontextmanager
+async def running(server: StubServer) -> AsyncIterator[StubServer]:
+    """Serve on a free port until the block ends."""
+    async with serve(server.talk, "127.0.0.1", 0, process_request=server.answer_http, compression=None) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        server.url = f"ws://127.0.0.1:{port}/v1/realtime"
+        yield server
