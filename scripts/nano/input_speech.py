@@ -421,25 +421,31 @@ _FRAMES = (
 )  # fmt: skip
 
 
-def general_text(rng: Rng, vocabulary: Sequence[str] = ()) -> str:
-    """Two to seven words that make the phones general: random common (or domain) words, numbers, simple sentences."""
+def _word(rng: Rng, vocabulary: Sequence[str]) -> str:
+    if vocabulary and rng.random() < 0.5:
+        return vocabulary[int(rng.integers(len(vocabulary)))]
+    known = common_words()
+    return known[int(len(known) * rng.random() ** 2)]
 
-    def word() -> str:
-        if vocabulary and rng.random() < 0.5:
-            return vocabulary[int(rng.integers(len(vocabulary)))]
-        known = common_words()
-        return known[int(len(known) * rng.random() ** 2)]
 
-    def number() -> str:
-        return str(int(10 ** rng.uniform(0, rng.choice([1, 2, 2, 3, 4]))))
+def _number(rng: Rng) -> str:
+    return str(int(10 ** rng.uniform(0, rng.choice([1, 2, 2, 3, 4]))))
 
-    if rng.random() < 0.35:
-        frame = _FRAMES[int(rng.integers(len(_FRAMES)))]
-        while "{" in frame:
-            frame = frame.replace("{w}", word(), 1).replace("{n}", number(), 1)
-        return frame
+
+def word_string(rng: Rng, vocabulary: Sequence[str] = ()) -> str:
+    """Two to seven common words, half of them from `vocabulary`, in no order."""
     count = int(rng.integers(2, 8))
-    return " ".join(number() if rng.random() < 0.06 else word() for _ in range(count))
+    return " ".join(_number(rng) if rng.random() < 0.06 else _word(rng, vocabulary) for _ in range(count))
+
+
+def general_text(rng: Rng, vocabulary: Sequence[str] = ()) -> str:
+    """Text that makes the phones general: word strings and simple sentences with random words and numbers."""
+    if rng.random() >= 0.35:
+        return word_string(rng, vocabulary)
+    frame = _FRAMES[int(rng.integers(len(_FRAMES)))]
+    while "{" in frame:
+        frame = frame.replace("{w}", _word(rng, vocabulary), 1).replace("{n}", _number(rng), 1)
+    return frame
 
 
 def domain_text(rng: Rng, split: str = "train") -> domain.Turn:

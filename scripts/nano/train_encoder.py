@@ -2,16 +2,18 @@
 
     python scripts/nano/train_encoder.py train --minutes 45       # resumes from OUT/train.pt; log in OUT/train.log
     python scripts/nano/train_encoder.py evaluate                 # phone error rates of OUT/encoder.pt
-    python scripts/nano/train_encoder.py features --utterances 15000 --split train
-    python scripts/nano/train_encoder.py features --utterances 400 --split eval
+    python scripts/nano/train_encoder.py speak --split eval --utterances 400    # OUT/turns
+    python scripts/nano/train_encoder.py speak --utterances 16000
+    python scripts/nano/train_encoder.py features                 # OUT/features, OUT/eval; again after more training
 
 `train` reads the shards of input_speech.py (it may still be writing them). The learning rate follows the minutes
 trained, not the steps, since the machine is shared; a later `train --minutes` that is larger goes on from there.
 
 OUT/encoder.pt holds the averaged weights with the official names `encoder.*`, and the CTC head `ctc.weight` [40, 192],
-`ctc.bias` [40] (classes of phones.py) that serving does not need. `features` writes OUT/FOLDER/NAME.pt, a list of
-dicts: text, intent, slots, voice, frames (T), enc float16 [P, 192] = the encoder's rows of the clip alone, so that
-`Adapter(enc[None])[:, :n]`, n = feature_count_of_frames(T), is what serving computes; `pcm` int16 in the split "eval".
+`ctc.bias` [40] (classes of phones.py) that serving does not need. `features` writes a list of dicts a shard: text,
+intent, slots, phrasing, voice, frames (T) and enc float16 [P, 192], the encoder's rows of the clip alone, so that
+`adapter(enc[None])[0, :n]`, n = feature_count_of_frames(T), is what serving computes. OUT/eval has held-out voices
+only, a quarter of them unseen phrasings, and `pcm` int16 too.
 Letters: T mel frames (100 Hz), S positions (50 Hz), P rows (25 Hz).
 """
 
@@ -290,6 +292,12 @@ def evaluate(args: argparse.Namespace) -> None:
 # -- training --------------------------------------------------------------------------------------------
 
 
+def save_whole(content: object, path: Path) -> None:
+    """Save a file so that it appears under its name only when complete."""
+    torch.save(content, path.with_suffix(".part"))
+    path.with_suffix(".part").rename(path)
+
+
 def learning_rate(step: int, done: float, peak: float) -> float:
     """Warm-up over 300 steps, then cosine over the share `done` of the minutes, down to 2 % of the peak."""
     return peak * min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
@@ -322,9 +330,8 @@ class Training:
             "model": self.model.state_dict(), "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(), "step": self.step, "seen": self.seen, "seconds": self.seconds,
         }  # fmt: skip
-        for path, content in ((self._path, state), (self._export, self.average.state_dict())):
-            torch.save(content, path.with_suffix(".part"))
-            path.with_suffix(".part").rename(path)
+        save_whole(state, self._path)
+        save_whole(self.average.state_dict(), self._export)
 
     def update(self, batch: Batch, rate: float) -> float:
         """One step on a batch; the loss in nats per phone."""
@@ -402,59 +409,84 @@ def train(args: argparse.Namespace) -> None:
 
 
 @torch.inference_mode()
-def encode_clips(
-    model: PhoneRecogniser, clips: list[np.ndarray[Any, np.dtype[np.float32]]]
-) -> list[tuple[Tensor, int]]:
-    """Float samples at 16 kHz -> (rows [P, 192] float32 of each clip alone, its mel frames T)."""
-    mel, frames = pad_mels([log_mel(torch.from_numpy(clip)) for clip in clips])
+def encode_clips(model: PhoneRecogniser, clips: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """Float samples [N] at 16 kHz -> (rows [P, 192] of each clip as if alone, its mel frames T)."""
+    mel, frames = pad_mels([log_mel(clip) for clip in clips])
     rows = model.encoder(mel, frames)
     return [(rows[i, : encoder_rows(count)].clone(), count) for i, count in enumerate(frames)]
 
 
-def _feature_voice(split: str, index: int, rng: np.random.Generator) -> str:
+def _voice(split: str, index: int, rng: np.random.Generator) -> str:
     if split == "train":
         return input_speech.sample_voice(rng)
     return "flite:rms" if index % 2 else str(rng.choice(input_speech.HELD_OUT[1:]))
 
 
-def _spoken_turn(index: int, args: argparse.Namespace) -> dict[str, Any]:
-    """A turn of the domain said and augmented; no speech at all for the share `args.rejects`."""
-    rng = np.random.default_rng([args.seed, index, 7 if args.split == "train" else 8])
-    if rng.random() < args.rejects:
-        return {"text": "", "intent": "", "slots": (), "voice": "", "samples": input_speech.non_speech(rng)}
-    phrasings = "train" if args.split == "train" or index % 4 else "unseen"
-    turn = domain.sample(random.Random(int(rng.integers(1 << 62))), phrasings)
-    voice = _feature_voice(args.split, index, rng)
-    strength = float(rng.uniform(0, 1.0 if args.split == "train" else 0.4))
-    samples = input_speech.augment(input_speech.synthesize(turn.user_text, voice, rng), rng, strength, (0.45, 0.7))
-    return {
-        "text": turn.user_text, "intent": turn.intent, "slots": turn.slots, "phrasing": phrasings, "voice": voice,
-        "samples": samples,
-    }  # fmt: skip
+def _turn_text(split: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    """What is said: mostly a turn of the domain; words in no order are of the intent "unknown"."""
+    phrasing = "unseen" if split == "eval" and index % 4 == 0 else "train"
+    if rng.random() < 0.06:
+        text = input_speech.word_string(rng, domain.word_list())
+        return {"text": text, "intent": "unknown", "slots": (), "phrasing": phrasing}
+    turn = input_speech.domain_text(rng, phrasing)
+    return {"text": turn.user_text, "intent": turn.intent, "slots": turn.slots, "phrasing": phrasing}
 
 
-def features(args: argparse.Namespace) -> None:
-    """Write shards of encoder rows until there are `args.utterances`; shards that exist are kept."""
+def spoken_turn(index: int, split: str, seed: int) -> dict[str, Any]:
+    """A turn said and augmented, `pcm` int16; in one clip of twelve nothing is said (text and intent are "")."""
+    rng = np.random.default_rng([seed, index, 7 if split == "train" else 8])
+    if rng.random() < 1 / 12:
+        turn: dict[str, Any] = {"text": "", "intent": "", "slots": (), "phrasing": "train", "voice": ""}
+        samples = input_speech.non_speech(rng)
+    else:
+        turn = _turn_text(split, index, rng)
+        turn["voice"] = _voice(split, index, rng)
+        strength = float(rng.uniform(0, 1.0 if split == "train" else 0.4))
+        said = input_speech.synthesize(turn["text"], turn["voice"], rng)
+        samples = input_speech.augment(said, rng, strength, (0.45, 0.7))
+    turn["pcm"] = torch.from_numpy((samples * 32767).astype(np.int16))
+    return turn
+
+
+def speak(args: argparse.Namespace) -> None:
+    """Write shards of spoken turns until there are `args.utterances`; shards that exist are kept."""
     torch.set_num_threads(1)
-    model = load(args.out / "encoder.pt")
-    folder = args.out / (args.folder or ("eval" if args.split == "eval" else "features"))
+    folder = args.out / "turns"
     folder.mkdir(parents=True, exist_ok=True)
     started, made = time.time(), 0
     for first in range(0, args.utterances, args.shard):
         path = folder / f"{args.split}-{first // args.shard:04d}.pt"
         if path.exists():
             continue
-        turns = [_spoken_turn(i, args) for i in range(first, min(first + args.shard, args.utterances))]
-        for turn in turns:
-            samples = turn.pop("samples")
-            rows, turn["frames"] = encode_clips(model, [samples])[0]
-            turn["enc"] = rows.half()
-            if args.split == "eval":
-                turn["pcm"] = torch.from_numpy((samples * 32767).astype(np.int16))
-        torch.save(turns, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-        made += len(turns)
+        indices = range(first, min(first + args.shard, args.utterances))
+        save_whole([spoken_turn(i, args.split, args.seed) for i in indices], path)
+        made += len(indices)
         print(f"{path.name}: {made} made, {made / (time.time() - started):.0f}/s", flush=True)
+
+
+def features(args: argparse.Namespace) -> None:
+    """Encode the spoken turns: those whose rows are missing or older than the encoder."""
+    torch.set_num_threads(1)
+    encoder = args.out / "encoder.pt"
+    model = load(encoder)
+    for split, name in (("eval", "eval"), ("train", "features")):
+        folder = args.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sorted((args.out / "turns").glob(f"{split}-????.pt")):
+            path = folder / source.name
+            if path.exists() and path.stat().st_mtime > encoder.stat().st_mtime:
+                continue
+            turns = torch.load(source, weights_only=True)
+            turns.sort(key=lambda turn: len(turn["pcm"]))
+            for start in range(0, len(turns), 16):
+                part = turns[start : start + 16]
+                clips = [turn["pcm"].float() / 32767 for turn in part]
+                for turn, (rows, frames) in zip(part, encode_clips(model, clips), strict=True):
+                    turn["enc"], turn["frames"] = rows.half(), frames
+                    if split == "train":
+                        del turn["pcm"]
+            save_whole(turns, path)
+            print(f"{path}: {len(turns)}", flush=True)
 
 
 def main() -> None:
@@ -472,12 +504,12 @@ def main() -> None:
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate", help="phone error rates of encoder.pt")
     command.set_defaults(run=evaluate)
-    command = commands.add_parser("features", help="cache encoder rows of domain utterances")
+    command = commands.add_parser("speak", help="domain utterances as the encoder will hear them")
     command.add_argument("--split", choices=["train", "eval"], default="train")
-    command.add_argument("--folder", default=None)
-    command.add_argument("--utterances", type=int, default=15_000)
-    command.add_argument("--shard", type=int, default=500)
-    command.add_argument("--rejects", type=float, default=0.08, help="share of clips without speech")
+    command.add_argument("--utterances", type=int, default=16_000)
+    command.add_argument("--shard", type=int, default=400)
+    command.set_defaults(run=speak)
+    command = commands.add_parser("features", help="encoder rows of the spoken utterances")
     command.set_defaults(run=features)
     args = parser.parse_args()
     args.run(args)
