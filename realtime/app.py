@@ -1,32 +1,50 @@
 """Builds the parts from `Settings` and joins them: the only module that imports all of them.
 
-`load_model` gives the loaded checkpoint, `start_services` its two threads, `Application` a server's whole life:
+`load_model` gives the loaded checkpoint, `start_threads` its two threads, `Application` a server's whole life:
 loading in the background while `/healthz` answers 503, warm-up, sessions, draining.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from realtime import spoken
 from realtime.config import Settings
 from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
 from realtime.engine.vocoding import ThreadedVocoder
-from realtime.errors import CheckpointError, ConfigError
+from realtime.errors import CapacityError, CheckpointError, ConfigError, RealtimeError
 from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
+from realtime.session.config import SessionConfig, SessionLimits
+from realtime.session.manager import Seat, SessionManager
+from realtime.session.session import Services
+from realtime.transports.http import Health
+from realtime.turns.vad import SileroVad
+from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.streaming import Vocoder
-from streaming_vocoder.voice import Voice, VoiceError
+from streaming_vocoder.voice import Voice
 
 logger = logging.getLogger(__name__)
 
 MODEL_THREADS = 2
 """Threads that compute at the same time: the engine's and the vocoder's."""
+
+
+REMEMBERED_TURNS = 1000
+"""Responses whose latencies `/v1/realtime/turns` can tell."""
 
 
 def find_frontend() -> Path | None:
@@ -44,9 +62,7 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device {name!r}: this PyTorch ({torch.__version__}) sees no CUDA device; use --device cpu"
-        )
+        raise ConfigError(f"device {name!r}: this PyTorch ({torch.__version__}) sees no CUDA device; use --device cpu")
     return device
 
 
@@ -78,8 +94,12 @@ def load_model(settings: Settings) -> LoadedModel:
     device = choose_device(settings.device)
     profile = _profile(settings)
     speech_model = SpeechModel.load(folder, device, choose_dtype(settings.dtype, device))
-    vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps)
-    return LoadedModel(profile, speech_model, vocoder, load_voices(folder, settings.voice or profile.voice))
+    try:
+        vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps)
+        voices = load_voices(folder, settings.voice or profile.voice)
+    except VocoderError as error:
+        raise CheckpointError(str(error)) from error
+    return LoadedModel(profile, speech_model, vocoder, voices)
 
 
 def _profile(settings: Settings) -> Profile:
@@ -108,21 +128,14 @@ def load_voices(folder: Path, wanted: str) -> dict[str, Voice]:
                 f"voice {wanted!r} is neither a voice of this checkpoint ({known}) nor a file; give --voice one of "
                 "these, a .safetensors voice, or a .wav of 3 to 15 s to enroll"
             )
-        try:
-            voice = (
-                Voice.load(path)
-                if path.suffix == ".safetensors"
-                else Voice.enroll(path, folder / "token2wav")
-            )
-        except VoiceError as error:
-            raise ConfigError(f"voice {wanted}: {error}") from error
         wanted = path.stem
-        voices[wanted] = voice
+        enrolled = path.suffix == ".safetensors"
+        voices[wanted] = Voice.load(path) if enrolled else Voice.enroll(path, folder / "token2wav")
     return {wanted: voices[wanted]} | voices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Services:
+class ModelThreads:
     """The two threads that compute. `stop` when done."""
 
     engine: ThreadedEngine
@@ -133,7 +146,7 @@ class Services:
         self.vocoder.stop()
 
 
-def start_services(loaded: LoadedModel, settings: Settings) -> Services:
+def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     """Warm both up and start their threads. Blocks for the warm-up."""
     if not loaded.voices:
         raise ConfigError(
@@ -144,7 +157,88 @@ def start_services(loaded: LoadedModel, settings: Settings) -> Services:
     runner.warm_up()
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices)
     vocoder.warm_up()
-    services = Services(ThreadedEngine(EngineCore(runner, slots=settings.max_sessions + 1)), vocoder)
-    services.engine.start()
-    services.vocoder.start()
-    return services
+    threads = ModelThreads(ThreadedEngine(EngineCore(runner, slots=settings.max_sessions + 1)), vocoder)
+    threads.engine.start()
+    threads.vocoder.start()
+    return threads
+
+
+class Application:
+    """`realtime.transports.http.Host`: one server's life. Enter `running`, then it loads in the background."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._health = Health("loading", f"loading the model from {settings.model}")
+        self._model_name = settings.model.name
+        self._turns: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_TURNS)
+        self._sessions: SessionManager | None = None
+        self._threads: ModelThreads | None = None
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    @property
+    def model_name(self) -> str:
+        return self._model_name
+
+    @property
+    def sessions(self) -> SessionManager | None:
+        """None until the model is ready."""
+        return self._sessions
+
+    def recent_turns(self, limit: int) -> list[dict[str, Any]]:
+        return list(self._turns)[-limit:]
+
+    def admit(self) -> Seat:
+        if self._sessions is None:
+            raise CapacityError(self._health.reason)
+        return self._sessions.admit()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Starts loading, and at the end lets nobody in, ends the sessions and stops the threads."""
+        loading = asyncio.create_task(self._load(), name="load the model")
+        try:
+            yield
+        finally:
+            loading.cancel()
+            self._health = Health("draining", "the server is shutting down")
+            if self._sessions is not None:
+                await self._sessions.drain()
+            if self._threads is not None:
+                await asyncio.to_thread(self._threads.stop)
+
+    async def _load(self) -> None:
+        started = time.monotonic()
+        try:
+            loaded = await asyncio.to_thread(load_model, self._settings)
+            self._health = Health("loading", "warming up")
+            self._threads = await asyncio.to_thread(start_threads, loaded, self._settings)
+            self._sessions = self._open_sessions(loaded, self._threads)
+        except RealtimeError as error:
+            self._health = Health("failed", str(error))
+            logger.error("the model cannot be loaded: %s", error)
+        except Exception as error:  # the loader's border: the server stays up to say what is wrong
+            self._health = Health("failed", f"{type(error).__name__}: {error}")
+            logger.exception("the model cannot be loaded")
+        else:
+            self._model_name = loaded.profile.name
+            self._health = Health("ready", "serving")
+            logger.info("ready after %.1f s: %s", time.monotonic() - started, loaded.profile.name)
+
+    def _open_sessions(self, loaded: LoadedModel, threads: ModelThreads) -> SessionManager:
+        profile = loaded.profile
+        config = SessionConfig(
+            model=profile.name,
+            voice=threads.vocoder.voices[0],
+            instructions=profile.instructions,
+            render=lambda template: spoken.fill(template, datetime.now()),
+            sampling=profile.sampling,
+            limits=SessionLimits(session_s=float(self._settings.session_seconds)),
+        )
+        services = Services(threads.engine, threads.vocoder, SileroVad(), self._remember)
+        return SessionManager(services, config, max_sessions=self._settings.max_sessions)
+
+    def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
+        self._turns.append({"response_id": response_id, **summary})

@@ -14,8 +14,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from realtime import spoken
-from realtime.app import Services, load_model, start_services
-from realtime.audio import resample
+from realtime.app import ModelThreads, load_model, start_threads
+from realtime.audio import Resampler
 from realtime.cli import configure_logging
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
@@ -41,11 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(settings.log_level)
     message = Message("human", arguments.text) if arguments.text else _spoken_message(arguments.file)
     loaded = load_model(settings)
-    services = start_services(loaded, settings)
+    threads = start_threads(loaded, settings)
     try:
-        samples = asyncio.run(_answer(services, loaded.profile, message, speech=not arguments.text_only))
+        samples = asyncio.run(_answer(threads, loaded.profile, message, speech=not arguments.text_only))
     finally:
-        services.stop()
+        threads.stop()
     if arguments.out is not None and samples.size:
         soundfile.write(arguments.out, samples, OUTPUT_SAMPLE_RATE, subtype="PCM_16")
         print(f"wrote {arguments.out}: {samples.size / OUTPUT_SAMPLE_RATE:.2f} s", file=sys.stderr)
@@ -57,19 +57,21 @@ def _spoken_message(path: Path) -> Message:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioFormatError(f"{path}: {error}; give a WAV, FLAC or OGG file") from error
-    return Message("human", (Audio(str(path), resample(samples[:, 0], rate, MODEL_SAMPLE_RATE)),))
+    resampler = Resampler(rate, MODEL_SAMPLE_RATE)
+    speech = np.concatenate((resampler.push(np.ascontiguousarray(samples[:, 0])), resampler.flush()))
+    return Message("human", (Audio(str(path), speech),))
 
 
-async def _answer(
-    services: Services, profile: Profile, message: Message, *, speech: bool
-) -> NDArray[np.float32]:
+async def _answer(threads: ModelThreads, profile: Profile, message: Message, *, speech: bool) -> NDArray[np.float32]:
     """Print the text as it comes; gives the speech [n] at 24 kHz, empty for a written answer."""
     system = Message("system", spoken.fill(profile.instructions, datetime.now()))
     request = GenerationRequest((system, message), speech, profile.sampling, cache_key="infer")
-    stream = services.vocoder.open(services.vocoder.voices[0])
+    stream = threads.vocoder.open(threads.vocoder.voices[0])
     started = time.perf_counter()
-    async for event in services.engine.generate(request):
+    done: GenerationDone | None = None
+    async for event in threads.engine.generate(request):
         if isinstance(event, GenerationDone):
+            done = event
             break
         print(event.text, end="", flush=True)
         if speech:
@@ -78,11 +80,10 @@ async def _answer(
     stream.finish()
     chunks = [chunk.samples async for chunk in stream] if speech else []
     stream.close()
-    if event.reason in ("failed", "context_full"):
-        raise EngineError(
-            event.error or "the recording does not fit into the model's context; give a shorter one"
-        )
-    _report(event, time.perf_counter() - started)
+    if done is None or done.reason in ("failed", "context_full"):
+        error = done.error if done is not None else None
+        raise EngineError(error or "the recording does not fit into the model's context; give a shorter one")
+    _report(done, time.perf_counter() - started)
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -70,6 +70,14 @@ _EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 700, "auto": 700, "high": 400}
 logger = logging.getLogger(__name__)
 
 
+ReplyListener = Callable[[str, Mapping[str, float | None]], None]
+"""Takes a response's id and its latencies (`ReplyTrace.summary`)."""
+
+
+def unheard(response_id: str, summary: Mapping[str, float | None]) -> None:
+    """Nobody keeps the figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The shared parts that every session works with."""
@@ -77,6 +85,8 @@ class Services:
     engine: Engine
     vocoder: Vocoder
     vad: VoiceModel
+    on_reply: ReplyListener = unheard
+    """Told of each response that has ended, whatever its status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,8 +484,10 @@ class Session:
             self._reply = None
         if reply.out_of_band:
             self._services.engine.release(running.cache_key)
-        summary = " ".join(f"{name}={value}" for name, value in reply.trace.summary().items())
-        self._log.info("response %s %s: %s", reply.id, reply.response.status, summary)
+        summary = reply.trace.summary()
+        self._services.on_reply(reply.id, summary)
+        figures = " ".join(f"{name}={value}" for name, value in summary.items())
+        self._log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 
     def _new_trace(self) -> ReplyTrace:
         """The turn that is answered is the one whose end was just decided, if there is one."""

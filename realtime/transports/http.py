@@ -20,7 +20,9 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from realtime.session.channel import Channel
+from realtime.errors import CapacityError
+from realtime.protocol.ids import Ids
+from realtime.session.manager import Seat
 from realtime.transports.websocket import WebSocketChannel, chosen_subprotocol
 
 
@@ -44,8 +46,8 @@ class Host(Protocol):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Entered while the server runs: starts loading, and at the end stops everything."""
 
-    async def serve_session(self, channel: Channel, model: str | None) -> None:
-        """Hold one session on this channel to its end; refuses on the channel itself when the server is full."""
+    def admit(self) -> Seat:
+        """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         """Latency parts of the latest responses, newest last, in milliseconds."""
@@ -70,8 +72,14 @@ def build_app(host: Host, frontend: Path | None) -> Starlette:
         if host.health.state != "ready":
             await websocket.send_denial_response(_error(503, "server_not_ready", host.health.reason))
             return
-        await websocket.accept(subprotocol=chosen_subprotocol(websocket))
-        await host.serve_session(WebSocketChannel(websocket), websocket.query_params.get("model"))
+        try:
+            with host.admit() as seat:
+                await websocket.accept(subprotocol=chosen_subprotocol(websocket))
+                ids = Ids()
+                channel = WebSocketChannel(websocket, ids)
+                await seat.serve(channel, model=websocket.query_params.get("model"), ids=ids)
+        except CapacityError as error:
+            await websocket.send_denial_response(_error(503, error.code, str(error)))
 
     routes: list[BaseRoute] = [
         Route("/healthz", healthz),

@@ -10,9 +10,11 @@ import logging
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from realtime.protocol.codec import decode, encode
+from realtime.errors import ChannelClosed
+from realtime.protocol.dialect import Connection
 from realtime.protocol.events import ServerEvent
-from realtime.session.channel import AudioBytes, ChannelClosed, Inbound
+from realtime.protocol.ids import Ids
+from realtime.session.channel import Inbound
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +30,18 @@ def chosen_subprotocol(websocket: WebSocket) -> str | None:
 class WebSocketChannel:
     """`realtime.session.channel.Channel` over an accepted WebSocket."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, ids: Ids) -> None:
+        """``ids``: the session's, from which the events get theirs."""
         self._websocket = websocket
+        self._connection = Connection(ids)
 
     async def receive(self) -> Inbound:
-        message = await self._receive_message()
-        if message.get("bytes") is not None:
-            return AudioBytes(message["bytes"])
-        return decode(message["text"])
+        return self._connection.decode(await self._receive_message())
 
     async def send(self, event: ServerEvent) -> None:
         try:
-            await self._websocket.send_text(encode(event))
+            for message in self._connection.encode(event):
+                await self._websocket.send_text(message)
         except (
             WebSocketDisconnect,
             RuntimeError,
@@ -55,10 +57,11 @@ class WebSocketChannel:
         except (WebSocketDisconnect, RuntimeError, OSError):
             logger.debug("the peer was gone before the close frame")
 
-    async def _receive_message(self) -> dict[str, str | bytes]:
+    async def _receive_message(self) -> str | bytes:
         if self._websocket.client_state is not WebSocketState.CONNECTED:
             raise ChannelClosed("the peer is gone")
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise ChannelClosed(f"the peer closed the connection (code {message.get('code')})")
-        return dict(message)
+        content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
+        return content
