@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import random
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # --- spoken numbers, times, dates -------------------------------------------------------------------------
@@ -267,24 +267,21 @@ class Turn:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Fill:
-    """Values for one phrasing and the replies that are right for them."""
-
-    replies: tuple[str, ...]
-    values: dict[str, str] = field(default_factory=dict)
-
-
-_Maker = Callable[[random.Random, Context | None], _Fill]
+_Draw = Callable[[random.Random], dict[str, str]]
+_Reply = Callable[[Mapping[str, str], Context | None], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A kind of question: phrasings with {slots}, a maker of values and replies, the pattern of its replies."""
+    """A kind of question: phrasings with {slots}, how slots are drawn, what is right to answer, how often it is asked.
+
+    `pattern` matches its replies and no others (empty: told by their words).
+    """
 
     name: str
     phrasings: tuple[str, ...]
-    make: _Maker
+    draw: _Draw
+    reply: _Reply
     pattern: str
     weight: float = 1.0
 
@@ -299,26 +296,77 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.strip().splitlines())
 
 
-def _fixed(*replies: str) -> _Maker:
-    return lambda rng, context: _Fill(replies)
+def _nothing(rng: random.Random) -> dict[str, str]:
+    return {}
 
 
-def _time(rng: random.Random, context: Context | None) -> _Fill:
-    return _Fill((f"It is {context.time}." if context else "Sorry, I do not know the time.",))
+def _one_of(values: Iterable[str]) -> _Draw:
+    choices = tuple(values)
+    return lambda rng: {"a": rng.choice(choices)}
 
 
-def _weekday(rng: random.Random, context: Context | None) -> _Fill:
-    return _Fill((f"Today is {context.weekday}." if context else "Sorry, I do not know the day.",))
+def _two_numbers(low: int, high: int) -> _Draw:
+    return lambda rng: {"a": spoken_number(rng.randint(low, high)), "b": spoken_number(rng.randint(low, high))}
 
 
-def _date(rng: random.Random, context: Context | None) -> _Fill:
-    return _Fill((f"It is {context.date}." if context else "Sorry, I do not know the date.",))
+def _falling_numbers(rng: random.Random) -> dict[str, str]:
+    b, a = sorted((rng.randint(0, 20), rng.randint(0, 20)))
+    return {"a": spoken_number(a), "b": spoken_number(b)}
 
 
-def _tomorrow(rng: random.Random, context: Context | None) -> _Fill:
-    if context is None:
-        return _Fill(("Sorry, I do not know the day.",))
-    return _Fill((f"Tomorrow is {WEEKDAYS[(WEEKDAYS.index(context.weekday) + 1) % 7]}.",))
+def _count_range(rng: random.Random) -> dict[str, str]:
+    first = 1 if rng.random() < 0.3 else rng.randint(1, 90)
+    last = min(100, first + rng.randint(2, 14))
+    if rng.random() < 0.03:
+        first, last = 1, rng.choice((30, 50, 100))
+    return {"a": spoken_number(first), "b": spoken_number(last)}
+
+
+def _count_end(rng: random.Random) -> dict[str, str]:
+    last = rng.choice((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 12, 15, 20))
+    if rng.random() < 0.04:
+        last = rng.choice((30, 50, 100))
+    return {"b": spoken_number(last)}
+
+
+def _words_to_repeat(rng: random.Random) -> dict[str, str]:
+    return {"a": " ".join(rng.sample(REPEAT_WORDS, rng.choice((1, 1, 2, 2, 3))))}
+
+
+def _fixed(*replies: str) -> _Reply:
+    return lambda values, context: replies
+
+
+def _from_moment(form: str, what: str) -> _Reply:
+    def reply(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+        if context is None:
+            return (f"Sorry, I do not know the {what}.",)
+        tomorrow = _neighbour(WEEKDAYS, context.weekday, 1)
+        return (form.format(time=context.time, weekday=context.weekday, date=context.date, tomorrow=tomorrow),)
+
+    return reply
+
+
+def _neighbour(names: Sequence[str], name: str, step: int) -> str:
+    return names[([n.lower() for n in names].index(name.lower()) + step) % len(names)]
+
+
+def _after(names: Sequence[str]) -> _Reply:
+    return lambda v, context: (f"{_neighbour(names, v['a'], 1)} comes after {v['a'].capitalize()}.",)
+
+
+def _before(names: Sequence[str]) -> _Reply:
+    return lambda v, context: (f"{_neighbour(names, v['a'], -1)} comes before {v['a'].capitalize()}.",)
+
+
+def _stepped(step: int, word: str) -> _Reply:
+    return lambda v, context: (sentence(f"{spoken_number(_VALUE[v['a']] + step)} comes {word} {v['a']}"),)
+
+
+def _sum(word: str, operation: Callable[[int, int], int]) -> _Reply:
+    return lambda v, context: (
+        sentence(f"{v['a']} {word} {v['b']} is {spoken_number(operation(_VALUE[v['a']], _VALUE[v['b']]))}"),
+    )
 
 
 def count_reply(first: int, last: int) -> str:
@@ -327,96 +375,36 @@ def count_reply(first: int, last: int) -> str:
     return sentence(", ".join(spoken_number(n) for n in range(first, last + step, step)))
 
 
-def _count(rng: random.Random, context: Context | None) -> _Fill:
-    first = 1 if rng.random() < 0.3 else rng.randint(1, 90)
-    last = min(100, first + rng.randint(2, 14))
-    if rng.random() < 0.03:
-        first, last = 1, rng.choice((30, 50, 100))
-    return _Fill((count_reply(first, last),), {"a": spoken_number(first), "b": spoken_number(last)})
+def _count(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (count_reply(_VALUE[values.get("a", "one")], _VALUE[values["b"]]),)
 
 
-def _count_to(rng: random.Random, context: Context | None) -> _Fill:
-    last = rng.choice((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 12, 15, 20))
-    if rng.random() < 0.04:
-        last = rng.choice((30, 50, 100))
-    return _Fill((count_reply(1, last),), {"b": spoken_number(last)})
+def _repeat(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (sentence(values["a"]),)
 
 
-def _next_number(rng: random.Random, context: Context | None) -> _Fill:
-    n = rng.randint(0, 99)
-    a, b = spoken_number(n), spoken_number(n + 1)
-    return _Fill((f"{sentence(b, '')} comes after {a}.",), {"a": a})
+def _opposite(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (f"The opposite of {values['a']} is {_OPPOSITE_OF[values['a']]}.",)
 
 
-def _previous_number(rng: random.Random, context: Context | None) -> _Fill:
-    n = rng.randint(1, 100)
-    a, b = spoken_number(n), spoken_number(n - 1)
-    return _Fill((f"{sentence(b, '')} comes before {a}.",), {"a": a})
+def _capital(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (f"The capital of {sentence(values['a'], '')} is {_CAPITALS[values['a']]}.",)
 
 
-def _plus(rng: random.Random, context: Context | None) -> _Fill:
-    a, b = rng.randint(0, 20), rng.randint(0, 20)
-    x, y = spoken_number(a), spoken_number(b)
-    return _Fill((sentence(f"{x} plus {y} is {spoken_number(a + b)}"),), {"a": x, "b": y})
+def _colour(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (sentence(f"{values['a']} is {_COLOURS[values['a']]}"),)
 
 
-def _minus(rng: random.Random, context: Context | None) -> _Fill:
-    b, a = sorted((rng.randint(0, 20), rng.randint(0, 20)))
-    x, y = spoken_number(a), spoken_number(b)
-    return _Fill((sentence(f"{x} minus {y} is {spoken_number(a - b)}"),), {"a": x, "b": y})
+def _sound(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (f"A {values['a']} says {_SOUNDS[values['a']]}.",)
 
 
-def _times(rng: random.Random, context: Context | None) -> _Fill:
-    a, b = rng.randint(1, 10), rng.randint(1, 10)
-    x, y = spoken_number(a), spoken_number(b)
-    return _Fill((sentence(f"{x} times {y} is {spoken_number(a * b)}"),), {"a": x, "b": y})
+def _amount(values: Mapping[str, str], context: Context | None) -> tuple[str, ...]:
+    return (_AMOUNTS[values["a"]],)
 
 
-def _day_after(rng: random.Random, context: Context | None) -> _Fill:
-    i = rng.randrange(7)
-    return _Fill((f"{WEEKDAYS[(i + 1) % 7]} comes after {WEEKDAYS[i]}.",), {"a": WEEKDAYS[i].lower()})
-
-
-def _day_before(rng: random.Random, context: Context | None) -> _Fill:
-    i = rng.randrange(7)
-    return _Fill((f"{WEEKDAYS[i - 1]} comes before {WEEKDAYS[i]}.",), {"a": WEEKDAYS[i].lower()})
-
-
-def _month_after(rng: random.Random, context: Context | None) -> _Fill:
-    i = rng.randrange(12)
-    return _Fill((f"{MONTHS[(i + 1) % 12]} comes after {MONTHS[i]}.",), {"a": MONTHS[i].lower()})
-
-
-def _opposite(rng: random.Random, context: Context | None) -> _Fill:
-    pair = rng.choice(_OPPOSITES)
-    a, b = pair if rng.random() < 0.5 else pair[::-1]
-    return _Fill((f"The opposite of {a} is {b}.",), {"a": a})
-
-
-def _capital(rng: random.Random, context: Context | None) -> _Fill:
-    country = rng.choice(sorted(_CAPITALS))
-    return _Fill((f"The capital of {sentence(country, '')} is {_CAPITALS[country]}.",), {"a": country})
-
-
-def _colour(rng: random.Random, context: Context | None) -> _Fill:
-    thing = rng.choice(sorted(_COLOURS))
-    return _Fill((sentence(f"{thing} is {_COLOURS[thing]}"),), {"a": thing})
-
-
-def _sound(rng: random.Random, context: Context | None) -> _Fill:
-    animal = rng.choice(sorted(_SOUNDS))
-    return _Fill((f"A {animal} says {_SOUNDS[animal]}.",), {"a": animal})
-
-
-def _amount(rng: random.Random, context: Context | None) -> _Fill:
-    what = rng.choice(sorted(_AMOUNTS))
-    return _Fill((_AMOUNTS[what],), {"a": what})
-
-
-def _repeat(rng: random.Random, context: Context | None) -> _Fill:
-    words = " ".join(rng.sample(REPEAT_WORDS, rng.choice((1, 1, 2, 2, 3))))
-    return _Fill((sentence(words),), {"a": words})
-
+_VALUE = {spoken_number(n): n for n in range(1000)}
+_OPPOSITE_OF = dict(_OPPOSITES) | {b: a for a, b in _OPPOSITES}
 
 SORRY = "Sorry, I did not understand."
 ME = "I am Nano, a small voice assistant."
@@ -437,7 +425,8 @@ INTENTS: tuple[Intent, ...] = (
         good afternoon
         hello there
         hey nano"""),
-        _fixed("Hello! How can I help you?"),
+        _nothing,
+        _fixed("Hello, how can I help you?"),
         r"hello how can",
         1.2,
     ),
@@ -454,6 +443,7 @@ INTENTS: tuple[Intent, ...] = (
         how do you feel today
         how are you doing today
         are you feeling well"""),
+        _nothing,
         _fixed("I am fine, thank you."),
         r"i am fine",
     ),
@@ -471,6 +461,7 @@ INTENTS: tuple[Intent, ...] = (
         tell me who you are
         can you tell me your name
         what is your name please"""),
+        _nothing,
         _fixed(ME),
         r"i am nano",
         1.2,
@@ -489,6 +480,7 @@ INTENTS: tuple[Intent, ...] = (
         i need help
         please help me
         what are you able to do"""),
+        _nothing,
         _fixed("I can tell the time, count, do sums, and tell jokes."),
         r"i can tell the time",
     ),
@@ -509,7 +501,8 @@ INTENTS: tuple[Intent, ...] = (
         could you tell me what time it is
         what time is it please
         what is the time please"""),
-        _time,
+        _nothing,
+        _from_moment("It is {time}.", "time"),
         r"it is \S+( \S+)* (a|p) m|sorry i do not know the time",
         3.0,
     ),
@@ -527,7 +520,8 @@ INTENTS: tuple[Intent, ...] = (
         which day is today
         what day of the week is it today
         tell me what day it is"""),
-        _weekday,
+        _nothing,
+        _from_moment("Today is {weekday}.", "day"),
         r"today is \S+day|sorry i do not know the day",
         1.8,
     ),
@@ -544,7 +538,8 @@ INTENTS: tuple[Intent, ...] = (
         give me the date
         what date is it today
         can you tell me the date"""),
-        _date,
+        _nothing,
+        _from_moment("It is {date}.", "date"),
         r"it is (" + "|".join(m.lower() for m in MONTHS) + r") \S+( \S+)?|sorry i do not know the date",
         2.0,
     ),
@@ -557,7 +552,8 @@ INTENTS: tuple[Intent, ...] = (
         what day of the week is tomorrow
         what will be the day tomorrow
         which day is it tomorrow"""),
-        _tomorrow,
+        _nothing,
+        _from_moment("Tomorrow is {tomorrow}.", "day"),
         r"tomorrow is \S+day",
         0.8,
     ),
@@ -573,6 +569,7 @@ INTENTS: tuple[Intent, ...] = (
         could you count from {a} to {b}
         count for me from {a} to {b}
         i want you to count from {a} to {b}"""),
+        _count_range,
         _count,
         r"",
         1.6,
@@ -586,7 +583,8 @@ INTENTS: tuple[Intent, ...] = (
         could you count to {b}
         count to {b} for me
         can you count up to {b}"""),
-        _count_to,
+        _count_end,
+        _count,
         r"",
         1.2,
     ),
@@ -600,7 +598,8 @@ INTENTS: tuple[Intent, ...] = (
         tell me the number after {a}
         what is the next number after {a}
         which number is after {a}"""),
-        _next_number,
+        _one_of(spoken_number(n) for n in range(100)),
+        _stepped(1, "after"),
         r"\S+( \S+)* comes after \S+( \S+)*",
         1.2,
     ),
@@ -613,7 +612,8 @@ INTENTS: tuple[Intent, ...] = (
         what is before {a}
         tell me the number before {a}
         which number is before {a}"""),
-        _previous_number,
+        _one_of(spoken_number(n) for n in range(1, 101)),
+        _stepped(-1, "before"),
         r"\S+( \S+)* comes before \S+( \S+)*",
         1.2,
     ),
@@ -630,7 +630,8 @@ INTENTS: tuple[Intent, ...] = (
         calculate {a} plus {b}
         please add {a} and {b}
         can you tell me what {a} plus {b} is"""),
-        _plus,
+        _two_numbers(0, 20),
+        _sum("plus", lambda a, b: a + b),
         r".* plus .* is .*",
         2.4,
     ),
@@ -645,7 +646,8 @@ INTENTS: tuple[Intent, ...] = (
         what is {a} take away {b}
         calculate {a} minus {b}
         can you tell me what {a} minus {b} is"""),
-        _minus,
+        _falling_numbers,
+        _sum("minus", lambda a, b: a - b),
         r".* minus .* is .*",
         1.8,
     ),
@@ -659,7 +661,8 @@ INTENTS: tuple[Intent, ...] = (
         what do you get when you multiply {a} by {b}
         calculate {a} times {b}
         can you tell me what {a} times {b} is"""),
-        _times,
+        _two_numbers(1, 10),
+        _sum("times", lambda a, b: a * b),
         r".* times .* is .*",
         1.8,
     ),
@@ -672,7 +675,8 @@ INTENTS: tuple[Intent, ...] = (
         what comes after {a}
         tell me the day after {a}
         what day is after {a}"""),
-        _day_after,
+        _one_of(d.lower() for d in WEEKDAYS),
+        _after(WEEKDAYS),
         r"\S+day comes after \S+day",
     ),
     Intent(
@@ -684,7 +688,8 @@ INTENTS: tuple[Intent, ...] = (
         what comes before {a}
         tell me the day before {a}
         what day is before {a}"""),
-        _day_before,
+        _one_of(d.lower() for d in WEEKDAYS),
+        _before(WEEKDAYS),
         r"\S+day comes before \S+day",
     ),
     Intent(
@@ -696,7 +701,8 @@ INTENTS: tuple[Intent, ...] = (
         what comes after {a}
         tell me the month after {a}
         what month is after {a}"""),
-        _month_after,
+        _one_of(m.lower() for m in MONTHS),
+        _after(MONTHS),
         r"(" + "|".join(m.lower() for m in MONTHS) + r") comes after \S+",
     ),
     Intent(
@@ -710,6 +716,7 @@ INTENTS: tuple[Intent, ...] = (
         say the opposite of {a}
         the opposite of {a} please
         can you tell me the opposite of {a}"""),
+        _one_of(_OPPOSITE_OF),
         _opposite,
         r"the opposite of .* is .*",
         1.6,
@@ -725,6 +732,7 @@ INTENTS: tuple[Intent, ...] = (
         name the capital of {a}
         what city is the capital of {a}
         can you tell me the capital of {a}"""),
+        _one_of(_CAPITALS),
         _capital,
         r"the capital of .* is .*",
         1.6,
@@ -738,6 +746,7 @@ INTENTS: tuple[Intent, ...] = (
         do you know the color of {a}
         what color does {a} have
         can you tell me the color of {a}"""),
+        _one_of(_COLOURS),
         _colour,
         r"\S+( \S+)? is (" + "|".join(sorted(set(_COLOURS.values()))) + r")",
         1.2,
@@ -751,6 +760,7 @@ INTENTS: tuple[Intent, ...] = (
         which sound does a {a} make
         tell me what a {a} says
         what sound does the {a} make"""),
+        _one_of(_SOUNDS),
         _sound,
         r"a \S+ says \S+",
     ),
@@ -761,6 +771,7 @@ INTENTS: tuple[Intent, ...] = (
         do you know how many {a}
         please tell me how many {a}
         can you tell me how many {a}"""),
+        _one_of(_AMOUNTS),
         _amount,
         r"there are .* (in|on) .*|a \S+ has \S+ legs",
         1.4,
@@ -778,6 +789,7 @@ INTENTS: tuple[Intent, ...] = (
         can you tell me a joke
         do you know any jokes
         could you tell me a joke"""),
+        _nothing,
         _fixed(*JOKES),
         "|".join(re.sub(r"[^a-z ]", "", j.lower().split("?")[0]) + ".*" for j in JOKES),
     ),
@@ -792,6 +804,7 @@ INTENTS: tuple[Intent, ...] = (
         can you tell me a story
         tell me a short story
         could you tell me a story"""),
+        _nothing,
         _fixed(*STORIES),
         r"once upon a time.*|there was a small boat.*",
         0.35,
@@ -806,6 +819,7 @@ INTENTS: tuple[Intent, ...] = (
         throw a coin
         please toss a coin
         flip a coin for me"""),
+        _nothing,
         _fixed("Heads.", "Tails."),
         r"heads|tails",
         0.8,
@@ -820,7 +834,8 @@ INTENTS: tuple[Intent, ...] = (
         can you roll a die
         throw a die
         roll the dice for me"""),
-        lambda rng, context: _Fill(tuple(f"I rolled a {spoken_number(n)}." for n in range(1, 7))),
+        _nothing,
+        _fixed(*(f"I rolled a {spoken_number(n)}." for n in range(1, 7))),
         r"i rolled a \S+",
         0.8,
     ),
@@ -835,6 +850,7 @@ INTENTS: tuple[Intent, ...] = (
         could you say {a}
         now say {a}
         can you repeat {a}"""),
+        _words_to_repeat,
         _repeat,
         r"",
         3.0,
@@ -850,6 +866,7 @@ INTENTS: tuple[Intent, ...] = (
         thank you so much
         thanks nano
         thanks very much"""),
+        _nothing,
         _fixed("You are welcome."),
         r"you are welcome",
     ),
@@ -866,7 +883,8 @@ INTENTS: tuple[Intent, ...] = (
         bye nano
         good night nano
         bye for now"""),
-        _fixed("Goodbye!"),
+        _nothing,
+        _fixed("Goodbye."),
         r"goodbye",
     ),
     Intent(
@@ -881,6 +899,7 @@ INTENTS: tuple[Intent, ...] = (
         am i talking to a robot
         are you a person
         are you a real human"""),
+        _nothing,
         _fixed("I am a computer program."),
         r"i am a computer program",
     ),
@@ -894,6 +913,7 @@ INTENTS: tuple[Intent, ...] = (
         are you young
         tell me how old you are
         please tell me your age"""),
+        _nothing,
         _fixed("I am very new."),
         r"i am very new",
         0.8,
@@ -907,6 +927,7 @@ INTENTS: tuple[Intent, ...] = (
         what color do you like best
         which color do you like best
         what color do you like"""),
+        _nothing,
         _fixed("My favorite color is blue."),
         r"my favorite color is blue",
         0.8,
@@ -919,6 +940,7 @@ INTENTS: tuple[Intent, ...] = (
         where is your home
         tell me where you live
         where do you come from"""),
+        _nothing,
         _fixed("I live in this computer."),
         r"i live in this computer",
         0.7,
@@ -935,6 +957,7 @@ INTENTS: tuple[Intent, ...] = (
         you are funny
         you are very nice
         i like you very much"""),
+        _nothing,
         _fixed("That is very kind of you."),
         r"that is very kind",
         0.7,
@@ -953,6 +976,7 @@ INTENTS: tuple[Intent, ...] = (
         no thanks
         okay stop
         please stop"""),
+        _nothing,
         _fixed("Okay."),
         r"okay",
         1.2,
@@ -960,6 +984,7 @@ INTENTS: tuple[Intent, ...] = (
     Intent(
         "unknown",
         _OTHER_SENTENCES,
+        _nothing,
         _fixed(SORRY),
         r"sorry i did not understand",
         1.6,
@@ -1011,21 +1036,30 @@ def system_prompt(context: Context | None, rng: random.Random | None = None) -> 
 
 
 def sample(
-    rng: random.Random, split: str = "train", intent: str | None = None, timeless: float = 0.1
+    rng: random.Random,
+    split: str = "train",
+    intent: str | None = None,
+    timeless: float = 0.1,
+    context: tuple[Context | None] | None = None,
 ) -> Turn:
-    """Draw one turn from `split` ('train', 'unseen', 'all'); a share `timeless` knows no moment."""
+    """Draw one turn from `split` ('train', 'unseen', 'all').
+
+    A share `timeless` knows no moment, unless `context` = (Context or None,) says what is known.
+    """
     kind = BY_NAME[intent] if intent else rng.choices(INTENTS, [i.weight for i in INTENTS])[0]
-    context = None if rng.random() < timeless else sample_context(rng)
-    phrasing = rng.choice(kind.phrasings_of(split))
-    fill = kind.make(rng, context)
-    return Turn(
-        kind.name,
-        phrasing.format(**fill.values),
-        rng.choice(fill.replies),
-        fill.replies,
-        tuple(fill.values.items()),
-        context,
-    )
+    if context is not None:
+        moment = context[0]
+    else:
+        moment = None if rng.random() < timeless else sample_context(rng)
+    values = kind.draw(rng)
+    text = rng.choice(kind.phrasings_of(split)).format(**values)
+    return turn_of(kind.name, text, values, moment, rng)
+
+
+def turn_of(intent: str, user_text: str, slots: Mapping[str, str], context: Context | None, rng: random.Random) -> Turn:
+    """Give the answer to a question whose intent and slots are known."""
+    replies = BY_NAME[intent].reply(slots, context)
+    return Turn(intent, user_text, rng.choice(replies), replies, tuple(slots.items()), context)
 
 
 def plain(text: str) -> str:
@@ -1079,8 +1113,13 @@ def _closed_replies() -> Iterable[str]:
         if intent.name not in {"count", "count_to", "repeat", "time", "date", "plus", "minus", "times"}:
             rng = random.Random(1)
             for _ in range(600):
-                yield from intent.make(rng, sample_context(rng) if rng.random() < 0.9 else None).replies
+                yield from intent.reply(intent.draw(rng), sample_context(rng))
     yield from (f"Sorry, I do not know the {what}." for what in ("time", "date", "day"))
+
+
+def _draw_reply(intent: str, rng: random.Random) -> str:
+    kind = BY_NAME[intent]
+    return kind.reply(kind.draw(rng), None)[0]
 
 
 def random_sentence(rng: random.Random) -> str:
@@ -1095,11 +1134,11 @@ def reply_texts(seed: int = 0, repeats: int = 1500, sentences: int = 700) -> lis
     closed = sorted(set(_closed_replies()))
     times = [f"It is {spoken_time(h, m)}." for h in range(24) for m in range(60)]
     dates = [f"It is {spoken_date(m + 1, d + 1)}." for m in range(12) for d in range(MONTH_DAYS[m])]
-    sums = [BY_NAME[k].make(rng, None).replies[0] for k in ("plus", "minus", "times") for _ in range(900)]
+    sums = [_draw_reply(k, rng) for k in ("plus", "minus", "times") for _ in range(900)]
     counts = [count_reply(1, n) for n in (*range(3, 21), 30, 50, 100)]
-    counts += [BY_NAME["count"].make(rng, None).replies[0] for _ in range(260)]
+    counts += [_draw_reply("count", rng) for _ in range(260)]
     said = [sentence(w) for w in REPEAT_WORDS]
-    said += [BY_NAME["repeat"].make(rng, None).replies[0] for _ in range(repeats)]
+    said += [_draw_reply("repeat", rng) for _ in range(repeats)]
     said += [random_sentence(rng) for _ in range(sentences)]
     rest = [*times, *dates, *sorted(set(sums)), *counts, *said]
     rng.shuffle(rest)
@@ -1124,9 +1163,7 @@ def word_list() -> list[str]:
 
 def main() -> None:
     """Show samples or write the text lists."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", type=int, default=0, help="print this many random turns")
     parser.add_argument("--split", default="train", choices=("train", "unseen", "all"))
     parser.add_argument("--seed", type=int, default=0)

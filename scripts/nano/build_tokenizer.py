@@ -1,0 +1,152 @@
+"""Train nano's byte-level BPE on the domain's texts and write it in the official Qwen2 layout.
+
+Base tokens first, then the 22 names that Qwen2.5 adds, the 31 names of Step-Audio 2 in their order, then the speech
+codes <audio_0>..<audio_6561> (spec: the same names as the official tokenizer, other ids).
+
+    python scripts/nano/build_tokenizer.py --out realtime/checkpoints/nano
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.nano.domain import (
+    INSTRUCTIONS,
+    TIMED_PROMPTS,
+    TIMELESS_PROMPTS,
+    TRANSCRIBE,
+    reply_texts,
+    sample_context,
+    system_prompt,
+    user_texts,
+    word_list,
+)
+
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+    r"\s+(?!\S)|\s+"
+)
+QWEN_ADDED = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
+    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> "
+    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|>"
+).split()
+QWEN_PLAIN = frozenset(QWEN_ADDED[14:])
+"""Of the Qwen names, those that are ordinary text for a decoder that skips special tokens."""
+STEP_ADDED = (
+    "<|EOT|> <|BOT|> <|CALL_START|> <|CALL_END|> <|THINK_START|> <|THINK_END|> <|IMG_START|> <|IMG_END|> "
+    "<|META_START|> <|META_END|> <im_patch> <im_start> <im_end> <dream> <dream_start> <dream_end> <|MASK_1e69f|> "
+    "<|UNMASK_1e69f|> <video_start> <video_end> <patch_start> <patch_end> <patch_newline> <audio_start> <audio_end> "
+    "<audio_patch> <audio_patch_pad> <|SC|> <tts_start> <tts_end> <tts_pad>"
+).split()
+SPEECH_CODES = 6562
+ROLES = "system human assistant tool_json_schemas input function_output".split()
+AFTER_TOOL = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
+TOOL_TEXTS = (
+    '[{"type": "function", "function": {"name": "search", "description": "search the web", "parameters": '
+    '{"type": "object", "properties": {"query": {"type": "string", "description": "words"}}, "required": ["query"], '
+    '"additionalProperties": false}}}]',
+    'function\nget_weather\n{"city": "Paris"}',
+    'function\nset_timer\n{"minutes": 5}',
+)
+
+
+def corpus(seed: int) -> Iterator[str]:
+    """Yield the texts that the merges are learnt from; known words are repeated so that each becomes one token."""
+    rng = random.Random(seed)
+    for turn in user_texts(6000, seed, "train"):
+        yield turn.user_text
+    yield from reply_texts(seed)
+    for _ in range(200):
+        yield system_prompt(sample_context(rng), rng)
+    for text in (*TIMED_PROMPTS, *TIMELESS_PROMPTS, *TOOL_TEXTS, INSTRUCTIONS, TRANSCRIBE, AFTER_TOOL):
+        yield from [text] * 20
+    for role in ROLES:
+        yield from [f"{role}\n"] * 100
+    for word in word_list():
+        yield from [f" {word} {word}"] * 20
+        yield from [f"{word}\n{word[0].upper()}{word[1:]}"] * 4
+
+
+def train(merges: int, seed: int) -> Tokenizer:
+    """Learn the merges. Returns a tokenizer without the added tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + merges,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(corpus(seed), trainer)
+    return tokenizer
+
+
+def write(tokenizer: Tokenizer, out: Path) -> int:
+    """Write vocab.json, merges.txt, added_tokens.json, tokenizer_config.json. Returns the number of all tokens."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.model.save(str(out))
+    base = tokenizer.get_vocab_size()
+    names = [*QWEN_ADDED, *STEP_ADDED, *(f"<audio_{k}>" for k in range(SPEECH_CODES))]
+    ids = {name: base + i for i, name in enumerate(names)}
+    special = set(names) - QWEN_PLAIN
+    config: dict[str, Any] = {
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "added_tokens_decoder": {
+            str(i): {
+                "content": name,
+                "lstrip": False,
+                "normalized": False,
+                "rstrip": False,
+                "single_word": False,
+                "special": name in special,
+            }
+            for name, i in ids.items()
+        },
+        "additional_special_tokens": STEP_ADDED,
+        "bos_token": None,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": "<|endoftext|>",
+        "errors": "replace",
+        "model_max_length": 4096,
+        "pad_token": "<|endoftext|>",
+        "split_special_tokens": False,
+        "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": None,
+    }
+    for file, content in (("added_tokens.json", ids), ("tokenizer_config.json", config)):
+        (out / file).write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", "utf-8")
+    return base + len(names)
+
+
+def main() -> None:
+    """Train and write the tokenizer."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--merges", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    tokenizer = train(args.merges, args.seed)
+    total = write(tokenizer, args.out)
+    split = [w for w in word_list() if len(tokenizer.encode(f" {w}").ids) > 1]
+    print(f"{total} tokens, {args.merges} merges; {len(split)} words of several tokens: {' '.join(split)}")
+
+
+if __name__ == "__main__":
+    main()
