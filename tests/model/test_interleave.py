@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realtime.model.interleave import Demultiplexer, ReplyDecoder, heard_part, interleave
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+from tests.model.samples import write_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder)
+    return TextTokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def tokens(tokenizer: TextTokenizer) -> SpecialTokens:
+    return SpecialTokens.from_ids(tokenizer.ids)
+
+
+def reply(tokens: SpecialTokens, text: list[int], codes: list[int]) -> list[int]:
+    """A spoken reply without its <tts_start>, as the model generates it."""
+    return interleave(text, [tokens.audio_0 + code for code in codes], tokens)[1:]
+
+
+def test_interleave_and_demultiplexer_are_inverse(tokens: SpecialTokens) -> None:
+    text, codes = [5, 6, 7], [1, 2, 3, 4, 5, 6]
+    split = Demultiplexer(tokens).push(reply(tokens, text, codes))
+    assert split.text == (5, 6, 7)
+    assert split.speech == tuple(tokens.audio_0 + code for code in codes)
+    assert split.rest == ()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_reply_in_pieces_equals_the_whole(size: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    words = "你好 👋 the system said hello"
+    text = tokenizer.encode(words)
+    codes = [k % 10 for k in range(4 * len(text) + 6)]
+    call = "<tool_call>function\nnow\n{}</tool_call>"
+    ids = [*reply(tokens, text, codes), *tokenizer.encode(call), tokens.eot]
+    decoder = ReplyDecoder(tokenizer, tokens)
+    deltas = [decoder.push(ids[i : i + size]) for i in range(0, len(ids), size)]
+    deltas.append(decoder.finish())
+    assert "".join(delta.text for delta in deltas) == words
+    assert [code for delta in deltas for code in delta.speech_codes] == codes
+    assert decoder.rest == call
+
+
+def test_a_character_split_over_groups_is_held_back(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    first, *others = tokenizer.encode("👋")
+    decoder = ReplyDecoder(tokenizer, tokens)
+    assert decoder.push([first]).text == ""
+    assert decoder.push([tokens.audio_0, tokens.audio_0 + 1]).speech_codes == (0, 1)
+    assert decoder.push(others).text == "👋"
+
+
+def test_a_reply_without_its_end_marker_is_read(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    decoder = ReplyDecoder(tokenizer, tokens)
+    delta = decoder.push([*tokenizer.encode("hello"), tokens.audio_0 + 3, tokens.eot])
+    assert (delta.text, delta.speech_codes, decoder.rest) == ("hello", (3,), "")
+
+
+def test_a_tool_call_in_a_text_reply_is_not_shown(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    decoder = ReplyDecoder(tokenizer, tokens)
+    call = "<tool_call>function\nnow\n{}</tool_call>"
+    assert decoder.push(tokenizer.encode("one moment" + call)).text == "one moment"
+    assert decoder.rest == call
+
+
+def test_ids_outside_the_vocabulary_are_dropped(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    delta = ReplyDecoder(tokenizer, tokens).push([tokens.speech_padding + 1, tokens.audio_patch, tokens.tts_pad])
+    assert (delta.text, delta.speech_codes) == ("", ())
+
+
+def group(tokens: SpecialTokens, text: int, *codes: int) -> list[int]:
+    return [text, *(tokens.audio_0 + code for code in codes)]
+
+
+@pytest.mark.parametrize(
+    ("heard_samples", "groups"),
+    [(0, 0), (4 * 960 - 1, 0), (4 * 960, 1), (7 * 960, 1), (8 * 960, 2), (9 * 960, 2), (11 * 960, 2)],
+)
+def test_a_reply_cut_off_keeps_the_groups_that_were_heard(
+    heard_samples: int, groups: int, tokens: SpecialTokens
+) -> None:
+    all_groups = [group(tokens, 10 + k, 1, 2, 3, 4) for k in range(3)]
+    ids = [id_ for one in all_groups for id_ in one] + [tokens.tts_end, 5, 6]
+    expected = [id_ for one in all_groups[:groups] for id_ in one]
+    assert heard_part(ids, heard_samples, tokens) == [*expected, tokens.tts_end]
+
+
+def test_a_reply_heard_to_its_end_stays_as_it_is(tokens: SpecialTokens) -> None:
+    ids = [*group(tokens, 10, 1, 2, 3, 4), tokens.tts_end, 5, 6]
+    assert heard_part(ids, 4 * 960, tokens) == ids
+
+
+def test_an_unfinished_reply_is_closed_after_its_last_whole_group(tokens: SpecialTokens) -> None:
+    whole = group(tokens, 10, 1, 2, 3, 4)
+    assert heard_part([*whole, *group(tokens, 11, 5, 6)], 10**6, tokens) == [*whole, tokens.tts_end]
+    assert heard_part([*whole, 11], 10**6, tokens) == [*whole, tokens.tts_end]
+    assert heard_part([tokens.tts_start, *whole], 0, tokens) == [tokens.tts_start, tokens.tts_end]
+
+
+def test_padding_in_a_group_is_not_counted_as_heard(tokens: SpecialTokens) -> None:
+    padded = [tokens.tts_pad, tokens.audio_0 + 5, *[tokens.speech_padding] * 3]
+    ids = [*group(tokens, 10, 1, 2, 3, 4), *padded, *group(tokens, 11, 1, 2, 3, 4), tokens.tts_end]
+    assert heard_part(ids, 5 * 960, tokens) == [*ids[:10], tokens.tts_end]

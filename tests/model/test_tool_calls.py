@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from realtime.model.tool_calls import ParsedReply, ToolCall, parse_tool_calls, render_tool_call
+
+SEARCH = ToolCall("search", '{"query": "上证指数"}')
+
+
+def test_rendered_calls_are_read_back() -> None:
+    calls = (SEARCH, ToolCall("now", "{}"))
+    text = "好的" + "".join(map(render_tool_call, calls)) + "done"
+    assert parse_tool_calls(text) == ParsedReply("好的done", calls)
+
+
+def test_arguments_may_hold_line_breaks() -> None:
+    call = ToolCall("write", '{\n  "a": 1\n}')
+    assert parse_tool_calls(render_tool_call(call)).calls == (call,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no call",
+        '<tool_call>function\nsearch\n{"a": </tool_call>',
+        '<tool_call>function\nsearch\n{"a": 1}',
+        "<tool_call>function\nsearch</tool_call>",
+        "<tool_call></tool_call>",
+    ],
+)
+def test_what_is_no_valid_call_stays_text(text: str) -> None:
+    assert parse_tool_calls(text) == ParsedReply(text, ())
+
+
+def test_a_tool_that_was_not_offered_is_not_called() -> None:
+    text = render_tool_call(SEARCH) + render_tool_call(ToolCall("format_disk", "{}"))
+    assert parse_tool_calls(text, {"search"}).calls == (SEARCH,)
+    assert parse_tool_calls(text, set()) == ParsedReply(text, ())
