@@ -28,6 +28,9 @@ from realtime.protocol.wire import MAX_AUDIO_BYTES
 MAX_MESSAGE_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 64 * 1024
 """The longest text message: 15 MiB of audio as base64, and its envelope. Transports set their own limit from
 this."""
+MAX_SETTINGS_CHARACTERS = 256 * 1024
+"""The longest message without audio or images. Its echo then stays under the 1 MiB at which clients give up."""
+_LONG = ("input_audio_buffer.append", "conversation.item.create", "response.create")
 MAX_VALUES = 100_000
 """The most keys and array elements in one message: far above any real one, and cheap to hold."""
 MAX_DEPTH = 64
@@ -39,8 +42,7 @@ def decode(message: str | bytes) -> ClientEvent:
     """The event in a message: str is JSON, bytes (a binary frame) are audio. Raises `ProtocolError`."""
     if isinstance(message, bytes):
         return _decode_audio(message)
-    document = parse(message)
-    return decode_object(document)
+    return decode_object(parse_client_message(message))
 
 
 def decode_object(document: Mapping[str, Any]) -> ClientEvent:
@@ -87,6 +89,18 @@ def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
         event_id=error.event_id if error.event_id is not None else event_id,
     )
     return Error(error=details)
+
+
+def parse_client_message(message: str) -> dict[str, Any]:
+    """As `parse`; and only messages that carry audio or images may be long, since the others are kept and echoed."""
+    document = parse(message)
+    if len(message) > MAX_SETTINGS_CHARACTERS and document.get("type") not in _LONG:
+        raise ProtocolError(
+            "invalid_value",
+            f"The message has {len(message)} characters; at most {MAX_SETTINGS_CHARACTERS} are read of its type.",
+            event_id=_event_id(document),
+        )
+    return document
 
 
 def parse(message: str) -> dict[str, Any]:

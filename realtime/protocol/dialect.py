@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from realtime.protocol.codec import decode, decode_object, dump, encode, parse
+from realtime.protocol.codec import decode, decode_object, dump, encode, parse_client_message
 from realtime.protocol.events import ClientEvent, ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.protocol.wire import JsonObject
@@ -56,7 +56,7 @@ class Connection:
         """As `codec.decode`, from the client's dialect."""
         if self.dialect is GA or isinstance(message, bytes):
             return decode(message)
-        return decode_object(self.dialect.translate_in(parse(message)))
+        return decode_object(self.dialect.translate_in(parse_client_message(message)))
 
     def encode(self, event: ServerEvent) -> list[str]:
         """The messages for an event, each with an ``event_id``."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from realtime.protocol.codec import (
     MAX_DEPTH,
     MAX_MESSAGE_BYTES,
+    MAX_SETTINGS_CHARACTERS,
     MAX_VALUES,
     decode,
     decode_server_event,
@@ -93,6 +94,14 @@ def test_fifteen_mebibytes_of_audio_fit_and_one_byte_more_does_not() -> None:
 
 def test_long_messages_are_refused_unread() -> None:
     assert "characters" in refusal(" " * (MAX_MESSAGE_BYTES + 1)).message
+
+
+def test_only_messages_with_audio_may_be_long() -> None:
+    text = "x" * MAX_SETTINGS_CHARACTERS
+    update = {"type": "session.update", "event_id": "c1", "session": {"tools": [{"name": text}]}}
+    assert refusal(json.dumps(update)).event_id == "c1"
+    item = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": text}]}
+    assert decode(json.dumps({"type": "conversation.item.create", "item": item})).type == "conversation.item.create"
 
 
 @pytest.mark.parametrize("piece", ["{},", "[],", "1,", '"",', "["])
