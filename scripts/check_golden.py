@@ -30,20 +30,14 @@ CHECKS: dict[str, Check] = speech_model.CHECKS | vocoder.CHECKS
 
 def main(arguments: Sequence[str]) -> int:
     """Run all checks; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="a golden folder, or a folder above some"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a golden folder, or a folder above some")
     folders = parser.parse_args(arguments).folders
     rows = failed = 0
     for folder, kind in find_folders(folders):
         print(f"{folder} ({kind})")
         for row in run(CHECKS[kind], folder):
-            print(
-                f"  {'ok  ' if row.passed else 'FAIL'}  {row.error:9.2e} <= {row.tolerance:7.1e}  {row.name}"
-            )
+            print(f"  {'ok  ' if row.passed else 'FAIL'}  {row.error:9.2e} <= {row.tolerance:7.1e}  {row.name}")
             rows += 1
             failed += not row.passed
     if not rows:

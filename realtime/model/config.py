@@ -164,12 +164,8 @@ class TextConfig:
             groups == kv_heads, f"num_attention_groups {groups} differs from num_key_value_heads {kv_heads}"
         )
         section.require(self.head_dim % 2 == 0, f"head_dim {self.head_dim} is odd")
-        section.require(
-            not section.values.get("rope_scaling"), "rope_scaling is not supported, expected null"
-        )
-        section.require(
-            section.values.get("hidden_act", "silu") == "silu", "only hidden_act silu is supported"
-        )
+        section.require(not section.values.get("rope_scaling"), "rope_scaling is not supported, expected null")
+        section.require(section.values.get("hidden_act", "silu") == "silu", "only hidden_act silu is supported")
         section.require(
             self.torch_dtype in ("float32", "float16", "bfloat16"),
             f"torch_dtype {self.torch_dtype!r}, expected float32, float16 or bfloat16",

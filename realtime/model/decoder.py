@@ -138,9 +138,7 @@ class Decoder(nn.Module):
         x: Tensor = self.model.embed_tokens(ids)
         return x
 
-    def forward(
-        self, embeds: Tensor, position_ids: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, embeds: Tensor, position_ids: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Logits [B, T, V] of every position; differentiable.
 
         ``position_ids`` [B, T]: default 0..T-1. ``mask``: bool, True = visible, or additive, broadcast to
@@ -149,9 +147,7 @@ class Decoder(nn.Module):
         logits: Tensor = self.lm_head(self.hidden(embeds, position_ids, mask))
         return logits
 
-    def hidden(
-        self, embeds: Tensor, position_ids: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def hidden(self, embeds: Tensor, position_ids: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Like `forward` without the head: [B, T, D] after the final norm."""
         x: Tensor = self.model(embeds, position_ids, mask)
         return x
@@ -268,9 +264,7 @@ class DecoderRuntime:
         config = self.config = decoder.config
         decoder.eval().requires_grad_(False)
         self._decoder = decoder
-        self._layers = [
-            _FusedLayer(layer) for layer in decoder.model.layers if isinstance(layer, DecoderLayer)
-        ]
+        self._layers = [_FusedLayer(layer) for layer in decoder.model.layers if isinstance(layer, DecoderLayer)]
         self._embedding = decoder.model.embed_tokens.weight
         self._norm = decoder.model.norm.weight
         self._head = decoder.lm_head.weight
@@ -338,9 +332,7 @@ class DecoderRuntime:
             qkv = F.linear(h, layer.qkv, layer.qkv_bias).view(batch, self._all_heads, width)
             qk = rotate(qkv[:, : self._rotated_heads], rope)
             mixed = [
-                self._attend(
-                    qk[i : i + 1, :queries], qk[i, queries:], qkv[i, self._rotated_heads :], cache, index
-                )
+                self._attend(qk[i : i + 1, :queries], qk[i, queries:], qkv[i, self._rotated_heads :], cache, index)
                 for i, cache in enumerate(caches)
             ]
             x = torch.addmm(x, mixed[0] if batch == 1 else torch.cat(mixed), layer.output)

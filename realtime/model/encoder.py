@@ -67,9 +67,7 @@ class AudioEncoder(nn.Module):
         self.conv1 = nn.Conv1d(config.n_mels, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.positional_embedding = nn.Embedding(config.n_audio_ctx, width)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(width, config.n_audio_head) for _ in range(config.n_audio_layer)
-        )
+        self.blocks = nn.ModuleList(EncoderBlock(width, config.n_audio_head) for _ in range(config.n_audio_layer))
         self.after_norm = nn.LayerNorm(width)
 
     def forward(

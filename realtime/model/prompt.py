@@ -100,9 +100,7 @@ class Prompt:
     spans: tuple[AudioSpan, ...]
 
 
-def render(
-    messages: Sequence[Message], tokenizer: TextTokenizer, tokens: SpecialTokens, *, speech: bool
-) -> Prompt:
+def render(messages: Sequence[Message], tokenizer: TextTokenizer, tokens: SpecialTokens, *, speech: bool) -> Prompt:
     """The whole prompt, the assistant's turn opened (`open_reply`). ``speech``: the reply is to be spoken."""
     return assemble(message_pieces(open_reply(messages, speech=speech), tokens), tokenizer, tokens)
 

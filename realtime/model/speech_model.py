@@ -35,9 +35,7 @@ class SpeechModel:
     decoder: DecoderRuntime
 
     @classmethod
-    def load(
-        cls, folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Self:
+    def load(cls, folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
         """Read a folder in the official layout, whatever its sizes. Raises `CheckpointError` with all its
         faults."""
         config = load_config(folder)
@@ -45,22 +43,17 @@ class SpeechModel:
         tokens = SpecialTokens.from_ids(tokenizer.ids)
         if len(tokenizer) > config.text.vocab_size:
             raise CheckpointError(
-                f"{folder}: the tokenizer has {len(tokenizer)} ids, "
-                f"the model's vocabulary {config.text.vocab_size}"
+                f"{folder}: the tokenizer has {len(tokenizer)} ids, the model's vocabulary {config.text.vocab_size}"
             )
         modules = load_modules(folder, config, device, dtype)
-        return cls(
-            config, tokenizer, tokens, modules.encoder, modules.adapter, DecoderRuntime(modules.decoder)
-        )
+        return cls(config, tokenizer, tokens, modules.encoder, modules.adapter, DecoderRuntime(modules.decoder))
 
     @torch.inference_mode()
     def encode_audio(self, samples: NDArray[np.float32]) -> Tensor:
         """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, one after the other."""
         return encode_audio(self.encoder, self.adapter, samples, self.config.audio.n_mels)
 
-    def embed(
-        self, prompt: Prompt, features: Mapping[str, Tensor], start: int = 0, stop: int | None = None
-    ) -> Tensor:
+    def embed(self, prompt: Prompt, features: Mapping[str, Tensor], start: int = 0, stop: int | None = None) -> Tensor:
         """Positions ``start`` to ``stop`` of a prompt -> embeddings [T, D], audio features in their places.
 
         ``features``: `encode_audio` of each `Audio` part, by its id; those of spans outside may be left out.
@@ -69,9 +62,7 @@ class SpeechModel:
         return place_features(self.decoder.embed(ids), prompt.spans, features, start)
 
 
-def encode_audio(
-    encoder: AudioEncoder, adapter: Adapter, samples: NDArray[np.float32], n_mels: int
-) -> Tensor:
+def encode_audio(encoder: AudioEncoder, adapter: Adapter, samples: NDArray[np.float32], n_mels: int) -> Tensor:
     """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, one after the other."""
     weight = adapter.linear2.weight
     waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(weight.device)

@@ -26,9 +26,7 @@ class TextTokenizer:
     Added tokens are found in a text before BPE, as in transformers, so BPE never merges across them.
     """
 
-    def __init__(
-        self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], added: Mapping[str, int]
-    ) -> None:
+    def __init__(self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], added: Mapping[str, int]) -> None:
         """``vocab`` and ``merges`` in the byte-level alphabet; ``added``: names as written in a text ->
         ids."""
         self._bpe = Tokenizer(models.BPE(vocab=dict(vocab), merges=list(merges)))
@@ -170,9 +168,7 @@ def _read_tokenizer_json(path: Path) -> _Parts:
     content = _read_json(path)
     model = content.get("model", {})
     if model.get("type") != "BPE" or "vocab" not in model or "merges" not in model:
-        raise CheckpointError(
-            f"{path}: expected a BPE model with vocab and merges, got {model.get('type')!r}"
-        )
+        raise CheckpointError(f"{path}: expected a BPE model with vocab and merges, got {model.get('type')!r}")
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
     added = {entry["content"]: entry["id"] for entry in content.get("added_tokens", [])}
     return (

@@ -61,9 +61,7 @@ class SpecialTokens:
     @classmethod
     def from_ids(cls, ids: Mapping[str, int]) -> Self:
         """Look the names up. Raises `CheckpointError` naming every one missing or out of place."""
-        found = {
-            field: next((ids[name] for name in names if name in ids), None) for field, names in _NAMES.items()
-        }
+        found = {field: next((ids[name] for name in names if name in ids), None) for field, names in _NAMES.items()}
         missing = [" or ".join(_NAMES[field]) for field, id_ in found.items() if id_ is None]
         if missing:
             raise CheckpointError(f"the tokenizer lacks the special tokens {', '.join(missing)}")
@@ -104,17 +102,8 @@ class SpecialTokens:
     def _problems(self) -> list[str]:
         values = dataclasses.asdict(self)
         problems = []
-        if (
-            not self.audio_start
-            < self.tts_start
-            < self.tts_end
-            < self.tts_pad
-            < self.audio_0
-            < self.speech_padding
-        ):
-            problems.append(
-                f"expected audio_start < tts_start < tts_end < tts_pad < audio_0 < padding, got {values}"
-            )
+        if not self.audio_start < self.tts_start < self.tts_end < self.tts_pad < self.audio_0 < self.speech_padding:
+            problems.append(f"expected audio_start < tts_start < tts_end < tts_pad < audio_0 < padding, got {values}")
         if self.endoftext == _OFFICIAL_IDS["endoftext"]:
             problems += [
                 f"{field} is {values[field]}, officially {id_}"

@@ -142,9 +142,7 @@ def _file_names(folder: Path, problems: list[str]) -> dict[str, set[str]]:
     return dict(sorted(files.items()))
 
 
-def _compare(
-    expected: Mapping[str, tuple[int, ...]], files: Mapping[str, _TensorFile], *, complete: bool
-) -> list[str]:
+def _compare(expected: Mapping[str, tuple[int, ...]], files: Mapping[str, _TensorFile], *, complete: bool) -> list[str]:
     """What differs between the config's tensors and those found. Not ``complete``: files are missing, which
     is reported already, so missing tensors are not."""
     problems = []

@@ -216,14 +216,11 @@ def _case_rows(
                 yield _difference(f"{name} step logits", steps, expected, LOGITS)
 
 
-def _merge(
-    ids: Sequence[int], features: Sequence[Tensor], runtime: DecoderRuntime, tokens: SpecialTokens
-) -> Tensor:
+def _merge(ids: Sequence[int], features: Sequence[Tensor], runtime: DecoderRuntime, tokens: SpecialTokens) -> Tensor:
     """Embed the ids; the k-th features go right after the k-th <audio_start>."""
     starts = [offset + 1 for offset, id_ in enumerate(ids) if id_ == tokens.audio_start]
     spans = tuple(
-        AudioSpan(str(k), offset, 0, len(block))
-        for k, (offset, block) in enumerate(zip(starts, features, strict=True))
+        AudioSpan(str(k), offset, 0, len(block)) for k, (offset, block) in enumerate(zip(starts, features, strict=True))
     )
     embeds = runtime.embed(torch.tensor(ids))
     return place_features(embeds, spans, {str(k): block for k, block in enumerate(features)})
@@ -286,12 +283,8 @@ def check_prompt(folder: Path) -> Iterator[Row]:
         wanted = [_expand(piece) for piece in case["pieces_inprocess"]]
         yield _mismatches(f"{name} in-process", [_plain(piece) for piece in pieces], wanted)
         if "mel_frames" in case:
-            segments = [
-                stop - start for clip in _clips(case) for start, stop in split_segments(lengths[clip])
-            ]
-            yield _mismatches(
-                f"{name} mel_frames", [mel_frame_count(n) for n in segments], case["mel_frames"]
-            )
+            segments = [stop - start for clip in _clips(case) for start, stop in split_segments(lengths[clip])]
+            yield _mismatches(f"{name} mel_frames", [mel_frame_count(n) for n in segments], case["mel_frames"])
         if "http_pieces" in case:
             yield _http_row(name, case, lengths)
     yield from _interleave_rows(ta4["interleave"], tokens)
@@ -358,9 +351,7 @@ def _expand(piece: str | list[int]) -> str | list[int]:
 
 def _clips(case: Json) -> list[str]:
     contents = [message["content"] for message in case["messages_inprocess"]]
-    return [
-        part["audio"] for parts in contents if isinstance(parts, list) for part in parts if "audio" in part
-    ]
+    return [part["audio"] for parts in contents if isinstance(parts, list) for part in parts if "audio" in part]
 
 
 def _http_row(name: str, case: Json, lengths: Mapping[str, int]) -> Row:
