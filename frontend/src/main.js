@@ -23,7 +23,7 @@ const client = new RealtimeClient({
   onState(state, why) {
     detail = why;
     if (state === 'open') conversation.begin();
-    if (state === 'closed') void hangUp();
+    if (state === 'closed') void hangUp(why);
     draw();
   },
   onSent: (event) => view.logEvent('out', event),
@@ -109,7 +109,9 @@ async function stopAnswer() {
   await Promise.all(conversation.interrupt().map(carryOut));
 }
 
-async function hangUp() {
+/** @param {string} why */
+async function hangUp(why) {
+  view.showError(why);
   conversation.end();
   await Promise.all([player.stop(), microphone.stop()]);
   draw();

@@ -8,6 +8,7 @@ import { withoutSound } from './codec.js';
 /** @typedef {import('./client.js').ConnectionState} ConnectionState */
 
 const LOG_LENGTH = 300;
+const SOUND_EVENTS = new Set(['input_audio_buffer.append', 'response.output_audio.delta']);
 /** Within so many pixels of its end a list follows what is added. */
 const FOLLOW_PX = 80;
 
@@ -52,8 +53,8 @@ export class View {
     /** @type {Map<string, HTMLLIElement>} */
     this.drawn = new Map();
     this.events = 0;
-    this.logKind = '';
-    this.logRepeats = 0;
+    /** @type {Map<string, {line: HTMLLIElement, times: number}>} */
+    this.soundLines = new Map();
     this.startedAt = performance.now();
     element('alert-close', HTMLButtonElement).onclick = () => this.showError(null);
   }
@@ -86,12 +87,13 @@ export class View {
       ready: 'Ready',
       connecting: 'Connecting…',
       open: PHASES[phase],
-      closed: detail,
+      closed: 'Disconnected',
     };
     setText(this.status, words[connection]);
     this.status.dataset.state = connection === 'open' ? phase : connection;
     this.microphone.disabled = this.text.disabled = this.send.disabled = !usable;
     this.reconnect.hidden = connection !== 'closed';
+    this.composer.hidden = connection === 'closed';
   }
 
   /** @param {boolean} replying an answer is being made or played */
@@ -150,7 +152,7 @@ export class View {
   }
 
   /**
-   * One line an event; a run of the same kind (sound, fifty a second) shares one.
+   * One line an event; sound, fifty a second both ways, shares a line until something else happens.
    * @param {'in' | 'out'} direction
    * @param {WireEvent} event
    */
@@ -159,18 +161,26 @@ export class View {
     this.logCount.textContent = `(${this.events})`;
     const follow = atEnd(this.log);
     const { type, event_id: _, ...rest } = withoutSound(event);
-    const kind = `${direction === 'in' ? '←' : '→'} ${type}`;
-    this.logRepeats = kind === this.logKind ? this.logRepeats + 1 : 1;
-    if (this.logRepeats === 1) this.log.append(document.createElement('li'));
-    this.logKind = kind;
+    const isSound = SOUND_EVENTS.has(type);
+    if (!isSound) this.soundLines.clear();
+    const shared = this.soundLines.get(type) ?? { line: this.newLine(direction), times: 0 };
+    if (isSound) this.soundLines.set(type, shared);
+    shared.times += 1;
 
     const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(2);
-    const times = this.logRepeats > 1 ? ` ×${this.logRepeats}` : '';
-    const line = /** @type {HTMLLIElement} */ (this.log.lastElementChild);
-    line.dataset.direction = direction;
-    line.textContent = `${seconds} ${kind}${times} ${JSON.stringify(rest)}`;
-    if (this.log.childElementCount > LOG_LENGTH) this.log.firstElementChild?.remove();
+    const arrow = direction === 'in' ? '←' : '→';
+    const times = shared.times > 1 ? ` ×${shared.times}` : '';
+    shared.line.textContent = `${seconds} ${arrow} ${type}${times} ${JSON.stringify(rest)}`;
     if (follow) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** @param {'in' | 'out'} direction */
+  newLine(direction) {
+    const line = document.createElement('li');
+    line.dataset.direction = direction;
+    this.log.append(line);
+    if (this.log.childElementCount > LOG_LENGTH) this.log.firstElementChild?.remove();
+    return line;
   }
 }
 

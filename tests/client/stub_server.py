@@ -43,6 +43,7 @@ class StubServer:
     turns: list[dict[str, Any]] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+    sockets: set[ServerConnection] = field(default_factory=set)
 
     @property
     def page(self) -> str:
@@ -77,8 +78,15 @@ class StubServer:
         return _response(HTTPStatus.UNAUTHORIZED, "application/json", json.dumps({"error": error}).encode())
 
     async def talk(self, socket: ServerConnection) -> None:
+        self.sockets.add(socket)
         with contextlib.suppress(ConnectionClosed):
             await _Session(self, socket).run()
+        self.sockets.discard(socket)
+
+    async def drop_all(self) -> None:
+        """Close every session with a fault."""
+        for socket in tuple(self.sockets):
+            await socket.close(1011, "the engine failed")
 
 
 class _Session:
