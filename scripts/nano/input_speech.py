@@ -136,7 +136,7 @@ def _say_flite(text: str, name: str, prosody: Prosody) -> tuple[Samples, int]:
     library.feat_set_float(features, b"duration_stretch", prosody.duration)
     library.feat_set_float(features, b"f0_shift", prosody.pitch)
     made = library.flite_text_to_wave(text.encode("ascii", "ignore"), voice)
-    samples = np.ctypeslib.as_array(made.contents.data, (made.contents.samples,)).astype(np.float32) / 32768
+    samples = np.ctypeslib.as_array(made.contents.data, (made.contents.samples,)) * np.float32(1 / 32768)
     rate = int(made.contents.rate)
     library.delete_wave(made)
     return samples, rate
@@ -180,7 +180,7 @@ class _Espeak:
         self._library.espeak_Synchronize()
         if not self._parts:
             raise RuntimeError(f"espeak-ng made no sound of {text!r} with {voice}")
-        return np.concatenate(self._parts).astype(np.float32) / 32768
+        return np.concatenate(self._parts) * np.float32(1 / 32768)
 
 
 @functools.cache
@@ -235,7 +235,7 @@ class _Festival:
             f'{setup}(set! u (Utterance Text "{text}"))(utt.synth u)(utt.wave.resample u {SAMPLE_RATE})'
             f'(utt.save.wave u "{target}" \'raw)'
         )
-        return np.fromfile(target, dtype=np.int16).astype(np.float32) / 32768
+        return np.fromfile(target, dtype=np.int16) * np.float32(1 / 32768)
 
     def close(self) -> None:
         self._process.kill()

@@ -72,9 +72,9 @@ class PhoneRecogniser(nn.Module):
             x = x + (positions[first_position : first_position + x.shape[1]] - positions[: x.shape[1]])
         hidden = torch.arange(x.shape[1])[None] >= torch.tensor([(count - 1) // 2 for count in frames])[:, None]
         for block in encoder.blocks:
-            x = x + _attend(block.attn, block.attn_ln(x), hidden)  # type: ignore[arg-type,operator,union-attr]
-            x = x + block.mlp(block.mlp_ln(x))  # type: ignore[operator,union-attr]
-        rows = encoder.after_norm(x[:, : x.shape[1] // 2 * 2].unflatten(1, (-1, 2)).mean(2))
+            x = x + _attend(block.attn, block.attn_ln(x), hidden)  # type: ignore[arg-type,operator]
+            x = x + block.mlp(block.mlp_ln(x))  # type: ignore[operator]
+        rows = encoder.after_norm(x[:, : x.shape[1] // 2 * 2].view(len(x), -1, 2, x.shape[2]).mean(2))
         return self.ctc(rows)  # type: ignore[no-any-return]
 
 
@@ -165,7 +165,7 @@ def training_batches(data: Path, seed: int, seen: int, batch_frames: int) -> Ite
         order = rng.permutation(len(shards))
         for first in range(0, len(order), 4):
             pool = [u for i in order[first : first + 4] for u in input_speech.read_shard(shards[i])]
-            rng.shuffle(pool)  # type: ignore[arg-type]
+            rng.shuffle(pool)
             for start in range(0, len(pool), 400):
                 strength = strength_at(seen)
                 clips = []
@@ -230,7 +230,7 @@ def edit_distance(said: list[int], heard: list[int]) -> int:
 
 def greedy_phones(logits: Tensor) -> list[int]:
     """Best path of logits [P, 40]: repeats merged, blanks dropped."""
-    best = logits.argmax(-1).unique_consecutive().tolist()
+    best = torch.unique_consecutive(logits.argmax(-1)).tolist()
     return [phone for phone in best if phone != phones.BLANK]
 
 
@@ -344,8 +344,8 @@ class Training:
         loss = F.ctc_loss(
             logits.float().log_softmax(-1).transpose(0, 1),
             batch.targets,
-            [encoder_rows(count) for count in batch.frames],
-            batch.target_counts,
+            torch.tensor([encoder_rows(count) for count in batch.frames]),
+            torch.tensor(batch.target_counts),
             blank=phones.BLANK,
             reduction="sum",
             zero_infinity=True,
