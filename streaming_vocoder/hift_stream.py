@@ -16,11 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from streaming_vocoder.config import HOP_SAMPLES
+from streaming_vocoder.config import HOP_SAMPLES, SAMPLE_RATE
 from streaming_vocoder.hift import Hift
 
 SEAM_FRAMES = 8
 SEAM_SAMPLES = SEAM_FRAMES * HOP_SAMPLES
+SEAM_SECONDS = SEAM_SAMPLES / SAMPLE_RATE
 SILENT_MEL = -11.512925
 """ln 1e-5: the floor of the prompt mel."""
 

@@ -1,14 +1,19 @@
-"""How many tokens the next chunk should have: small for the first sound, large once playback has a lead."""
+"""How many tokens the next chunk should have: small for the first sound, large once playback has a lead.
+
+Small chunks cost more compute per second of sound and have more seams, so each is as large as playback can wait for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streaming_vocoder.config import TOKEN_RATE
+from streaming_vocoder.hift_stream import SEAM_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast things come about, in seconds: a token, and a chunk of n tokens in ``chunk + n *
-    chunk_per_token``."""
+    """How fast things come about, in seconds: a token, and a chunk of n tokens in ``chunk + n * chunk_per_token``."""
 
     token: float
     chunk: float
@@ -25,13 +30,21 @@ class ChunkLadder:
 
     rungs: tuple[int, ...] = (5, 10, 25)
 
-    def choose(self, slack_seconds: float | None, pace: Pace, buffered: int = 0) -> int:
-        """The largest rung that is out before playback runs dry; the smallest when none is.
+    def first(self, pace: Pace) -> int:
+        """The first chunk: the smallest rung whose sound lasts until the next chunk is out.
 
-        ``slack_seconds``: audio handed out and not yet played, None before the first chunk (then only speed
-        counts). ``buffered``: tokens that the stream already holds beyond its look-ahead.
+        (The first chunk gives 160 ms less sound than it has tokens for: they are held back for the seam.)
         """
-        if slack_seconds is None:
-            return self.rungs[0]
+        smallest = self.rungs[0]
+        needed = pace.seconds(smallest, smallest)
+        lasting = (rung for rung in self.rungs if rung / TOKEN_RATE - SEAM_SECONDS >= needed)
+        return next(lasting, smallest)
+
+    def next(self, slack_seconds: float, pace: Pace, buffered: int = 0) -> int:
+        """Any later chunk: the largest rung that is out before playback runs dry; the smallest when none is.
+
+        ``slack_seconds``: sound handed out and not yet played. ``buffered``: tokens that the stream already holds
+        beyond its look-ahead (`StreamState.buffered`).
+        """
         in_time = [rung for rung in self.rungs if pace.seconds(rung, rung - buffered) <= slack_seconds]
         return max(in_time, default=self.rungs[0])

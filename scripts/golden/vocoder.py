@@ -223,7 +223,8 @@ def check_mel24k(folder: Path) -> Iterator[Row]:
     """The prompt mel."""
     config, inputs, expected = _read(folder)
     filters = mel_filters(config["sampling_rate"], PROMPT_FFT, config["n_mels"], config["fmax"])
-    yield _row("mel_basis", filters, expected["mel_basis"], 1e-6)
+    if "mel_basis" in expected:
+        yield _row("mel_basis", filters, expected["mel_basis"], 1e-6)
     for name, wave in inputs.items():
         key = name.replace("wav", "mel")
         yield _row(key, prompt_mel(wave[0]).T[None], expected[key], 1e-4)

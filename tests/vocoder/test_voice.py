@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import builtins
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from streaming_vocoder.errors import CheckpointError, VoiceError
+from streaming_vocoder.voice import SPEAKER_FILE, TOKENIZER_FILE, Voice, fit_mel
+from tests.vocoder.conftest import make_voice
+
+
+def recording(seconds: float, rate: int = 22050, channels: int = 1, level: float = 0.3) -> bytes:
+    """A wav of a gliding tone."""
+    time = np.arange(int(seconds * rate)) / rate
+    tone = level * np.sin(2 * np.pi * (200 + 40 * time) * time)
+    return wav(np.repeat(tone[:, None], channels, axis=1), rate)
+
+
+def wav(samples: NDArray[np.float64], rate: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two ONNX files with the inputs and outputs of the real ones: a token for every four frames, 192
+    numbers for all."""
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    folder = tmp_path_factory.mktemp("token2wav")
+
+    def save(name: str, nodes: list[Any], inputs: list[Any], output: Any, constants: list[Any]) -> None:
+        graph = helper.make_graph(nodes, name, inputs, [output], constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(model, folder / name)
+
+    node = helper.make_node
+    save(
+        TOKENIZER_FILE,
+        [
+            node("AveragePool", ["mel"], ["pooled"], kernel_shape=[4], strides=[4], ceil_mode=1),
+            node("ReduceMean", ["pooled"], ["level"], axes=[1], keepdims=0),
+            node("Mul", ["level", "ten"], ["large"]),
+            node("Abs", ["large"], ["positive"]),
+            node("Cast", ["positive"], ["codes"], to=kinds.INT32),
+        ],
+        [
+            helper.make_tensor_value_info("mel", kinds.FLOAT, [1, 128, "T"]),
+            helper.make_tensor_value_info("mel_length", kinds.INT32, [1]),
+        ],
+        helper.make_tensor_value_info("codes", kinds.INT32, [1, "N"]),
+        [helper.make_tensor("ten", kinds.FLOAT, [1], [10.0])],
+    )
+    save(
+        SPEAKER_FILE,
+        [
+            node("ReduceMax", ["fbank"], ["level"], axes=[1, 2], keepdims=0),
+            node("Reshape", ["level", "shape"], ["column"]),
+            node("Expand", ["column", "wide"], ["embedding"]),
+        ],
+        [helper.make_tensor_value_info("fbank", kinds.FLOAT, [1, "T", 80])],
+        helper.make_tensor_value_info("embedding", kinds.FLOAT, [1, 192]),
+        [
+            helper.make_tensor("shape", kinds.INT64, [2], [1, 1]),
+            helper.make_tensor("wide", kinds.INT64, [2], [1, 192]),
+        ],
+    )
+    return folder
+
+
+def test_a_voice_survives_saving(tmp_path: Path) -> None:
+    voice = make_voice(4)
+    voice.save(tmp_path / "x.safetensors")
+    loaded = Voice.load(tmp_path / "x.safetensors")
+    assert loaded.name == voice.name
+    for part in ("tokens", "mel", "speaker"):
+        assert torch.equal(getattr(loaded, part), getattr(voice, part))
+
+
+def test_files_that_are_no_voice_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    save_file({"tokens": torch.zeros(3)}, tmp_path / "other")
+    for name in ("missing", "text", "other"):
+        with pytest.raises(VoiceError, match=name):
+            Voice.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "mel", "speaker"),
+    [
+        (torch.zeros(2).long(), torch.zeros(4, 80), torch.zeros(192)),
+        (torch.zeros(5).long(), torch.zeros(9, 80), torch.zeros(192)),
+        (torch.zeros(5).long(), torch.full((10, 80), torch.nan), torch.zeros(192)),
+        (torch.zeros(5).long(), torch.zeros(10, 80), torch.full((192,), torch.inf)),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tokens: torch.Tensor, mel: torch.Tensor, speaker: torch.Tensor) -> None:
+    with pytest.raises(VoiceError, match="voice x"):
+        Voice("x", tokens, mel, speaker)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 48000])
+def test_enrolling_gives_two_mel_frames_a_token(models: Path, rate: int) -> None:
+    voice = Voice.enroll(recording(2.03, rate), models, "tone")
+    assert voice.name == "tone"
+    assert len(voice.tokens) in (50, 51)
+    assert voice.mel.shape == (2 * len(voice.tokens), 80)
+    assert voice.speaker.shape == (192,)
+
+
+def test_a_file_is_enrolled_under_its_own_name(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "anna.wav").write_bytes(recording(1.5))
+    assert Voice.enroll(tmp_path / "anna.wav", models).name == "anna"
+
+
+def test_more_than_17_seconds_are_fine(models: Path) -> None:
+    assert len(Voice.enroll(recording(25.0, 16000), models).tokens) == 625
+
+
+def test_tokens_come_from_the_first_channel_and_the_mel_from_all(models: Path) -> None:
+    rate = 16000
+    left, right = (np.random.default_rng(seed).normal(0, 0.1, 2 * rate) for seed in (0, 1))
+    stereo = Voice.enroll(wav(np.stack((left, right), axis=1), rate), models)
+    mono = Voice.enroll(wav(left[:, None], rate), models)
+    assert torch.equal(stereo.tokens, mono.tokens)
+    assert torch.equal(stereo.speaker, mono.speaker)
+    assert not torch.equal(stereo.mel, mono.mel)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"this is no sound", "not a readable sound file"),
+        (b"", "not a readable sound file"),
+        (recording(0.5), "0.5 s"),
+        (recording(31.0, 16000), "31.0 s"),
+        (recording(2.0, level=0.0), "silent"),
+        (wav(np.clip(np.random.default_rng(0).normal(0, 2, 32000), -1, 1)[:, None], 16000), "clipped"),
+        (wav(np.full((32000, 1), np.nan), 16000), "no numbers"),
+    ],
+    ids=["text", "empty", "short", "long", "silent", "clipped", "nan"],
+)
+def test_recordings_that_will_not_do_are_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    with pytest.raises(VoiceError, match=problem):
+        Voice.enroll(content, tmp_path)
+
+
+def test_a_missing_recording_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VoiceError, match=r"nowhere\.wav"):
+        Voice.enroll(tmp_path / "nowhere.wav", tmp_path)
+
+
+def test_missing_model_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=TOKENIZER_FILE):
+        Voice.enroll(recording(2.0), tmp_path)
+
+
+def test_a_broken_model_file_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / TOKENIZER_FILE).write_bytes(b"no model")
+    with pytest.raises(CheckpointError, match=TOKENIZER_FILE):
+        Voice.enroll(recording(2.0), tmp_path)
+
+
+def test_missing_onnxruntime_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return real_import(name, *rest)
+
+    (tmp_path / TOKENIZER_FILE).write_bytes(b"")
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(CheckpointError, match="pip install onnxruntime"):
+        Voice.enroll(recording(2.0), tmp_path)
+
+
+def test_the_mel_is_cropped_or_its_last_frame_repeated() -> None:
+    mel = torch.arange(3.0)[:, None]
+    assert fit_mel(mel, 1)[:, 0].tolist() == [0, 1]
+    assert fit_mel(mel, 2)[:, 0].tolist() == [0, 1, 2, 2]
