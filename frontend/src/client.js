@@ -16,6 +16,8 @@ import { WireError, decode, encode, sessionUpdate } from './codec.js';
 const RETRY_MS = 1_000;
 /** A close with this code is an orderly end. */
 const NORMAL_CLOSURE = 1_000;
+/** A browser is not told why a handshake was refused. */
+const NOT_TAKEN = 'The server did not take the call. It may be full: try again in a moment.';
 
 export class RealtimeClient {
   /** @param {Options} options */
@@ -65,7 +67,7 @@ export class RealtimeClient {
         resolve();
       };
       socket.onclose = ({ code, reason }) => {
-        const why = whyClosed(code, reason);
+        const why = this.state === 'connecting' ? NOT_TAKEN : whyClosed(code, reason);
         if (this.socket === socket) this.become('closed', why);
         reject(new Error(why));
       };

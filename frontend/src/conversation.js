@@ -18,7 +18,7 @@ import { pcmFromBase64 } from './codec.js';
  * @property {string} id the item's
  * @property {'user' | 'assistant'} role
  * @property {string} text
- * @property {boolean} spoken by the user, so its text may never come
+ * @property {number | null} spokenMs length of the user's speech, whose text may come late or never
  * @property {boolean} open more text may come
  * @property {boolean} interrupted
  * @property {number | null} latencyMs end of the user's turn, as the server told it -> first sound here
@@ -45,6 +45,7 @@ export class Conversation {
     this.cutOff = new Set();
     /** @type {number | null} */
     this.turnEndedAt = null;
+    this.speechStartMs = 0;
   }
 
   get replying() {
@@ -111,12 +112,12 @@ export class Conversation {
   /**
    * @param {string} id
    * @param {'user' | 'assistant'} role
-   * @param {Partial<Entry>} fields
    */
-  ensure(id, role, fields = {}) {
+  ensure(id, role) {
     const known = this.find(id);
     if (known) return known;
-    const entry = { id, role, text: '', spoken: false, open: true, interrupted: false, latencyMs: null, ...fields };
+    /** @type {Entry} */
+    const entry = { id, role, text: '', spokenMs: null, open: true, interrupted: false, latencyMs: null };
     this.entries.push(entry);
     return entry;
   }
@@ -133,22 +134,24 @@ const HANDLERS = {
   'input_audio_buffer.speech_started': (conversation, event) => {
     const effects = conversation.interrupt();
     conversation.phase = 'hearing';
-    conversation.ensure(event.item_id, 'user', { spoken: true });
+    conversation.ensure(event.item_id, 'user');
+    conversation.speechStartMs = event.audio_start_ms;
     return effects;
   },
 
-  'input_audio_buffer.speech_stopped': (conversation, _event, now) => {
+  'input_audio_buffer.speech_stopped': (conversation, event, now) => {
+    const entry = conversation.ensure(event.item_id, 'user');
+    entry.spokenMs = event.audio_end_ms - conversation.speechStartMs;
+    entry.open = false;
     conversation.phase = 'thinking';
     conversation.turnEndedAt = now;
   },
 
   'conversation.item.added': (conversation, { item }) => {
     if (item.type !== 'message' || item.role === 'system') return;
-    const text = textOf(item);
-    const spoken = item.content.some((/** @type {any} */ part) => part.type === 'input_audio');
-    const entry = conversation.ensure(item.id, item.role, { spoken });
-    if (text) entry.text = text;
-    entry.open = item.status === 'in_progress' || (spoken && !text);
+    const entry = conversation.ensure(item.id, item.role);
+    entry.text = textOf(item) || entry.text;
+    entry.open = item.status === 'in_progress';
   },
 
   'conversation.item.done': (conversation, { item }) => {
@@ -163,18 +166,11 @@ const HANDLERS = {
   },
 
   'conversation.item.input_audio_transcription.delta': (conversation, { item_id, delta }) => {
-    conversation.ensure(item_id, 'user', { spoken: true }).text += delta;
+    conversation.ensure(item_id, 'user').text += delta;
   },
 
   'conversation.item.input_audio_transcription.completed': (conversation, { item_id, transcript }) => {
-    const entry = conversation.ensure(item_id, 'user', { spoken: true });
-    entry.text = transcript.trim();
-    entry.open = false;
-  },
-
-  'conversation.item.input_audio_transcription.failed': (conversation, { item_id }) => {
-    const entry = conversation.find(item_id);
-    if (entry) entry.open = false;
+    conversation.ensure(item_id, 'user').text = transcript.trim();
   },
 
   'response.created': (conversation, { response }) => {

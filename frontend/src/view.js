@@ -187,7 +187,7 @@ export class View {
 /** @param {Entry} entry */
 function placeholder(entry) {
   if (entry.open) return '…';
-  return entry.spoken ? 'Spoken; no transcript' : '(no words)';
+  return entry.spokenMs === null ? '(no words)' : `Spoken, ${(entry.spokenMs / 1000).toFixed(1)} s`;
 }
 
 /** @param {Entry} entry */

@@ -1,6 +1,8 @@
 // @ts-check
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import test from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { base64FromPcm } from '../../frontend/src/codec.js';
 import { Conversation } from '../../frontend/src/conversation.js';
 
@@ -60,6 +62,11 @@ test('both sides are written down in order', () => {
     ['user', 'What time is it?'],
     ['assistant', 'Hello'],
   ]);
+});
+
+test('speech without a transcript shows how long it was', () => {
+  const { conversation } = play(QUESTION);
+  assert.deepEqual([conversation.entries[0].text, conversation.entries[0].spokenMs, conversation.entries[0].open], ['', 900, false]);
 });
 
 test('the floor passes from the user to the answer and back when all has been played', () => {
@@ -124,4 +131,25 @@ test('a failed answer says why', () => {
 test('a cancel that comes too late is no error for the user', () => {
   const { effects } = play([[0, { type: 'error', error: { code: 'response_cancel_not_active', message: 'Cancellation failed' } }]]);
   assert.deepEqual(effects, []);
+});
+
+const WIRE = fileURLToPath(new URL('../wire/', import.meta.url));
+
+for (const name of readdirSync(WIRE)) {
+  test(`the flow ${name} passes through`, () => {
+    const conversation = new Conversation();
+    conversation.begin();
+    for (const { from, event } of JSON.parse(readFileSync(WIRE + name, 'utf8')).messages ?? []) {
+      if (from === 'server') conversation.receive(event, 0);
+    }
+  });
+}
+
+test('the interrupted answer of the wire vectors is shown as cut off', () => {
+  const conversation = new Conversation();
+  conversation.begin();
+  const { messages } = JSON.parse(readFileSync(`${WIRE}barge_in.json`, 'utf8'));
+  for (const { from, event } of messages) if (from === 'server') conversation.receive(event, 0);
+  assert.equal(conversation.find('item_a1')?.interrupted, true);
+  assert.equal(conversation.find('item_a1')?.text, 'One two thr');
 });
