@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -46,7 +46,9 @@ class SessionManager:
         self._config = config
         self._max_sessions = max_sessions
         self._seats: set[Seat] = set()
-        self._draining = False
+        self.draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @property
     def sessions(self) -> tuple[SessionInfo, ...]:
@@ -55,7 +57,7 @@ class SessionManager:
 
     def admit(self) -> Seat:
         """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
-        if self._draining:
+        if self.draining:
             raise CapacityError("The server is shutting down. Try again in a minute.")
         if len(self._seats) >= self._max_sessions:
             raise CapacityError(
@@ -63,24 +65,25 @@ class SessionManager:
             )
         seat = Seat(self, self._services, self._config)
         self._seats.add(seat)
+        self._empty.clear()
         return seat
 
     async def drain(self, grace_s: float = 0.0) -> None:
         """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are
         gone."""
-        self._draining = True
-        deadline = time.monotonic() + grace_s
-        while self._seats and time.monotonic() < deadline:  # noqa: ASYNC110 — seats are few and this runs once
-            await asyncio.sleep(0.05)
+        self.draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._empty.wait()
         for seat in self._seats:
-            if seat.session is not None:
-                seat.session.end(Draining("The server is shutting down. Connect again."))
-        while self._seats:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+            seat.end_session()
+        await self._empty.wait()
 
     def leave(self, seat: Seat) -> None:
         """Give a seat back; done by its ``with``."""
         self._seats.discard(seat)
+        if not self._seats:
+            self._empty.set()
 
 
 class Seat(AbstractContextManager["Seat"]):
@@ -115,12 +118,19 @@ class Seat(AbstractContextManager["Seat"]):
         """
         ids = ids or Ids()
         self.session = Session(
-            channel, self._services, self._config, self._first_settings(ids, model, settings or {}), ids
+            channel, self._services, self._config, first_settings(self._config, ids, model=model, patch=settings), ids
         )
+        if self._manager.draining:
+            self.end_session()
         try:
             await self.session.run()
         finally:
             self.session = None
+
+    def end_session(self) -> None:
+        """The server shuts down: let the session that runs here end."""
+        if self.session is not None:
+            self.session.end(Draining("The server is shutting down. Connect again."))
 
     def __exit__(
         self,
@@ -130,12 +140,16 @@ class Seat(AbstractContextManager["Seat"]):
     ) -> None:
         self._manager.leave(self)
 
-    def _first_settings(self, ids: Ids, model: str | None, patch: Mapping[str, Any]) -> WireSession:
-        first = WireSession(
-            id=ids.session(),
-            model=model or self._config.model,
-            expires_at=int(time.time() + self._config.limits.session_s),
-            instructions=self._config.instructions,
-            audio=SessionAudio(output=AudioOut(voice=self._config.voice)),
-        )
-        return merge(first, patch) if patch else first
+
+def first_settings(
+    config: SessionConfig, ids: Ids, *, model: str | None = None, patch: Mapping[str, Any] | None = None
+) -> WireSession:
+    """The session object to begin with: the defaults, and a ``patch`` over them. Raises `ProtocolError`."""
+    first = WireSession(
+        id=ids.session(),
+        model=model or config.model,
+        expires_at=int(time.time() + config.limits.session_s),
+        instructions=config.instructions,
+        audio=SessionAudio(output=AudioOut(voice=config.voice)),
+    )
+    return merge(first, patch) if patch else first

@@ -79,8 +79,8 @@ class PlayoutLedger:
             track.reported = max(samples, track.reported or 0)
 
     def remaining(self, now: float) -> float:
-        """Seconds of sent speech that the caller has not heard yet."""
-        unheard = sum(track.sent - track.heard(now) for track in self._tracks.values())
+        """Seconds of speech that the caller has not heard yet, sent or waiting."""
+        unheard = sum(track.queued - track.heard(now) for track in self._tracks.values())
         return unheard / OUTPUT_SAMPLE_RATE
 
     def cut(self, now: float) -> dict[str, int]:

@@ -167,6 +167,16 @@ class Session:
         return self._settings
 
     @property
+    def microphone(self) -> Microphone:
+        """What was heard of the caller."""
+        return self._mic
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for the caller."""
+        return self._outbox
+
+    @property
     def floor(self) -> turns.Floor:
         """Who has the floor now."""
         return self._turns.floor
@@ -535,14 +545,6 @@ class Session:
     def _next_audio_id(self) -> str:
         """Never the same twice, also when a client deletes an item and uses its id again."""
         return f"{self.id}/audio{next(self._audio_ids)}"
-
-
-class SessionLogger(logging.LoggerAdapter[logging.Logger]):
-    """Puts the session's id before every record, and on it as ``session``."""
-
-    def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
-        extra = dict(self.extra or {})
-        return f"[{extra['session']}] {msg}", {**kwargs, "extra": extra}
 
 
 def _endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:

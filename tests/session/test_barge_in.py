@@ -1,0 +1,268 @@
+"""Interruptions: what stops, in which order, and what is remembered as heard."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.messages import Tokens
+from realtime.protocol import events as wire
+from realtime.session.config import SessionConfig, SessionLimits
+from realtime.turns.turn_taking import Floor
+from tests.fakes import SAMPLES_PER_TOKEN, Caller, Gate, call, delta, done, reply
+
+CLOSING = [
+    "response.output_audio.done",
+    "response.output_audio_transcript.done",
+    "response.content_part.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.done",
+]
+
+
+async def interrupt(caller: Caller) -> None:
+    caller.be_silent(0.2)
+    caller.say(0.2)
+
+
+async def finish_turn(caller: Caller) -> None:
+    caller.say(0.3)
+    caller.be_silent(0.7)
+    await caller.expect(wire.ResponseDone)
+
+
+def remembered(caller: Caller) -> Tokens | None:
+    """The first reply as the newest request tells it to the model."""
+    for message in caller.engine.requests[-1].messages:
+        if message.role == "assistant" and isinstance(message.content, tuple):
+            (part,) = message.content
+            assert isinstance(part, Tokens)
+            return part
+    return None
+
+
+async def test_speech_started_comes_before_the_closing_events() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        await interrupt(caller)
+        assert await caller.settle() == ["input_audio_buffer.speech_started", *CLOSING]
+        (finished,) = caller.of(wire.ResponseDone)
+        assert finished.response.status == "cancelled"
+        assert finished.response.status_details is not None
+        assert finished.response.status_details.reason == "turn_detected"
+
+
+async def test_generation_and_vocoder_stop_at_once() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await interrupt(caller)
+        await caller.expect(wire.ResponseDone)
+        assert caller.engine.generations[0].cancelled
+        assert caller.vocoder.streams[0].closed
+
+
+async def test_nothing_of_a_cancelled_response_is_sent_after_its_end() -> None:
+    gate = Gate()
+    async with call([delta("One", 50), gate, *reply("two", "three")]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await interrupt(caller)
+        await caller.expect(wire.ResponseDone)
+        gate.open()
+        caller.vocoder.streams[0].push(range(50))
+        assert not [type for type in await caller.settle() if type.startswith("response")]
+
+
+async def test_audio_that_waits_is_taken_back() -> None:
+    async with call([delta("One", 200), Gate()]) as caller:
+        caller.channel.pause()
+        caller.send("response.create")
+        await caller.settle()
+        await interrupt(caller)
+        await caller.settle()
+        caller.channel.resume()
+        await caller.expect(wire.ResponseDone)
+        assert len(caller.of(wire.ResponseOutputAudioDelta)) <= 1
+
+
+async def test_the_transcript_in_the_closing_events_is_what_the_deltas_said() -> None:
+    async with call([delta("One "), delta("two ", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await interrupt(caller)
+        finished = await caller.expect(wire.ResponseDone)
+        assert caller.of(wire.ResponseOutputAudioTranscriptDone)[0].transcript == "One two "
+        (item,) = finished.response.output
+        assert item.status == "incomplete"
+
+
+async def test_the_history_keeps_what_was_played_by_the_clock() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        caller.clock.now += 0.5
+        await interrupt(caller)
+        await finish_turn(caller)
+        await caller.expect(wire.ResponseDone)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == pytest.approx(12_000, abs=1)
+        assert len(kept.ids) == 51
+
+
+async def test_a_reply_of_which_nothing_was_heard_is_not_told_to_the_model() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        await interrupt(caller)
+        await finish_turn(caller)
+        await caller.expect(wire.ResponseDone)
+        assert remembered(caller) is None
+
+
+async def test_audio_that_still_plays_after_response_done_is_cut_too() -> None:
+    async with call(reply("One", tokens=50)) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        caller.clock.now += 1.0
+        await interrupt(caller)
+        await caller.expect(wire.InputAudioBufferSpeechStarted)
+        await finish_turn(caller)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == pytest.approx(24_000, abs=1)
+
+
+async def test_a_reply_that_was_played_to_its_end_is_kept_whole() -> None:
+    async with call(reply("One", tokens=50)) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        caller.clock.now += 10.0
+        await interrupt(caller)
+        await finish_turn(caller)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples is None
+
+
+async def test_the_clients_truncate_overrides_the_clock() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
+        await caller.settle()
+        caller.clock.now += 1.0
+        await interrupt(caller)
+        await caller.expect(wire.ResponseDone)
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=400)
+        truncated = await caller.expect(wire.ConversationItemTruncated)
+        assert truncated.audio_end_ms == 400
+        await finish_turn(caller)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == 9_600
+
+
+async def test_a_truncate_behind_the_audio_is_answered_with_its_real_end() -> None:
+    async with call(reply("One", tokens=25)) as caller:
+        caller.send("response.create")
+        item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
+        await caller.expect(wire.ResponseDone)
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=99_000)
+        assert (await caller.expect(wire.ConversationItemTruncated)).audio_end_ms == 1_000
+
+
+async def test_the_transports_report_counts_more_than_the_clock() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
+        await caller.settle()
+        caller.clock.now += 1.5
+        caller.played(item_id, 5 * SAMPLES_PER_TOKEN)
+        await interrupt(caller)
+        await finish_turn(caller)
+        await caller.expect(wire.ResponseDone)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == 5 * SAMPLES_PER_TOKEN
+
+
+async def test_the_clients_cancel_closes_the_response_and_keeps_what_was_sent() -> None:
+    async with call([delta("One", 50), Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        caller.send("response.cancel")
+        assert await caller.settle() == CLOSING
+        details = caller.of(wire.ResponseDone)[0].response.status_details
+        assert details is not None
+        assert details.reason == "client_cancelled"
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == 50 * SAMPLES_PER_TOKEN
+
+
+async def test_a_cancel_before_the_first_word_ends_without_items() -> None:
+    async with call([Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseCreated)
+        caller.send("response.cancel")
+        finished = await caller.expect(wire.ResponseDone)
+        assert (finished.response.status, finished.response.output) == ("cancelled", ())
+
+
+async def test_a_response_cancelled_in_the_same_breath_never_runs() -> None:
+    async with call([Gate()]) as caller:
+        caller.send("response.create")
+        caller.send("response.cancel")
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        finished = await caller.expect(wire.ResponseCreated)
+        assert finished.response.status == "in_progress"
+
+
+async def test_a_cancel_of_nothing_is_refused_in_the_words_that_clients_match() -> None:
+    async with call() as caller:
+        caller.send("response.cancel", event_id="c1")
+        error = await caller.expect_error()
+        assert (error.code, error.event_id) == ("response_cancel_not_active", "c1")
+        assert error.message.startswith("Cancellation failed")
+
+
+async def test_a_cancel_of_another_response_leaves_this_one_alone() -> None:
+    gate = Gate()
+    async with call([gate, *reply("Hi.")]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseCreated)
+        caller.send("response.cancel", response_id="resp_other")
+        assert (await caller.expect_error()).code == "response_cancel_not_active"
+        gate.open()
+        assert (await caller.expect(wire.ResponseDone)).response.status == "completed"
+
+
+async def test_the_next_turn_after_an_interruption_is_answered() -> None:
+    async with call([delta("One", 50), Gate()], reply("Yes?")) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await interrupt(caller)
+        await caller.expect(wire.ResponseDone)
+        await finish_turn(caller)
+        assert caller.of(wire.ResponseOutputAudioTranscriptDone)[-1].transcript == "Yes?"
+        assert caller.session.floor in (Floor.AUDIBLE, Floor.NOBODY)
+
+
+async def test_audio_is_sent_only_so_far_ahead_of_the_ear() -> None:
+    limits = SessionLimits(lead_s=1.0)
+    async with call([delta("One", 100), done()], config=SessionConfig(limits=limits)) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        sent = sum(len(event.delta) for event in caller.of(wire.ResponseOutputAudioDelta)) / 48_000
+        assert sent == pytest.approx(1.0, abs=0.21)
+        caller.clock.now += 10
