@@ -30,8 +30,16 @@ class ChunkLadder:
 
     rungs: tuple[int, ...] = (5, 10, 25)
 
-    def first(self, pace: Pace) -> int:
-        """The first chunk: the smallest rung whose sound lasts until the next chunk is out.
+    def choose(self, slack_seconds: float | None, pace: Pace, buffered: int = 0) -> int:
+        """Tokens of the next chunk.
+
+        ``slack_seconds``: sound handed out and not yet played, None before the first chunk. ``buffered``: tokens that the
+        stream already holds beyond its look-ahead (`StreamState.buffered`).
+        """
+        return self._first(pace) if slack_seconds is None else self._later(slack_seconds, pace, buffered)
+
+    def _first(self, pace: Pace) -> int:
+        """The smallest rung whose sound lasts until the next chunk is out.
 
         (The first chunk gives 160 ms less sound than it has tokens for: they are held back for the seam.)
         """
@@ -40,11 +48,7 @@ class ChunkLadder:
         lasting = (rung for rung in self.rungs if rung / TOKEN_RATE - SEAM_SECONDS >= needed)
         return next(lasting, smallest)
 
-    def next(self, slack_seconds: float, pace: Pace, buffered: int = 0) -> int:
-        """Any later chunk: the largest rung that is out before playback runs dry; the smallest when none is.
-
-        ``slack_seconds``: sound handed out and not yet played. ``buffered``: tokens that the stream already holds
-        beyond its look-ahead (`StreamState.buffered`).
-        """
+    def _later(self, slack_seconds: float, pace: Pace, buffered: int) -> int:
+        """The largest rung that is out before playback runs dry; the smallest when none is."""
         in_time = [rung for rung in self.rungs if pace.seconds(rung, rung - buffered) <= slack_seconds]
         return max(in_time, default=self.rungs[0])

@@ -13,26 +13,26 @@ SEAM_SECONDS, LOOKAHEAD = 0.16, 3
 
 @pytest.mark.parametrize(("token_seconds", "chunk"), [(0.0005, 5), (0.01, 10), (0.035, 10), (0.045, 25)])
 def test_the_first_chunk_is_as_small_as_the_pace_allows(token_seconds: float, chunk: int) -> None:
-    assert LADDER.first(Pace(token_seconds, 0.02, 0.003)) == chunk
+    assert LADDER.choose(None, Pace(token_seconds, 0.02, 0.003)) == chunk
 
 
 def test_a_hopeless_pace_still_starts_soon() -> None:
-    assert LADDER.first(Pace(10.0, 0.02, 0.003)) == 5
+    assert LADDER.choose(None, Pace(10.0, 0.02, 0.003)) == 5
 
 
 @pytest.mark.parametrize(("slack", "chunk"), [(0.0, 5), (0.1, 5), (0.26, 10), (0.58, 10), (0.6, 25), (9.0, 25)])
 def test_more_slack_means_larger_chunks(slack: float, chunk: int) -> None:
-    assert LADDER.next(slack, PACE) == chunk
+    assert LADDER.choose(slack, PACE) == chunk
 
 
 def test_tokens_that_wait_already_cost_no_time() -> None:
-    assert LADDER.next(0.1, PACE, buffered=25) == 25
+    assert LADDER.choose(0.1, PACE, buffered=25) == 25
 
 
 @given(st.floats(0.0, 2.0), st.floats(0.0, 2.0), st.integers(0, 30))
 def test_more_slack_never_gives_a_smaller_chunk(one: float, two: float, buffered: int) -> None:
     low, high = sorted((one, two))
-    assert LADDER.next(low, PACE, buffered) <= LADDER.next(high, PACE, buffered)
+    assert LADDER.choose(low, PACE, buffered) <= LADDER.choose(high, PACE, buffered)
 
 
 @given(
@@ -47,12 +47,12 @@ def test_playback_never_runs_dry_when_compute_keeps_up(
     """A reply of 20 s: tokens come at a steady pace, playback starts with the first samples."""
     ladder, pace = ChunkLadder(rungs), Pace(token_seconds, chunk_seconds, chunk_per_token)
     assume(pace.seconds(rungs[0], rungs[0]) <= 0.04 * rungs[0])
-    made = ladder.first(pace)
+    made = ladder.choose(None, pace)
     now = (made + LOOKAHEAD) * token_seconds + pace.seconds(made, 0)
     dry = now + 0.04 * made - SEAM_SECONDS
     while made < 500:
         arrived = int(now / token_seconds)
-        chunk = ladder.next(dry - now, pace, buffered=max(0, arrived - made - LOOKAHEAD))
+        chunk = ladder.choose(dry - now, pace, buffered=max(0, arrived - made - LOOKAHEAD))
         made += chunk
         now = max(now, (made + LOOKAHEAD) * token_seconds) + pace.seconds(chunk, 0)
         assert now <= dry + 1e-9
