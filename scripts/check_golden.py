@@ -22,8 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checks belong to this very checkout
 
-from scripts.golden import speech_model, vocoder  # noqa: E402
-from scripts.golden.report import Check, Row  # noqa: E402
+from scripts.golden import speech_model, vocoder
+from scripts.golden.report import Check, Row
 
 CHECKS: dict[str, Check] = speech_model.CHECKS | vocoder.CHECKS
 

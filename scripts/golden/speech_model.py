@@ -324,7 +324,7 @@ def _message(message: Json, lengths: Mapping[str, int]) -> Message:
     content = message["content"]
     if isinstance(content, list):
         content = tuple(_part(part, lengths) for part in content)
-    role = "human" if message["role"] == "user" else message["role"]
+    role: Any = "human" if message["role"] == "user" else message["role"]
     return Message(role, content, closed=message.get("eot", True))
 
 

@@ -10,7 +10,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from realtime.model.decoder import CacheFull, Decoder, DecoderRuntime, KVCache
 from tests.model.samples import randomize, text_config
 
-CLOSE = {"atol": 2e-5, "rtol": 0.0}
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
 def reference(config_tied: bool) -> tuple[Decoder, Qwen2ForCausalLM]:
@@ -58,7 +60,7 @@ def test_full_forward_equals_transformers(tied: bool) -> None:
     ours, theirs = reference(tied)
     ids = random_ids(2, 40)
     with torch.no_grad():
-        torch.testing.assert_close(ours(ours.embed(ids)), theirs(input_ids=ids).logits, **CLOSE)
+        assert_close(ours(ours.embed(ids)), theirs(input_ids=ids).logits)
 
 
 def test_position_ids_and_mask_pack_two_texts_into_one_row() -> None:
@@ -68,7 +70,7 @@ def test_position_ids_and_mask_pack_two_texts_into_one_row() -> None:
     positions = torch.cat((torch.arange(17), torch.arange(13)))[None]
     with torch.no_grad():
         packed = decoder(decoder.embed(torch.cat((first, second)))[None], positions, same)[0]
-    torch.testing.assert_close(packed, torch.cat((full(decoder, first), full(decoder, second))), **CLOSE)
+    assert_close(packed, torch.cat((full(decoder, first), full(decoder, second))))
 
 
 @pytest.mark.parametrize("cuts", [(20,), (1, 19), (7, 6, 7), (1,) * 20])
@@ -81,7 +83,7 @@ def test_prefill_in_pieces_equals_one_pass(cuts: tuple[int, ...], chunk: int) ->
     for piece in torch.split(model.embed(ids), cuts):
         logits = model.prefill(piece, cache)
     assert cache.length == 20
-    torch.testing.assert_close(logits[0], full(decoder, ids)[-1], **CLOSE)
+    assert_close(logits[0], full(decoder, ids)[-1])
 
 
 @pytest.mark.parametrize("last", [1, 3, 9])
@@ -90,7 +92,7 @@ def test_prefill_gives_the_logits_of_the_last_positions(last: int) -> None:
     model.PREFILL_CHUNK = 4
     ids = random_ids(11)
     logits = model.prefill(model.embed(ids), model.new_cache(), last=last)
-    torch.testing.assert_close(logits, full(decoder, ids)[-last:], **CLOSE)
+    assert_close(logits, full(decoder, ids)[-last:])
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -101,7 +103,7 @@ def test_steps_equal_one_pass_while_the_cache_grows(tied: bool) -> None:
     cache = model.new_cache(capacity=5)
     model.prefill(model.embed(ids[:5]), cache)
     for i in range(5, 40):
-        torch.testing.assert_close(model.step(ids[i : i + 1], [cache])[0], expected[i], **CLOSE)
+        assert_close(model.step(ids[i : i + 1], [cache])[0], expected[i])
 
 
 def test_sequences_of_different_lengths_step_together_as_alone() -> None:
@@ -116,7 +118,7 @@ def test_sequences_of_different_lengths_step_together_as_alone() -> None:
     for i in range(10):
         logits = model.step(torch.stack([row[start + i] for row, start in zip(ids, starts, strict=True)]), caches)
         for got, row, start in zip(logits, expected, starts, strict=True):
-            torch.testing.assert_close(got, row[start + i], **CLOSE)
+            assert_close(got, row[start + i])
 
 
 def test_a_truncated_cache_continues_as_if_the_rest_had_never_been() -> None:
@@ -126,7 +128,7 @@ def test_a_truncated_cache_continues_as_if_the_rest_had_never_been() -> None:
     model.prefill(model.embed(ids), cache)
     cache.truncate(8)
     logits = model.prefill(model.embed(other[8:]), cache)
-    torch.testing.assert_close(logits[0], full(decoder, torch.cat((ids[:8], other[8:])))[-1], **CLOSE)
+    assert_close(logits[0], full(decoder, torch.cat((ids[:8], other[8:])))[-1])
 
 
 def test_a_fork_and_its_origin_do_not_touch_each_other() -> None:
@@ -137,10 +139,10 @@ def test_a_fork_and_its_origin_do_not_touch_each_other() -> None:
     twin = cache.fork()
     model.prefill(model.embed(other[10:]), twin)
     logits = model.prefill(model.embed(ids[10:]), cache)
-    torch.testing.assert_close(logits[0], full(decoder, ids)[-1], **CLOSE)
+    assert_close(logits[0], full(decoder, ids)[-1])
     twin.truncate(19)
     last = model.step(other[19:], [twin])[0]
-    torch.testing.assert_close(last, full(decoder, torch.cat((ids[:10], other[10:])))[-1], **CLOSE)
+    assert_close(last, full(decoder, torch.cat((ids[:10], other[10:])))[-1])
 
 
 def test_a_full_cache_refuses_more_and_keeps_what_it_has() -> None:
@@ -172,9 +174,9 @@ def test_a_cache_grows_by_doubling_up_to_its_limit() -> None:
 def test_preparing_for_serving_holds_no_weight_twice() -> None:
     model, decoder = runtime()
     fused = {tensor.untyped_storage().data_ptr() for layer in model._layers for tensor in (layer.qkv, layer.gate_up)}
-    attention, mlp = decoder.model.layers[0].self_attn, decoder.model.layers[0].mlp
-    for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj):
-        assert linear.weight.untyped_storage().data_ptr() in fused
+    weights = decoder.model.layers[0].state_dict()
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"):
+        assert weights[f"{name}.weight"].untyped_storage().data_ptr() in fused
 
 
 def test_half_precision_runs_on_the_cpu() -> None:
