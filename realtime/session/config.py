@@ -33,6 +33,8 @@ class SessionLimits:
     """All that waits for the transport; a peer that lets more pile up is a slow reader."""
     send_timeout_s: float = 20.0
     """How long the peer may leave one event unread. Clients drop a silent server after 20 s, so do we."""
+    farewell_s: float = 2.0
+    """How long the last event of a session may take to be sent."""
     out_of_band: int = 4
     """Responses outside the conversation at a time."""
     context_cut: float = 0.3

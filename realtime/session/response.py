@@ -12,7 +12,6 @@ sends the closing events, and from then on nothing of this reply is sent, whatev
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from realtime.protocol.responses import (
 from realtime.session.config import SessionLimits
 from realtime.session.formats import audio_format
 from realtime.session.history import History, reply_message, set_heard
+from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import (
@@ -52,8 +52,6 @@ from realtime.session.ports import (
     Vocoder,
     VocoderStream,
 )
-
-logger = logging.getLogger(__name__)
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
@@ -69,6 +67,7 @@ class ReplyPorts:
     outbox: Outbox
     playout: PlayoutLedger
     limits: SessionLimits
+    log: SessionLogger
     clock: Callable[[], float] = time.monotonic
 
 
@@ -146,7 +145,7 @@ class Reply:
         try:
             self._conclude(await self._speak())
         except* Exception as faults:  # the reply's border: the caller is told and the session lives on
-            logger.error("response %s failed", self.id, exc_info=faults)
+            self._ports.log.error("response %s failed", self.id, exc_info=faults)
             self._fail("internal_error", "The server failed to make this response. Ask again.")
         finally:
             self._stop_work()
@@ -272,7 +271,7 @@ class Reply:
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
             case _:
-                logger.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
+                self._ports.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
 
     def _fail(self, code: str, message: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -49,6 +49,7 @@ from realtime.session.history import (
 )
 from realtime.session.items import ItemDesk
 from realtime.session.listening import Microphone
+from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import Engine, GenerationRequest, Vocoder
@@ -60,9 +61,6 @@ from realtime.turns.vad import VoiceModel
 
 MIN_COMMIT_MS = 100
 """The least audio that can be committed by hand (the API's limit)."""
-
-FAREWELL_S = 2.0
-"""How long the last event of a session may take."""
 
 _EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 700, "auto": 700, "high": 400}
 """Silence that ends a turn of `semantic_vad` while no model judges whether the sentence is complete."""
@@ -126,13 +124,15 @@ class Session:
         self._settings = settings
         self._ids = ids
         self._clock = clock
-        self._log = SessionLogger(logger, {"session": settings.id})
+        self._log = SessionLogger(logger, settings.id)
         self._history: History = Conversation(ids.conversation())
         self._outbox = Outbox(channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
         self._items = ItemDesk(self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id)
-        self._ports = ReplyPorts(services.engine, services.vocoder, self._outbox, self._playout, config.limits, clock)
+        self._ports = ReplyPorts(
+            services.engine, services.vocoder, self._outbox, self._playout, config.limits, self._log, clock
+        )
         self._mic = Microphone(
             services.vad.open(),
             audio_format(settings.audio.input.format),
@@ -249,7 +249,7 @@ class Session:
 
     async def _say_farewell(self, ending: SessionEnd) -> None:
         try:
-            async with asyncio.timeout(FAREWELL_S):
+            async with asyncio.timeout(self._config.limits.farewell_s):
                 if not ending.silent:
                     details = wire.ErrorDetails(type=ending.type, code=ending.code, message=str(ending))
                     await self._channel.send(wire.Error(error=details))

@@ -225,7 +225,7 @@ async def test_a_client_that_vanishes_during_speech_leaves_nothing_behind() -> N
 
 
 async def test_a_client_that_never_reads_is_closed() -> None:
-    async with call([delta("One", 50), done()], config=limited(send_timeout_s=0.05)) as caller:
+    async with call([delta("One", 50), done()], config=limited(send_timeout_s=0.05, farewell_s=0.05)) as caller:
         caller.channel.pause()
         caller.send("response.create")
         async with asyncio.timeout(5):
@@ -298,12 +298,13 @@ async def test_a_fault_of_ours_closes_the_session_without_its_details(caplog: py
 
 async def test_every_record_names_its_session_and_none_tells_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="realtime")
-    async with call(reply("tender secret")) as caller:
+    async with call(reply("tender secret"), [delta("a secret"), ValueError("fault")]) as caller:
         await create(caller, text_item("private question"))
+        await respond(caller)
         await respond(caller)
         await caller.hang_up()
     records = [record for record in caplog.records if record.name.startswith("realtime")]
     assert all(record.session == caller.session.id for record in records)  # type: ignore[attr-defined]
     texts = [record.getMessage() for record in records if record.levelno == logging.INFO]
-    assert len(texts) == 3 and "completed" in texts[1] and "total_ms" in texts[1]
+    assert len(texts) == 4 and "completed" in texts[1] and "total_ms" in texts[1]
     assert not any("secret" in record.getMessage() or "private" in record.getMessage() for record in records)
