@@ -82,9 +82,7 @@ class ReplyTrace:
     def summary(self) -> dict[str, float | None]:
         """One flat record for the log: milliseconds, RTFs, and the smallest margin in milliseconds."""
         parts = {f"{name}_ms": _ms(value) for name, value in asdict(self.latency()).items()}
-        rtf = {
-            f"{name}_rtf": None if value is None else round(value, 3) for name, value in self.rtf().items()
-        }
+        rtf = {f"{name}_rtf": None if value is None else round(value, 3) for name, value in self.rtf().items()}
         return {
             **parts,
             **rtf,

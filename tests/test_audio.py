@@ -53,9 +53,7 @@ def test_a_sample_cut_in_two_is_put_together_again(data: bytes, size: int) -> No
     assert np.array_equal(np.concatenate([*parts, np.zeros(0, np.float32)]), whole)
 
 
-@pytest.mark.parametrize(
-    ("source", "target"), [(24_000, 16_000), (8_000, 16_000), (24_000, 8_000), (24_000, 16_000)]
-)
+@pytest.mark.parametrize(("source", "target"), [(24_000, 16_000), (8_000, 16_000), (24_000, 8_000), (24_000, 16_000)])
 @pytest.mark.parametrize("size", [1, 160, 479, 24_000])
 def test_resampling_in_pieces_equals_resampling_the_whole(source: int, target: int, size: int) -> None:
     samples = sine(source, seconds=0.25)

@@ -59,9 +59,7 @@ class SileroVad:
         """A detector for one stream."""
         return SileroStream(self)
 
-    def step(
-        self, samples: NDArray[np.float32], state: NDArray[np.float32]
-    ) -> tuple[float, NDArray[np.float32]]:
+    def step(self, samples: NDArray[np.float32], state: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Context and frame [1, 576], state [2, 1, 128] -> probability, next state."""
         output, state = self._session.run(None, {"input": samples, "state": state, "sr": self._rate})
         return float(output[0, 0]), state
@@ -94,7 +92,5 @@ def packaged_model() -> Path:
     folder = Path(spec.origin).parent if spec and spec.origin else None
     path = folder / "data" / "silero_vad.onnx" if folder else None
     if path is None or not path.is_file():
-        raise ConfigError(
-            "no voice activity model: install the package silero-vad (it holds silero_vad.onnx)"
-        )
+        raise ConfigError("no voice activity model: install the package silero-vad (it holds silero_vad.onnx)")
     return path

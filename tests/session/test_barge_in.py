@@ -6,6 +6,7 @@ import pytest
 
 from realtime.messages import Tokens
 from realtime.protocol import events as wire
+from realtime.protocol.items import AssistantMessage
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.turns.turn_taking import Floor
 from tests.fakes import SAMPLES_PER_TOKEN, Caller, Gate, call, delta, done, reply
@@ -96,6 +97,7 @@ async def test_the_transcript_in_the_closing_events_is_what_the_deltas_said() ->
         finished = await caller.expect(wire.ResponseDone)
         assert caller.of(wire.ResponseOutputAudioTranscriptDone)[0].transcript == "One two "
         (item,) = finished.response.output
+        assert isinstance(item, AssistantMessage)
         assert item.status == "incomplete"
 
 

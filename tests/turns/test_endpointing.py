@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,11 +40,11 @@ def speech(ms: int, probability: float = 0.9) -> list[float]:
     return [probability] * (ms // FRAME_MS)
 
 
-def endpointer(probabilities: list[float], **config: float) -> Endpointer:
+def endpointer(probabilities: list[float], **config: Any) -> Endpointer:
     return Endpointer(ScriptedDetector(probabilities), EndpointingConfig(**config))
 
 
-def run(probabilities: list[float], **config: float) -> list[SpeechEvent]:
+def run(probabilities: list[float], **config: Any) -> list[SpeechEvent]:
     samples = np.zeros(len(probabilities) * FRAME_SAMPLES, np.float32)
     return list(endpointer(probabilities, **config).push(samples))
 
@@ -154,9 +155,7 @@ def test_after_a_gap_positions_go_on_from_the_new_sample() -> None:
     st.lists(st.floats(0, 1), max_size=300),
     st.lists(st.integers(1, 4000), min_size=1, max_size=20),
 )
-def test_pieces_of_any_size_give_the_events_of_the_whole(
-    probabilities: list[float], sizes: list[int]
-) -> None:
+def test_pieces_of_any_size_give_the_events_of_the_whole(probabilities: list[float], sizes: list[int]) -> None:
     point = endpointer(probabilities)
     samples = np.zeros(len(probabilities) * FRAME_SAMPLES, np.float32)
     events: list[SpeechEvent] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,10 +49,8 @@ TOLD = (TellSpeechStarted(500), WakeAt(500 + 120 * 16_000))
 CLOSED = (TellSpeechStopped(20_000), WakeAt(None), CommitTurn(20_000))
 
 
-def play(
-    events: Sequence[Event], state: TurnState | None = None, **config: object
-) -> tuple[TurnState, list[Effect]]:
-    state = state or TurnState(TurnConfig(**config))  # type: ignore[arg-type]
+def play(events: Sequence[Event], **config: Any) -> tuple[TurnState, list[Effect]]:
+    state = TurnState(TurnConfig(**config))
     effects: list[Effect] = []
     for event in events:
         state, more = step(state, event)
@@ -59,7 +58,7 @@ def play(
     return state, effects
 
 
-def last(events: Sequence[Event], **config: object) -> tuple[Floor, tuple[Effect, ...]]:
+def last(events: Sequence[Event], **config: Any) -> tuple[Floor, tuple[Effect, ...]]:
     state, _ = play(events[:-1], **config)
     state, effects = step(state, events[-1])
     return state.floor, effects
@@ -97,7 +96,7 @@ def test_without_interrupt_response_both_go_on() -> None:
 
 
 def test_a_turn_beside_a_response_is_answered_when_that_is_done() -> None:
-    events = [CREATE, STARTED, STOPPED]
+    events: list[Event] = [CREATE, STARTED, STOPPED]
     assert last(events, interrupt_response=False) == (Floor.REPLYING, CLOSED)
     assert last([*events, DONE], interrupt_response=False) == (Floor.REPLYING, (StartResponse(),))
     assert last([*events, DONE, DONE], interrupt_response=False) == (Floor.AUDIBLE, (AwaitPlayback(),))
@@ -109,7 +108,7 @@ def test_a_turn_beside_a_response_that_the_client_cancels_is_answered_at_once() 
 
 
 def test_two_turns_beside_a_response_are_answered_once() -> None:
-    events = [CREATE, STARTED, STOPPED, STARTED, DONE, STOPPED, DONE]
+    events: list[Event] = [CREATE, STARTED, STOPPED, STARTED, DONE, STOPPED, DONE]
     _, effects = play(events, interrupt_response=False)
     assert effects.count(StartResponse()) == 1
 
@@ -159,7 +158,7 @@ def test_a_new_response_may_follow_one_that_is_still_audible() -> None:
 
 
 def test_silence_after_a_reply_is_committed_and_answered() -> None:
-    events = [CREATE, DONE, PlaybackEnded(50_000)]
+    events: list[Event] = [CREATE, DONE, PlaybackEnded(50_000)]
     assert last(events, idle_timeout=16_000) == (Floor.NOBODY, (WakeAt(66_000),))
     floor, effects = last([*events, Woke(66_100)], idle_timeout=16_000)
     assert floor is Floor.REPLYING
@@ -171,7 +170,7 @@ def test_without_an_idle_timeout_no_alarm_is_set() -> None:
 
 
 def test_speech_and_responses_replace_the_idle_alarm() -> None:
-    quiet = [CREATE, DONE, PlaybackEnded(50_000)]
+    quiet: list[Event] = [CREATE, DONE, PlaybackEnded(50_000)]
     assert last([*quiet, STARTED], idle_timeout=16_000)[1] == TOLD
     assert WakeAt(None) in last([*quiet, CREATE], idle_timeout=16_000)[1]
 
@@ -288,9 +287,7 @@ class World:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.booleans(), st.booleans(), st.sampled_from([None, 16_000]))
-def test_random_conversations_stay_legal(
-    data: st.DataObject, create: bool, interrupt: bool, idle: int | None
-) -> None:
+def test_random_conversations_stay_legal(data: st.DataObject, create: bool, interrupt: bool, idle: int | None) -> None:
     world = World(TurnConfig(create_response=create, interrupt_response=interrupt, idle_timeout=idle))
     for _ in range(data.draw(st.integers(0, 40))):
         event = world.event(data.draw(st.sampled_from(world.possible())))
@@ -307,7 +304,5 @@ def assert_told_in_pairs(told: list[str]) -> None:
     """One stop for each start, unless the client ended the turn by hand (``forgotten``)."""
     open_turn = False
     for word, following in zip(told, [*told[1:], ""], strict=False):
-        assert open_turn == (word != "started"), (
-            f"{word} while the turn is {'open' if open_turn else 'closed'}"
-        )
+        assert open_turn == (word != "started"), f"{word} while the turn is {'open' if open_turn else 'closed'}"
         open_turn = word == "started" or (word == "forgotten" and following == "stopped")

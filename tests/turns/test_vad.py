@@ -42,14 +42,12 @@ def test_a_reset_stream_is_as_new(model: SileroVad) -> None:
 
 
 def test_the_model_loads_without_torch() -> None:
-    code = (
-        "import sys; from realtime.turns.vad import SileroVad; SileroVad(); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from realtime.turns.vad import SileroVad; SileroVad(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vad.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="silero-vad"):
         vad.packaged_model()
 
