@@ -33,8 +33,8 @@ class ChunkLadder:
     def choose(self, slack_seconds: float | None, pace: Pace, buffered: int = 0) -> int:
         """Tokens of the next chunk.
 
-        ``slack_seconds``: sound handed out and not yet played, None before the first chunk. ``buffered``: tokens that the
-        stream already holds beyond its look-ahead (`StreamState.buffered`).
+        ``slack_seconds``: sound handed out and not yet played, None before the first chunk.
+        ``buffered``: tokens that the stream already holds beyond its look-ahead (`StreamState.buffered`).
         """
         return self._first(pace) if slack_seconds is None else self._later(slack_seconds, pace, buffered)
 
