@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import platform
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -96,20 +95,13 @@ async def _measure(url: str, arguments: argparse.Namespace, utterances: Sequence
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """The real server in this event loop, on a free port; gives its WebSocket URL."""
-    import uvicorn  # here: measuring a server elsewhere needs neither torch nor a model
-
+    # here: measuring a server elsewhere needs neither torch nor a model
     from realtime.app import Application
     from realtime.transports.http import build_app
+    from realtime.transports.server import listen, web_server
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            build_app(Application(settings), None),
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,
-            log_config=None,
-            access_log=False,
-        )
-        server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        server = web_server(build_app(Application(settings), None))
         serve = asyncio.create_task(server.serve(sockets=[listener]), name="server")
         try:
             yield f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/realtime"

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
-
-import uvicorn
 
 from realtime.app import Application, find_frontend
 from realtime.cli import configure_logging
 from realtime.config import Settings, add_arguments
+from realtime.errors import ConfigError
 from realtime.transports.http import build_app
+from realtime.transports.server import listen, web_server
 
 __all__ = ["add_arguments", "run"]
-
-MAX_MESSAGE_BYTES = 24 * 2**20
-"""One `input_audio_buffer.append` may hold 15 MiB of audio: 20 MiB of base64 and its envelope."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
-    application = Application(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(application, find_frontend()),
-            host=settings.host,
-            port=settings.port,
-            ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,  # base64 audio gains nothing
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
-    )
-    print(_greeting(settings), file=sys.stderr, flush=True)
-    server.run()
+    server = web_server(build_app(Application(settings), find_frontend()))
+    with _listen(settings) as listener:
+        print(_greeting(settings), file=sys.stderr, flush=True)
+        server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return listen(settings.host, settings.port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
+            "choose another with --host and --port"
+        ) from error
 
 
 def _greeting(settings: Settings) -> str:

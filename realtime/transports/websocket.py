@@ -6,6 +6,7 @@ format. Outbound frames are always text: no stock client survives a binary frame
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -25,6 +26,10 @@ SUBPROTOCOL = "realtime"
 def chosen_subprotocol(websocket: WebSocket) -> str | None:
     """`realtime` when the client offers it, else nothing: a client that offered nothing must get nothing."""
     return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+
+
+CLOSE_SECONDS = 2.0
+"""A peer that does not read gets no close frame: the socket's own time limit ends it."""
 
 
 class WebSocketChannel:
@@ -53,9 +58,10 @@ class WebSocketChannel:
         if self._websocket.application_state is not WebSocketState.CONNECTED:
             return
         try:
-            await self._websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            logger.debug("the peer was gone before the close frame")
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
+            logger.debug("the peer was gone before the close frame, or does not read")
 
     async def _receive_message(self) -> str | bytes:
         if self._websocket.client_state is not WebSocketState.CONNECTED:

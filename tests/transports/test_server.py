@@ -1,0 +1,266 @@
+"""The real web server on a real socket, the model side faked: the handshake, hostile clients, and what they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from realtime.session.config import SessionConfig, SessionLimits
+from realtime.session.manager import Seat, SessionManager
+from realtime.session.session import Services
+from realtime.transports.http import Health, build_app
+from realtime.transports.server import listen, web_server
+from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
+
+
+class FakeHost:
+    """`realtime.transports.http.Host` over fakes."""
+
+    def __init__(self, engine: FakeEngine, *, max_sessions: int = 4, limits: SessionLimits | None = None) -> None:
+        self.health = Health("ready", "serving")
+        self.model_name = "fake"
+        self.engine = engine
+        self.vocoder = FakeVocoder()
+        services = Services(engine, self.vocoder, LoudnessVad())
+        config = SessionConfig(limits=limits or SessionLimits())
+        self.sessions = SessionManager(services, config, max_sessions=max_sessions)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        yield
+        await self.sessions.drain()
+
+    def admit(self) -> Seat:
+        return self.sessions.admit()
+
+    def recent_turns(self, limit: int) -> list[dict[str, Any]]:
+        return [{"response_id": "resp_1"}][-limit:]
+
+
+class Server:
+    def __init__(self, host: FakeHost, port: int) -> None:
+        self.host = host
+        self.http = f"http://127.0.0.1:{port}"
+        self.url = f"ws://127.0.0.1:{port}/v1/realtime"
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        def fetch() -> tuple[int, Any]:
+            try:
+                with urllib.request.urlopen(self.http + path) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read()
+
+        status, body = await asyncio.to_thread(fetch)
+        return status, json.loads(body) if body[:1] in b"{[" else body
+
+    async def all_gone(self) -> None:
+        """Returns once every session has ended; the test's own time limit says when that is too late."""
+        async with asyncio.timeout(10):
+            while self.host.sessions.sessions:
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def serving(*scripts: Sequence[Step], frontend: Path | None = None, **options: Any) -> AsyncIterator[Server]:
+    host = FakeHost(FakeEngine(*scripts), **options)
+    with listen("127.0.0.1", 0) as listener:
+        server = web_server(build_app(host, frontend))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.005)
+        try:
+            yield Server(host, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def expect(ws: ClientConnection, type: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            event: dict[str, Any] = json.loads(await ws.recv())
+            if event["type"] == type:
+                return event
+
+
+async def say(ws: ClientConnection, **event: Any) -> None:
+    await ws.send(json.dumps(event))
+
+
+async def ask(ws: ClientConnection, text: str) -> None:
+    content = [{"type": "input_text", "text": text}]
+    await say(ws, type="conversation.item.create", item={"type": "message", "role": "user", "content": content})
+    await say(ws, type="response.create")
+
+
+def loud(seconds: float) -> bytes:
+    return b"\x00\x20" * int(24_000 * seconds)
+
+
+async def test_health_tells_why_the_server_is_not_ready() -> None:
+    async with serving() as server:
+        server.host.health = Health("loading", "reading weights")
+        status, body = await server.get("/healthz")
+        assert (status, body["reason"]) == (503, "reading weights")
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(server.url)
+        assert refusal.value.response.status_code == 503
+        server.host.health = Health("ready", "serving")
+        assert (await server.get("/healthz"))[0] == 200
+
+
+async def test_the_console_and_the_lists_are_served_from_the_same_port(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>console</p>")
+    async with serving(frontend=tmp_path) as server:
+        assert await server.get("/") == (200, b"<p>console</p>")
+        assert (await server.get("/v1/models"))[1]["data"][0]["id"] == "fake"
+        assert (await server.get("/v1/realtime/turns?limit=5"))[1]["data"] == [{"response_id": "resp_1"}]
+        assert (await server.get("/nothing"))[0] == 404
+
+
+@pytest.mark.parametrize("offered", [["realtime"], ["realtime", "openai-insecure-api-key.secret"]])
+async def test_of_the_offered_subprotocols_only_realtime_is_selected(offered: list[str]) -> None:
+    async with serving() as server, connect(server.url, subprotocols=offered) as ws:
+        assert ws.subprotocol == "realtime"
+
+
+async def test_no_subprotocol_is_selected_when_none_was_offered() -> None:
+    async with serving() as server, connect(server.url) as ws:
+        assert ws.subprotocol is None
+        assert (await expect(ws, "session.created"))["event_id"]
+
+
+async def test_a_model_name_of_another_server_is_echoed_and_served() -> None:
+    async with serving() as server, connect(server.url + "?model=gpt-realtime-2.1") as ws:
+        assert (await expect(ws, "session.created"))["session"]["model"] == "gpt-realtime-2.1"
+
+
+async def test_a_full_server_says_so_and_admits_again_when_a_seat_is_free() -> None:
+    async with serving(max_sessions=1) as server:
+        async with connect(server.url) as first:
+            await expect(first, "session.created")
+            with pytest.raises(InvalidStatus) as refusal:
+                await connect(server.url)
+            response = refusal.value.response
+            assert response.status_code == 503
+            assert json.loads(response.body or b"")["error"]["code"] == "server_full"
+        await server.all_gone()
+        async with connect(server.url) as second:
+            await expect(second, "session.created")
+
+
+async def test_binary_frames_are_audio() -> None:
+    async with serving() as server, connect(server.url) as ws:
+        await say(ws, type="session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
+        await ws.send(loud(0.5))
+        await say(ws, type="input_audio_buffer.commit")
+        await expect(ws, "input_audio_buffer.committed")
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("not json", "invalid_json"),
+        ('{"event_id": "x"}', "invalid_event"),
+        ('{"type": "nope", "event_id": "x"}', "invalid_value"),
+        ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "invalid_value"),
+        ('{"type": "input_audio_buffer.append"}', "missing_required_parameter"),
+        ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
+        ('{"type": "response.cancel"}', "response_cancel_not_active"),
+        ("[" * 100_000, "invalid_json"),
+    ],
+)
+async def test_a_bad_message_is_answered_and_the_session_lives(message: str, code: str) -> None:
+    async with serving(reply("Hi.")) as server, connect(server.url) as ws:
+        await ws.send(message)
+        error = (await expect(ws, "error"))["error"]
+        assert error["code"] == code and error["message"]
+        await ask(ws, "hello")
+        assert (await expect(ws, "response.done"))["response"]["status"] == "completed"
+
+
+async def test_half_a_sample_waits_for_its_other_half() -> None:
+    async with serving() as server, connect(server.url) as ws:
+        await say(ws, type="session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
+        sound = loud(0.5)
+        for start in range(0, len(sound), 999):
+            audio = base64.b64encode(sound[start : start + 999]).decode()
+            await say(ws, type="input_audio_buffer.append", audio=audio)
+        await say(ws, type="input_audio_buffer.commit")
+        await expect(ws, "input_audio_buffer.committed")
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_a_reply_leaves_nothing_behind() -> None:
+    gate = Gate()
+    async with serving([delta("One", 5), gate]) as server:
+        before = len(asyncio.all_tasks())
+        ws = await connect(server.url)
+        await ask(ws, "count")
+        await expect(ws, "response.output_audio_transcript.delta")
+        ws.transport.abort()
+        await server.all_gone()
+        assert server.host.engine.generations[0].cancelled
+        assert server.host.engine.released
+        assert all(stream.closed for stream in server.host.vocoder.streams)
+        await asyncio.sleep(0.05)
+        assert len(asyncio.all_tasks()) <= before
+
+
+async def test_a_second_caller_is_served_while_the_first_one_talks() -> None:
+    gate = Gate()
+    async with serving([delta("One", 5), gate]) as server, connect(server.url) as first, connect(server.url) as second:
+        await ask(first, "count")
+        await gate.reached.wait()
+        await ask(second, "hello")
+        assert (await expect(second, "response.done"))["response"]["status"] == "completed"
+
+
+async def test_a_client_that_does_not_read_is_given_up_and_others_are_not_held_up() -> None:
+    flood = [[*[delta("word ", 50)] * 2000]]
+    limits = SessionLimits(send_timeout_s=0.5, lead_s=10_000.0)
+    async with serving(*flood, limits=limits) as server:
+        deaf = await connect(server.url, max_queue=1)
+        await ask(deaf, "flood me")
+        deaf.transport.pause_reading()
+        async with connect(server.url) as other:
+            await ask(other, "hello")
+            assert (await expect(other, "response.done"))["response"]["status"] == "completed"
+        await server.all_gone()
+        deaf.transport.resume_reading()
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await deaf.recv()
+
+
+async def test_a_message_beyond_the_limit_ends_only_its_own_connection() -> None:
+    async with serving() as server, connect(server.url) as giant, connect(server.url) as other:
+        with pytest.raises(ConnectionClosed) as closed:
+            await giant.send("x" * (25 * 2**20))
+            while True:
+                await giant.recv()
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+        await ask(other, "hello")
+        assert (await expect(other, "response.done"))["response"]["status"] == "completed"
+
+
+async def test_shutting_down_tells_the_callers() -> None:
+    async with serving() as server:
+        ws = await connect(server.url)
+        await expect(ws, "session.created")
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            await ws.recv()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code in (1001, 1012)
