@@ -131,7 +131,7 @@ def write(tokenizer: Tokenizer, out: Path) -> int:
         "unk_token": None,
     }
     for file, content in (("added_tokens.json", ids), ("tokenizer_config.json", config)):
-        (out / file).write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", "utf-8")
+        (out / file).write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
     return base + len(names)
 
 

@@ -95,6 +95,7 @@ def write_weights(tensors: dict[str, Tensor], out: Path) -> None:
     for k, shard in enumerate(shards, 1):
         file = f"model-{k:05d}-of-{len(shards):05d}.safetensors"
         save_file(shard, out / file, metadata={"format": "pt"})
+        (out / file).chmod(0o644)
         where |= dict.fromkeys(shard, file)
     total = sum(x.nbytes for x in tensors.values())
     write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": where})

@@ -674,6 +674,7 @@ def main() -> None:
     parser.add_argument("--real", type=float, default=0.8, help="share of clips among what is heard")
     parser.add_argument("--written", type=float, default=0.3, help="share of replies that are text only")
     parser.add_argument("--transcribe", type=float, default=0.2, help="share of transcriptions")
+    parser.add_argument("--read", type=float, default=0.1, help="share of texts to read aloud")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
     parser.add_argument("--minutes", type=float, default=45.0)
@@ -712,6 +713,7 @@ def main() -> None:
     source = Conversations(vocabulary, voice, args.seed, clips, args.real if clips else 0.0)
     source.writer = Writer(vocabulary, Weights(code=args.code_weight))
     source.share_text_reply, source.share_transcribe = args.written, args.transcribe
+    source.share_read = args.read
     if args.stage in ("pseudo", "join"):
         train_steps(mind, source, args, name, args.lr)
     if args.stage == "probe":
