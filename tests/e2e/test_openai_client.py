@@ -86,7 +86,7 @@ async def write(realtime: AsyncRealtimeConnection, text: str) -> None:
 
 async def test_a_spoken_conversation_of_several_turns(server: RunningServer) -> None:
     async with connection(server) as realtime:
-        for name in ("hello", "what_time_is_it", "what_is_two_plus_three"):
+        for name in ("hello_slt", "what_time_is_it_slt", "two_plus_three_slt"):
             await speak(realtime, name)
             turn = await take_turn(realtime)
             assert turn.status == "completed"
@@ -119,7 +119,7 @@ async def test_a_turn_is_committed_by_hand(server: RunningServer) -> None:
     async with connection(server) as realtime:
         detection: Any = {"input": {"turn_detection": None}}
         await realtime.session.update(session={"type": "realtime", "audio": detection})
-        await speak(realtime, "what_time_is_it")
+        await speak(realtime, "what_time_is_it_slt")
         await realtime.input_audio_buffer.commit()
         await realtime.response.create()
         turn = await take_turn(realtime)
@@ -136,7 +136,7 @@ async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: Runn
                 counted.audio += base64.b64decode(event.delta)
                 if seconds(counted.audio) > 1.0:
                     break
-        await speak(realtime, "what_time_is_it")
+        await speak(realtime, "what_time_is_it_slt")
         cut = await take_turn(realtime)
         assert cut.status == "cancelled"
         spoken_after_the_cut = cut.events[cut.events.index("input_audio_buffer.speech_started") :]
