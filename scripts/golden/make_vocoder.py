@@ -127,7 +127,7 @@ def _hift_results(hift: Hift, inputs: Tensors) -> Tensors:
     results["noise.wav"], results["noise.source"] = hift(inputs["noise.mel"], noise=inputs["noise.randn"])
     streaming, state = StreamingHift(hift, "upstream"), None
     state: HiftState | None
-    for index, part in enumerate(inputs["stream.mel"][0].split(STREAM_FRAMES, dim=1)):
+    for index, part in enumerate(torch.split(inputs["stream.mel"][0], STREAM_FRAMES, dim=1)):
         (made,) = streaming.step([HiftInput(state, part, None, index == len(STREAM_FRAMES) - 1)])
         state = made.state
         results[f"stream.wav.{index}"] = made.samples[None]

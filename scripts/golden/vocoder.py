@@ -18,7 +18,7 @@ from scripts.golden.report import Check, Row
 from streaming_vocoder.config import VocoderConfig, flow_config, hift_config
 from streaming_vocoder.fbank import centred_fbank, fbank
 from streaming_vocoder.flow import Flow, time_grid
-from streaming_vocoder.flow_stream import StreamingFlow
+from streaming_vocoder.flow_stream import FlowState, StreamingFlow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import HiftInput, HiftOutput, HiftState, StreamingHift
 from streaming_vocoder.mel import PROMPT_FFT, mel_filters, prompt_mel, tokenizer_mel
@@ -64,6 +64,17 @@ def _check_estimator(flow: Flow, inputs: Tensors, expected: Tensors) -> Iterator
         yield _row("dit.t_emb", estimator.t_embedder(times), expected["dit.t_emb"], MEL_TOLERANCE)
     out = estimator(x, mu, times, inputs["dit.spks"], cond).transpose(1, 2)
     yield _row("dit.full.out", out, expected["dit.full.out"], MEL_TOLERANCE)
+    chunks = [expected[f"dit.chunk{index}.out"] for index in range(100) if f"dit.chunk{index}.out" in expected]
+    if chunks:
+        mask = _chunk_mask([chunk.shape[2] for chunk in chunks])
+        out = estimator(x, mu, times, inputs["dit.spks"], cond, mask).transpose(1, 2)
+        yield _row("dit.chunks.out", out, torch.cat(chunks, dim=2), MEL_TOLERANCE)
+
+
+def _chunk_mask(frames: list[int]) -> Tensor:
+    """Chunk mode as a mask [1, F, F]: a frame sees its own chunk and those before."""
+    chunk = torch.arange(len(frames)).repeat_interleave(torch.tensor(frames))
+    return (chunk[None, :] <= chunk[:, None])[None]
 
 
 def _check_offline(name: str, case: dict[str, Any], flow: Flow, inputs: Tensors, expected: Tensors) -> Iterator[Row]:
@@ -98,6 +109,7 @@ def _check_streams(
     for key, made, tolerance in ((".setup.h", mu, MU_TOLERANCE), (".setup.feat", mel.T, MEL_TOLERANCE)):
         if name + key in expected:
             yield _row(name + key, made, expected[name + key][0], tolerance)
+    yield from _cache_rows(f"{name}.setup", prompt, expected)
     tokens = inputs[f"{name}.token"][0].long()
     states = {schedule: prompt.fork() for schedule in case["streams"]}
     # Round by round, the streams of all schedules in one call: batching and interleaving are part of the
@@ -118,6 +130,37 @@ def _check_streams(
             if lengths:
                 length = len(states[schedule].solver.cache)
                 yield Row(f"{key}.cache_len.{index}", abs(length - lengths[index]), 0.0)
+    for schedule, state in states.items():
+        yield from _cache_rows(f"{name}.{schedule}.end", state, expected)
+
+
+def _cache_rows(name: str, state: FlowState, expected: Tensors) -> Iterator[Row]:
+    """A stream's caches in the packing of the reference, as far as the folder has them."""
+    for key, wanted in expected.items():
+        kind = key.removeprefix(f"{name}.")
+        if key.startswith(f"{name}.") and "_cache" in kind:
+            yield _row(key, _packed_cache(kind, state), wanted, CACHE_TOLERANCE)
+
+
+def _packed_cache(kind: str, state: FlowState) -> Tensor:
+    encoder, solver = state.encoder, state.solver
+    kind, *place = kind.split(".")
+    if kind == "conformer_cnn_cache":  # look-ahead frames, then the repeated ones
+        return torch.cat((encoder.lookahead_tail, encoder.upsample_tail.repeat_interleave(2, dim=0))).T[None]
+    if kind == "conformer_att_cache":  # the 25 Hz layers twice along time
+        slow, fast = (
+            torch.cat(cache.buffer[:, :, :, cache.start : cache.end].unbind(1), dim=-1)[:, None]
+            for cache in (encoder.token_cache, encoder.frame_cache)
+        )
+        return torch.cat((slow.repeat(1, 1, 1, 2, 1), fast))
+    steps, depth = solver.tails.shape[:2]
+    last = {"steplast": steps - 1, "blocklast": depth - 1}
+    index = [last[part] if part in last else int(part.removeprefix("step").removeprefix("block")) for part in place]
+    if kind == "estimator_cnn_cache":  # channels of the first convolution, then of the second
+        tails = solver.tails.transpose(-1, -2)  # [N, depth, 2, 2, C, 2]
+        return torch.cat(tails.unbind(2), dim=-2)[tuple(index)]
+    keys, values = solver.cache.buffer[tuple(index)][..., solver.cache.order, :].unbind(0)
+    return torch.cat((keys, values), dim=-1)
 
 
 @torch.inference_mode()
@@ -140,7 +183,7 @@ def check_hift(folder: Path) -> Iterator[Row]:
 
 
 def _check_hift_stream(hift: Hift, config: dict[str, Any], inputs: Tensors, expected: Tensors) -> Iterator[Row]:
-    mels = inputs["stream.mel"][0].split(config["stream_frames"], dim=1)
+    mels = torch.split(inputs["stream.mel"][0], config["stream_frames"], dim=1)
     for index, out in enumerate(_stream_hift(hift, mels)):
         # F0 comes from the mel here, and its rounding is in the source as much as in the waveform.
         source = expected[f"stream.source.{index}"]

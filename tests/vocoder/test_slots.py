@@ -15,7 +15,8 @@ def run(rule: TrimRule, prompt: int, chunks: list[int]) -> tuple[SlotCache, list
     """Pushes frames numbered 0, 1, ... (their number is their key); gives the cache and the frames kept
     after each chunk."""
     cache = SlotCache(torch.empty(1, 1, 2, 2, 1, 0, 1), rule)
-    frame, kept = 0, []
+    frame = 0
+    kept: list[list[int]] = []
     for index, count in enumerate([prompt, *chunks]):
         slots = cache.reserve(count)
         assert len(set(slots)) == count
