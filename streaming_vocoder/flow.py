@@ -111,7 +111,7 @@ class ConditionalFlowMatching(nn.Module):
             x, mu * keep[:, None, None], t, speaker * keep[:, None], cond * keep[:, None, None], mask
         )
         error: Tensor = (velocity - (target - noise)).square().mean(dim=-1)
-        return (error * weight).sum() / weight.sum()
+        return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 class Flow(nn.Module):
