@@ -88,21 +88,26 @@ async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utt
 
 
 def figures_of(turn: int, name: str, record: TurnRecord, server: dict[str, Any]) -> TurnFigures:
-    """Join both views. The server has its own clock: its parts are added to the speech_stopped seen here."""
+    """Join both views. The server tells durations from its own speech_stopped on; nothing arrives before it was
+    sent, so that moment lies no later than either of the two arrivals allows."""
 
     def since(at: float | None) -> float | None:
         return None if at is None else round((at - record.asked) * 1000, 1)
 
-    stopped = since(record.speech_stopped)
-    first_token = _sum(stopped, *(server.get(part) for part in ("queued_ms", "encoded_ms", "first_token_ms")))
+    stopped, received = since(record.speech_stopped), since(record.first_audio)
+    to_token = _sum(*(server.get(part) for part in ("queued_ms", "encoded_ms", "first_token_ms")))
+    to_audio = _sum(to_token, server.get("first_audio_ms"))
+    begin = stopped
+    if begin is not None and received is not None and to_audio is not None:
+        begin = min(begin, received - to_audio)
     return TurnFigures(
         turn=turn,
         utterance=name,
         speech_stopped_ms=stopped,
-        first_token_ms=first_token,
+        first_token_ms=_sum(begin, to_token),
         first_text_ms=since(record.first_text),
-        audio_sent_ms=_sum(first_token, server.get("first_audio_ms")),
-        audio_received_ms=since(record.first_audio),
+        audio_sent_ms=_sum(begin, to_audio),
+        audio_received_ms=received,
         audio_ms=round(record.audio_s * 1000, 1),
         decoder_rtf=server.get("decoder_rtf"),
         vocoder_rtf=server.get("vocoder_rtf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ def test_server_parts_continue_from_the_speech_stopped_that_the_caller_saw() -> 
     assert (figures.speech_stopped_ms, figures.first_token_ms, figures.audio_sent_ms) == (400.0, 435.0, 635.0)
     assert (figures.first_text_ms, figures.audio_received_ms, figures.least_margin_ms) == (500.0, 700.0, 20.0)
     assert figures.margins_ms == (0.0, 50.0, 20.0)
+
+
+def test_nothing_is_sent_after_it_was_received() -> None:
+    late_news = dataclasses.replace(_record(), speech_stopped=10.52)
+    figures = figures_of(1, "hello", late_news, SERVER)
+    assert (figures.speech_stopped_ms, figures.audio_sent_ms, figures.audio_received_ms) == (520.0, 700.0, 700.0)
+    assert figures.first_token_ms == 500.0
 
 
 def test_a_server_that_tells_nothing_leaves_its_figures_out() -> None:

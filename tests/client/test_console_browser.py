@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from realtime.audio import Resampler
+from tests.client.real_server import serving_the_model
 from tests.client.stub_server import StubServer, running
 from tests.client.test_speech_turn import SPEECH
 
@@ -97,6 +98,19 @@ async def test_a_spoken_question_is_answered_aloud(tmp_path: Path) -> None:
         await page.locator("#microphone[aria-pressed=false]").wait_for()
     assert server.types()[:2] == ["session.update", "input_audio_buffer.append"]
     assert "conversation.item.truncate" not in server.types()
+
+
+async def test_the_real_server_answers_a_spoken_question_aloud(tmp_path: Path) -> None:
+    microphone = microphone_file(tmp_path, "what_time_is_it_slt.wav", pause_s=20)
+    async with serving_the_model() as page_url, browser_page(microphone) as page:
+        await page.goto(page_url)
+        await page.locator("#status[data-state=ready]").wait_for(timeout=120_000)
+        await page.get_by_role("button", name="Microphone").click()
+        await page.locator(".entry.user").wait_for()
+        await page.locator("#latency").wait_for()
+        await page.locator("#status[data-state=listening]").wait_for()
+        assert await _text(page, ".entry.assistant p")
+        assert await page.evaluate("window.loudest") > 0.01
 
 
 async def test_speech_during_an_answer_stops_it_and_tells_what_was_heard(tmp_path: Path) -> None:
