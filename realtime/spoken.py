@@ -54,4 +54,3 @@ def fill(template: str, moment: datetime) -> str:
     for name, value in values.items():
         template = template.replace("{" + name + "}", value)
     return template
-

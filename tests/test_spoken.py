@@ -24,7 +24,14 @@ def test_times_are_spoken_as_people_say_them(hour: int, minute: int, words: str)
 
 @pytest.mark.parametrize(
     ("day", "words"),
-    [(1, "first"), (12, "twelfth"), (20, "twentieth"), (22, "twenty second"), (30, "thirtieth"), (31, "thirty first")],
+    [
+        (1, "first"),
+        (12, "twelfth"),
+        (20, "twentieth"),
+        (22, "twenty second"),
+        (30, "thirtieth"),
+        (31, "thirty first"),
+    ],
 )
 def test_days_of_the_month_are_ordinals(day: int, words: str) -> None:
     assert spoken.date(datetime(2026, 1, day)) == f"January {words}"

@@ -135,9 +135,7 @@ class EngineCore:
             self._start(job, slot)
             return
         prompt: RenderedPrompt = job.prompt
-        audio = next(
-            (a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None
-        )
+        audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
         if audio is not None:
             self._runner.encode(job.request.cache_key, audio)
             return

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -43,9 +43,7 @@ class BatchVocoder(Protocol):
 
     def open(self, voice: Voice) -> StreamState: ...
 
-    def step(
-        self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]
-    ) -> list[NDArray[np.float32]]: ...
+    def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[NDArray[np.float32]]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +58,7 @@ class Stream:
     finished: bool = False
     closed: bool = False
     first_out: float | None = None
+    last_push: float | None = None
     given_seconds: float = 0.0
     taken_seconds: float = 0.0
     """Audio that the listener has taken."""
@@ -90,19 +89,37 @@ class VocodingCore:
         vocoder: BatchVocoder,
         ladder: ChunkLadder | None = None,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace = FIRST_PACE,
     ) -> None:
+        """``pace``: what is assumed until the first chunks and tokens have been timed."""
         self._vocoder = vocoder
         self._ladder = ladder or ChunkLadder()
         self._clock = clock
         self._streams: list[Stream] = []
-        self._pace = FIRST_PACE
+        self._pace = pace
 
     @property
     def open_streams(self) -> int:
         return len(self._streams)
 
     def open(self, stream: Stream) -> None:
+        """Add a stream. Its state is made now: that takes a while, and the first tokens are still to come."""
         self._streams.append(stream)
+        try:
+            stream.state = self._vocoder.open(stream.voice)
+        except Exception:  # a stream's border: this reply ends silent
+            logger.exception("the vocoder cannot open a stream")
+            self._end(stream)
+
+    def push(self, stream: Stream, tokens: Sequence[int]) -> None:
+        """Give a stream its next tokens, and learn from when they come how fast tokens are made."""
+        now = self._clock()
+        if stream.last_push is not None and tokens:
+            seconds = (now - stream.last_push) / len(tokens)
+            pace = self._pace
+            self._pace = replace(pace, token=pace.token + _ADAPTION * (seconds - pace.token))
+        stream.last_push = now
+        stream.inbox.extend(tokens)
 
     def step(self) -> bool:
         """Vocode one chunk of every stream that is ready; False when none is."""
@@ -130,11 +147,7 @@ class VocodingCore:
         """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
         if stream.lead > MAX_LEAD_SECONDS:
             return None
-        if stream.state is None:
-            if not stream.inbox and not stream.finished:
-                return None
-            stream.state = self._vocoder.open(stream.voice)
-        state = stream.state
+        state = _state(stream)
         held = state.buffered + len(stream.inbox)
         chunk = self._ladder.choose(stream.slack(self._clock()), self._pace, held)
         wanted = state.wanted(chunk)
@@ -165,7 +178,7 @@ class VocodingCore:
         pace = self._pace
         expected = pace.seconds(tokens, 0)
         scale = 1 + _ADAPTION * (seconds / expected - 1)
-        self._pace = Pace(pace.token, pace.chunk * scale, pace.chunk_per_token * scale)
+        self._pace = replace(pace, chunk=pace.chunk * scale, chunk_per_token=pace.chunk_per_token * scale)
 
 
 def _state(stream: Stream) -> StreamState:
@@ -229,19 +242,17 @@ Commands = queue.SimpleQueue[Callable[[], None] | None]
 class _ThreadStream:
     """`realtime.session.ports.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
 
-    def __init__(
-        self, voice: Voice, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, voice: Voice, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._core = core
         self._commands = commands
         self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
         self._cut = False
-        stream = self._stream = Stream(voice, self._deliver)
-        commands.put(lambda: core.open(stream))
+        self._stream = Stream(voice, self._deliver)
+        commands.put(partial(core.open, self._stream))
 
     def push(self, tokens: Sequence[int]) -> None:
-        stream, new = self._stream, list(tokens)
-        self._commands.put(lambda: stream.inbox.extend(new))
+        self._commands.put(partial(self._core.push, self._stream, list(tokens)))
 
     def finish(self) -> None:
         self._commands.put(self._stream.finish)

@@ -79,9 +79,7 @@ class FakeRunner:
         self.log.append(f"prefill {slot.cache_key} {start}-{stop}")
         slot.cache.length += stop - start
 
-    def begin_decode(
-        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: None
-    ) -> FakeState:
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: None) -> FakeState:
         state = FakeState(slot, prompt.ids[-1])
         self._emit(state)
         return state

@@ -10,8 +10,10 @@ import torch
 
 from realtime.engine.vocoding import MAX_LEAD_SECONDS, Stream, ThreadedVocoder, VocodingCore
 from realtime.session.ports import AudioChunk
+from streaming_vocoder.ladder import Pace
 from streaming_vocoder.voice import Voice
 
+FAST = Pace(token=0.001, chunk=0.002, chunk_per_token=0.0001)
 VOICE = Voice("test", torch.arange(30), torch.zeros(60, 80), torch.ones(192))
 
 
@@ -56,7 +58,7 @@ class Harness:
     def __init__(self) -> None:
         self.now = 0.0
         self.vocoder = FakeVocoder()
-        self.core = VocodingCore(self.vocoder, clock=lambda: self.now)
+        self.core = VocodingCore(self.vocoder, clock=lambda: self.now, pace=FAST)
 
     def open(self) -> tuple[Stream, list[AudioChunk | None]]:
         out: list[AudioChunk | None] = []
@@ -77,6 +79,16 @@ def test_the_first_sound_needs_eight_tokens_and_no_more() -> None:
     stream.inbox += [7]
     assert h.core.step()
     assert tokens_of(out) == [0, 1, 2, 3, 4]
+
+
+def test_the_first_chunk_is_longer_where_tokens_come_slowly() -> None:
+    h = Harness()
+    stream, out = h.open()
+    for token in range(13):
+        h.core.push(stream, [token])
+        h.now += 0.02
+        assert h.core.step() == (token == 12)
+    assert tokens_of(out) == list(range(10))
 
 
 def test_chunks_grow_with_the_lead_over_playback() -> None:
