@@ -8,7 +8,13 @@ import { withoutSound } from './codec.js';
 /** @typedef {import('./client.js').ConnectionState} ConnectionState */
 
 const LOG_LENGTH = 300;
-const SOUND_EVENTS = new Set(['input_audio_buffer.append', 'response.output_audio.delta']);
+/** Events that come many times a second. */
+const STREAMED = new Set([
+  'input_audio_buffer.append',
+  'response.output_audio.delta',
+  'response.output_audio_transcript.delta',
+  'response.output_text.delta',
+]);
 /** Within so many pixels of its end a list follows what is added. */
 const FOLLOW_PX = 80;
 
@@ -54,7 +60,7 @@ export class View {
     this.drawn = new Map();
     this.events = 0;
     /** @type {Map<string, {line: HTMLLIElement, times: number}>} */
-    this.soundLines = new Map();
+    this.streamLines = new Map();
     this.startedAt = performance.now();
     element('alert-close', HTMLButtonElement).onclick = () => this.showError(null);
   }
@@ -146,13 +152,13 @@ export class View {
       this.drawn.set(entry.id, item);
     }
     const [text, note] = /** @type {HTMLElement[]} */ ([...item.children]);
-    setText(text, entry.text || placeholder(entry));
+    setText(text, entry.text.trimStart() || placeholder(entry));
     text.classList.toggle('placeholder', entry.text === '');
     setText(note, notes(entry));
   }
 
   /**
-   * One line an event; sound, fifty a second both ways, shares a line until something else happens.
+   * One line an event; those of a stream share a line until something else happens.
    * @param {'in' | 'out'} direction
    * @param {WireEvent} event
    */
@@ -161,10 +167,10 @@ export class View {
     this.logCount.textContent = `(${this.events})`;
     const follow = atEnd(this.log);
     const { type, event_id: _, ...rest } = withoutSound(event);
-    const isSound = SOUND_EVENTS.has(type);
-    if (!isSound) this.soundLines.clear();
-    const shared = this.soundLines.get(type) ?? { line: this.newLine(direction), times: 0 };
-    if (isSound) this.soundLines.set(type, shared);
+    const streamed = STREAMED.has(type);
+    if (!streamed) this.streamLines.clear();
+    const shared = this.streamLines.get(type) ?? { line: this.newLine(direction), times: 0 };
+    if (streamed) this.streamLines.set(type, shared);
     shared.times += 1;
 
     const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(2);
