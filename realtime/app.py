@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from realtime import spoken
+from realtime.checkpoint_layout import missing_files
 from realtime.config import Settings
 from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
@@ -91,15 +92,24 @@ def load_model(settings: Settings) -> LoadedModel:
             f"model folder {folder} does not exist; give --model a local folder in the Step-Audio 2 layout "
             "(nothing is ever downloaded), or leave it out for the embedded nano model"
         )
+    missing = missing_files(folder)
+    if missing:
+        raise CheckpointError(f"model folder {folder} lacks {', '.join(missing)}; copy the whole checkpoint there")
     device = choose_device(settings.device)
     profile = _profile(settings)
-    speech_model = SpeechModel.load(folder, device, choose_dtype(settings.dtype, device))
+    faults: list[str] = []
+    speech_model = vocoder = None
+    try:
+        speech_model = SpeechModel.load(folder, device, choose_dtype(settings.dtype, device))
+    except CheckpointError as error:
+        faults.append(str(error))
     try:
         vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps)
-        voices = load_voices(folder, settings.voice or profile.voice)
     except VocoderError as error:
-        raise CheckpointError(str(error)) from error
-    return LoadedModel(profile, speech_model, vocoder, voices)
+        faults.append(str(error))
+    if speech_model is None or vocoder is None:
+        raise CheckpointError("\n".join(faults))
+    return LoadedModel(profile, speech_model, vocoder, load_voices(folder, settings.voice or profile.voice))
 
 
 def _profile(settings: Settings) -> Profile:
@@ -115,7 +125,17 @@ def _profile(settings: Settings) -> Profile:
 
 
 def load_voices(folder: Path, wanted: str) -> dict[str, Voice]:
-    """The folder's voices and the wanted one (a name, a .safetensors or a .wav), which comes first."""
+    """The folder's voices and the wanted one (a name, a .safetensors or a .wav), which comes first.
+
+    Raises `ConfigError` for a voice that cannot be used.
+    """
+    try:
+        return _read_voices(folder, wanted)
+    except VocoderError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _read_voices(folder: Path, wanted: str) -> dict[str, Voice]:
     paths = sorted((folder / "voices").glob("*.safetensors"))
     voices = {path.stem: Voice.load(path) for path in paths}
     if not wanted:
