@@ -78,7 +78,6 @@ class Resampler:
             return samples
         frame = av.AudioFrame.from_ndarray(samples[None, :].astype(np.float32), format="flt", layout="mono")
         frame.sample_rate = self._source_rate
-        frame.pts = None  # the frames follow each other: swresample must not fill what it takes for gaps
         return self._collect(frame)
 
     def flush(self) -> Samples:

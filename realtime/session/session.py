@@ -156,7 +156,7 @@ class Session:
             wire.ConversationItemCreate: self._items.create,
             wire.ConversationItemRetrieve: lambda event: self._items.retrieve(event, self._mic.format),
             wire.ConversationItemDelete: self._items.delete,
-            wire.ConversationItemTruncate: self._items.truncate,
+            wire.ConversationItemTruncate: self._truncate,
             wire.ResponseCreate: self._create_response,
             wire.ResponseCancel: self._cancel_response,
         }
@@ -306,6 +306,12 @@ class Session:
             param="type",
         )
 
+    def _truncate(self, event: wire.ConversationItemTruncate) -> None:
+        self._items.truncate(event)
+        if self._playback is not None:  # the client plays less than was sent: wait anew
+            self._stop_awaiting_playback()
+            self._start_awaiting_playback()
+
     def _create_response(self, event: wire.ResponseCreate) -> None:
         config = configure_response(
             self._settings,
@@ -413,8 +419,7 @@ class Session:
             case turns.CutPlayback():
                 self._cut_playback()
             case turns.AwaitPlayback():
-                name = f"{self.id} playback"
-                self._playback = self._group.create_task(self._await_playback(), name=name)
+                self._start_awaiting_playback()
             case turns.Refuse(code):
                 raise self._refusal(code)
             case turns.WakeAt(sample):
@@ -442,6 +447,9 @@ class Session:
             entry = self._history.get(item_id)
             if entry is not None and not entry.truncated:
                 set_heard(entry, heard)
+
+    def _start_awaiting_playback(self) -> None:
+        self._playback = self._group.create_task(self._await_playback(), name=f"{self.id} playback")
 
     def _stop_awaiting_playback(self) -> None:
         if self._playback is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from realtime.messages import Tokens
@@ -268,3 +270,72 @@ async def test_audio_is_sent_only_so_far_ahead_of_the_ear() -> None:
         sent = sum(len(event.delta) for event in caller.of(wire.ResponseOutputAudioDelta)) / 48_000
         assert sent == pytest.approx(1.0, abs=0.21)
         caller.clock.now += 10
+
+
+async def test_the_clients_cancel_takes_back_audio_that_waits() -> None:
+    async with call([delta("One", 200), Gate()]) as caller:
+        caller.channel.pause()
+        caller.send("response.create")
+        caller.send("response.cancel")
+        await caller.settle()
+        caller.channel.resume()
+        await caller.expect(wire.ResponseDone)
+        assert len(caller.of(wire.ResponseOutputAudioDelta)) <= 1
+
+
+async def test_speech_after_the_end_of_generation_takes_back_audio_that_waits() -> None:
+    async with call(reply("One", tokens=25)) as caller:
+        caller.channel.pause()
+        caller.send("response.create")
+        await caller.settle()
+        await interrupt(caller)
+        await caller.settle()
+        caller.channel.resume()
+        await caller.expect(wire.InputAudioBufferSpeechStarted)
+        await caller.settle()
+        assert len(caller.of(wire.ResponseOutputAudioDelta)) <= 1
+        assert caller.of(wire.ResponseDone)[0].response.status == "completed"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_a_truncate_of_a_running_reply_holds_whatever_is_sent_of_it_later(interrupted: bool) -> None:
+    gate = Gate()
+    async with call([delta("One", 50), gate, delta("two", 50), Gate() if interrupted else done()]) as caller:
+        caller.send("response.create")
+        item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
+        await caller.settle()
+        caller.clock.now += 1.0
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=400)
+        await caller.expect(wire.ConversationItemTruncated)
+        gate.open()
+        await caller.settle()
+        if interrupted:
+            caller.clock.now += 1.0
+            await interrupt(caller)
+        await finish_turn(caller)
+        await caller.settle()
+        kept = remembered(caller)
+        assert kept is not None
+        assert kept.heard_samples == 9_600
+
+
+async def test_a_response_asked_for_while_the_last_one_plays_is_not_ended_by_that_playback() -> None:
+    async with call(reply("One", tokens=1), [Gate()]) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        caller.send("response.create")
+        await caller.expect(wire.ResponseCreated)
+        caller.clock.now += 10
+        await asyncio.sleep(0.1)
+        await caller.settle()
+        assert caller.session.floor is Floor.REPLYING
+
+
+async def test_a_truncated_reply_is_not_waited_for() -> None:
+    async with call(reply("One", tokens=200)) as caller:
+        caller.send("response.create")
+        item_id = (await caller.expect(wire.ResponseDone)).response.output[0].id
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=100)
+        await caller.expect(wire.ConversationItemTruncated)
+        await caller.settle()
+        assert caller.session.floor is Floor.NOBODY

@@ -114,6 +114,16 @@ async def test_uncommitted_audio_without_turn_detection_is_bounded() -> None:
         await caller.expect(wire.InputAudioBufferCommitted)
 
 
+async def test_a_turn_left_open_without_turn_detection_is_bounded() -> None:
+    async with call(config=limited(turn_s=5.0)) as caller:
+        caller.say(0.5)
+        await caller.expect(wire.InputAudioBufferSpeechStarted)
+        caller.turn_detection(None)
+        caller.say(30)
+        await hear_all(caller, 30)
+        assert caller.session.microphone.kept <= 5 * 16_000
+
+
 async def test_minutes_in_one_append_let_others_run() -> None:
     async with call() as caller:
         caller.append(np.zeros(24_000 * 60, "<i2").tobytes())

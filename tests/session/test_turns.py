@@ -265,6 +265,30 @@ async def test_turn_detection_switched_off_during_speech_leaves_the_commit_to_th
         assert started.item_id == stopped.item_id == committed.item_id
 
 
+async def test_a_commit_by_hand_after_a_turn_of_the_vad_is_an_item_of_its_own() -> None:
+    async with call() as caller:
+        caller.say_something()
+        first = await caller.expect(wire.InputAudioBufferCommitted)
+        caller.turn_detection(None)
+        caller.say(0.5)
+        caller.send("input_audio_buffer.commit")
+        second = await caller.expect(wire.InputAudioBufferCommitted)
+        assert second.item_id != first.item_id
+        assert not caller.of(wire.Error)
+
+
+async def test_times_stay_right_when_turn_detection_was_off_for_a_while() -> None:
+    async with call() as caller:
+        caller.turn_detection(None)
+        caller.say(2.0)
+        caller.send("input_audio_buffer.clear")
+        caller.turn_detection({"type": "server_vad"})
+        caller.be_silent(1.0)
+        caller.say(0.5)
+        started = await caller.expect(wire.InputAudioBufferSpeechStarted)
+        assert started.audio_start_ms == pytest.approx(2000 + 1000 - 300, abs=40)
+
+
 async def test_silence_after_a_reply_is_answered_when_the_client_wants_that() -> None:
     async with call(reply("Hi.", tokens=1), reply("Still there?")) as caller:
         caller.turn_detection({"type": "server_vad", "idle_timeout_ms": 1000})

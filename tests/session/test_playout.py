@@ -1,0 +1,111 @@
+"""The ledger of what the caller has heard."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.session.playout import PlayoutLedger
+
+SECOND = 24_000
+
+
+def ledger(*sent: tuple[str, int, float]) -> PlayoutLedger:
+    """Speech of these items, so many samples each, sent at these times."""
+    new = PlayoutLedger()
+    for item_id, samples, now in sent:
+        new.queued(item_id, samples)
+        new.sent(item_id, samples, now)
+    return new
+
+
+def test_a_client_plays_in_real_time_from_the_first_audio() -> None:
+    speech = ledger(("a", 3 * SECOND, 10.0))
+    assert speech.remaining(11.0) == pytest.approx(2.0)
+    assert speech.cut(11.0) == {"a": SECOND}
+
+
+def test_what_comes_while_it_plays_queues_behind() -> None:
+    speech = ledger(("a", SECOND, 10.0), ("a", SECOND, 10.1), ("b", SECOND, 10.2))
+    assert speech.remaining(10.2) == pytest.approx(2.8)
+    assert speech.cut(12.5) == {"b": SECOND // 2}
+
+
+def test_a_gap_in_the_sending_is_a_gap_in_the_hearing() -> None:
+    speech = ledger(("a", SECOND, 10.0), ("a", SECOND, 15.0))
+    assert speech.cut(15.5) == {"a": SECOND + SECOND // 2}
+
+
+def test_what_was_heard_to_its_end_is_not_cut() -> None:
+    assert ledger(("a", SECOND, 10.0)).cut(11.0) == {}
+
+
+def test_after_a_cut_nothing_is_left_to_play() -> None:
+    speech = ledger(("a", 9 * SECOND, 10.0))
+    speech.cut(11.0)
+    assert speech.remaining(11.0) == 0
+    assert speech.cut(12.0) == {}
+
+
+def test_speech_after_a_cut_plays_at_once() -> None:
+    speech = ledger(("a", 9 * SECOND, 10.0))
+    speech.cut(11.0)
+    speech.queued("b", SECOND)
+    speech.sent("b", SECOND, 11.0)
+    assert speech.remaining(11.5) == pytest.approx(0.5)
+
+
+def test_the_transports_report_counts_and_never_runs_back() -> None:
+    speech = ledger(("a", 2 * SECOND, 10.0))
+    speech.played("a", 500)
+    speech.played("a", 400)
+    assert speech.remaining(99.0) == pytest.approx((2 * SECOND - 500) / SECOND)
+    assert speech.cut(99.0) == {"a": 500}
+
+
+def test_a_report_of_more_than_was_sent_is_all_that_was_sent() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.played("a", 5 * SECOND)
+    assert speech.remaining(10.0) == 0
+
+
+def test_what_waits_is_not_heard_and_not_forgotten() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.queued("a", SECOND)
+    assert speech.remaining(20.0) == pytest.approx(1.0)
+    assert speech.cut(20.0) == {"a": SECOND}
+
+
+def test_what_was_retracted_is_not_waited_for() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.queued("a", SECOND)
+    speech.retracted("a")
+    assert speech.remaining(20.0) == 0
+
+
+def test_a_forgotten_item_takes_no_time() -> None:
+    speech = ledger(("a", 9 * SECOND, 10.0))
+    speech.forget("a")
+    assert speech.remaining(10.0) == 0
+
+
+def test_audio_that_arrives_for_an_item_that_was_cut_is_ignored() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.cut(10.5)
+    speech.sent("a", SECOND, 10.6)
+    assert speech.remaining(10.6) == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 2 * SECOND), st.floats(0, 2)), min_size=1, max_size=20), st.floats(0, 60))
+def test_heard_is_never_more_than_sent_nor_than_time_allows(pieces: list[tuple[int, float]], wait: float) -> None:
+    speech, now = PlayoutLedger(), 100.0
+    for samples, pause in pieces:
+        now += pause
+        speech.queued("a", samples)
+        speech.sent("a", samples, now)
+    sent = sum(samples for samples, _ in pieces)
+    end = now + wait
+    heard = sent - round(speech.remaining(end) * SECOND)
+    assert 0 <= heard <= min(sent, round((end - 100.0) * SECOND) + len(pieces))
+    assert speech.cut(end) in ({}, {"a": heard})
