@@ -126,8 +126,8 @@ class Batch:
 
 
 def strength_at(seen: int) -> float:
-    """Augmentation strength after so many utterances: mild until CTC has left its plateau, then up to 1."""
-    return float(np.interp(seen, [0, 15_000, 90_000], [0.1, 0.25, 1.0]))
+    """Augmentation strength after so many utterances: mild until CTC has left its plateau and the phones are clear."""
+    return float(np.interp(seen, [0, 15_000, 70_000, 150_000], [0.1, 0.25, 0.4, 1.0]))
 
 
 def mask_spectrum(mel: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
@@ -157,8 +157,11 @@ def _fits(frames: int, target: list[int]) -> bool:
     return 0 < len(target) and len(target) + repeats <= encoder_rows(frames)
 
 
-def training_batches(data: Path, seed: int, seen: int, batch_frames: int) -> Iterator[Batch]:
-    """Endless augmented batches of about `batch_frames` mel frames, clips of like length together."""
+def training_batches(data: Path, seed: int, seen: int, batch_frames: int, general_share: float) -> Iterator[Batch]:
+    """Endless augmented batches of about `batch_frames` mel frames, clips of like length together.
+
+    Of the texts that are not of the domain, only `general_share` are used.
+    """
     rng = np.random.default_rng([seed, seen])
     while True:
         shards = sorted(data.glob("train-????.npz"))
@@ -170,6 +173,8 @@ def training_batches(data: Path, seed: int, seen: int, batch_frames: int) -> Ite
                 strength = strength_at(seen)
                 clips = []
                 for utterance in pool[start : start + 400]:
+                    if not utterance.intent and rng.random() >= general_share:
+                        continue
                     heard = input_speech.augment(utterance.samples, rng, strength)
                     mel = mask_spectrum(log_mel(torch.from_numpy(heard)), rng, strength)
                     target = phones.phone_ids(utterance.text)
@@ -186,9 +191,9 @@ def training_batches(data: Path, seed: int, seen: int, batch_frames: int) -> Ite
                     yield make_batch(batches[index])
 
 
-def _feed(data: Path, seed: int, seen: int, batch_frames: int, out: "multiprocessing.Queue[Any]") -> None:
+def _feed(out: "multiprocessing.Queue[Any]", *options: Any) -> None:
     torch.set_num_threads(1)
-    for batch in training_batches(data, seed, seen, batch_frames):
+    for batch in training_batches(*options):
         # As numpy arrays: tensors would go through shared-memory files.
         out.put((batch.mel.half().numpy(), batch.frames, batch.targets.numpy(), batch.target_counts))
 
@@ -196,10 +201,12 @@ def _feed(data: Path, seed: int, seen: int, batch_frames: int, out: "multiproces
 class BatchFeeder:
     """Batches made ahead by a process of its own."""
 
-    def __init__(self, data: Path, seed: int, seen: int, batch_frames: int) -> None:
+    def __init__(self, data: Path, seed: int, seen: int, batch_frames: int, general_share: float) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: multiprocessing.Queue[Any] = context.Queue(maxsize=64)
-        self._process = context.Process(target=_feed, args=(data, seed, seen, batch_frames, self._queue), daemon=True)
+        self._process = context.Process(
+            target=_feed, args=(self._queue, data, seed, seen, batch_frames, general_share), daemon=True
+        )
         self._process.start()
 
     def next(self) -> Batch:
@@ -371,7 +378,7 @@ def train(args: argparse.Namespace) -> None:
     check_training_forward(state.model)
     for parameter in state.average.parameters():
         parameter.requires_grad_(False)
-    feeder = BatchFeeder(args.data, args.seed, state.seen, args.batch_frames)
+    feeder = BatchFeeder(args.data, args.seed, state.seen, args.batch_frames, args.general_share)
     clips = evaluation_clips(args.data, 0.3)
     started, before = time.time(), state.seconds
     evaluated = saved = started
@@ -500,6 +507,7 @@ def main() -> None:
     command.add_argument("--restart-minute", type=float, default=0, help="the cosine of the learning rate starts here")
     command.add_argument("--rate", type=float, default=1.5e-3)
     command.add_argument("--batch-frames", type=int, default=3600)
+    command.add_argument("--general-share", type=float, default=1.0, help="use so many of the texts off the domain")
     command.add_argument("--evaluate-minutes", type=float, default=4)
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate", help="phone error rates of encoder.pt")
