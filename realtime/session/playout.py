@@ -54,7 +54,7 @@ class PlayoutLedger:
 
     def sent(self, item_id: str, samples: int, now: float) -> None:
         """So many more samples of the item went to the peer."""
-        self._settle(now, but=item_id)
+        self._settle(now)
         track = self._tracks.get(item_id)
         if track is None:  # cut or forgotten while the transport took it over
             return
@@ -96,9 +96,6 @@ class PlayoutLedger:
         self._tracks.pop(item_id, None)
         self._ends_at = max((run.end for track in self._tracks.values() for run in track.runs), default=0.0)
 
-    def _settle(self, now: float, but: str | None = None) -> None:
-        """Drop what was heard to its end; ``but``: the item that is still being sent."""
-        ended = [item_id for item_id, track in self._tracks.items() if track.heard(now) >= track.queued]
-        for item_id in ended:
-            if item_id != but:
-                del self._tracks[item_id]
+    def _settle(self, now: float) -> None:
+        """Drop what was heard to its end."""
+        self._tracks = {name: track for name, track in self._tracks.items() if track.heard(now) < track.queued}

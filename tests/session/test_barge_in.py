@@ -276,6 +276,7 @@ async def test_the_clients_cancel_takes_back_audio_that_waits() -> None:
     async with call([delta("One", 200), Gate()]) as caller:
         caller.channel.pause()
         caller.send("response.create")
+        await caller.settle()
         caller.send("response.cancel")
         await caller.settle()
         caller.channel.resume()
@@ -328,6 +329,7 @@ async def test_a_response_asked_for_while_the_last_one_plays_is_not_ended_by_tha
         caller.clock.now += 10
         await asyncio.sleep(0.1)
         await caller.settle()
+        assert not caller.task.done()
         assert caller.session.floor is Floor.REPLYING
 
 
