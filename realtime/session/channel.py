@@ -28,7 +28,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from realtime.errors import ChannelClosed as ChannelClosed
 from realtime.protocol.events import ClientEvent, ServerEvent
 
 
