@@ -46,8 +46,8 @@ class AudioFormatError(RealtimeError):
 
 
 class PeerError(RealtimeError):
-    """The peer's fault: the fields of an `error` event. ``code`` is stable and clients match on it, ``param``
-    is the path of the field at fault, ``event_id`` the id of the client's event where it had one."""
+    """The peer's fault: the fields of an `error` event. ``code`` is stable and clients match on it, ``param`` is the
+    path of the field at fault, ``event_id`` the id of the client's event where it had one."""
 
     def __init__(
         self,

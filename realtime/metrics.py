@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LatencyParts:
-    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns
-    have no end of speech, text replies no audio). They add up to ``total`` where all are known."""
+    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns have no end
+    of speech, text replies no audio). They add up to ``total`` where all are known."""
 
     endpointing: float | None  # last voiced sample -> speech_stopped
     queued: float | None  # speech_stopped or response.create -> the engine takes the request up
@@ -50,8 +50,7 @@ class ReplyTrace:
         self.decode_s = decode_s
 
     def chunk_sent(self, now: float, audio_s: float) -> None:
-        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first
-        chunk."""
+        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first chunk."""
         if self.first_audio is None:
             self.first_audio = now
         self.margins.append(self.first_audio + self.audio_s - now)

@@ -33,8 +33,8 @@ from realtime.protocol.events import ClientEvent, ServerEvent
 
 @dataclass(frozen=True, slots=True)
 class AudioPlayed:
-    """``samples`` at 24 kHz of the item's speech have left the speaker. Sent by transports that own the
-    playback; without such reports the session goes by the clock."""
+    """``samples`` at 24 kHz of the item's speech have left the speaker. Sent by transports that own the playback;
+    without such reports the session goes by the clock."""
 
     item_id: str
     samples: int

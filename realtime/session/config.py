@@ -1,5 +1,4 @@
-"""What a session is told once: the model's name and defaults, and the limits that keep one caller from
-harming others."""
+"""What a session is told once: the model's name, defaults, and the limits that keep it from harming others."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ def as_written(instructions: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """Seconds, milliseconds and bytes that one session may use. Every queue and buffer is bounded by one of
-    them."""
+    """Seconds, milliseconds and bytes that one session may use. Every queue and buffer is bounded by one of them."""
 
     session_s: float = 3600.0
     """Age at which the session ends with `session_expired`."""
@@ -38,8 +36,8 @@ class SessionLimits:
     out_of_band: int = 4
     """Responses outside the conversation at a time."""
     context_cut: float = 0.3
-    """Share of the conversation that is forgotten when the context is full. Much at once, because every cut
-    costs a prefill of all that remains."""
+    """Share of the conversation that is forgotten when the context is full. Much at once, because every cut costs a
+    prefill of all that remains."""
 
 
 @dataclass(frozen=True, slots=True)

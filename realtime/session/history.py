@@ -74,8 +74,7 @@ def with_item_id(item: Item, ids: Ids) -> Item:
 def input_messages(
     items: Iterable[InputItem], history: History, decode: Decode, audio_id: Callable[[], str]
 ) -> tuple[Message, ...]:
-    """What `response.create` gives in place of the conversation. Raises `ProtocolError` for an unknown
-    item."""
+    """What `response.create` gives in place of the conversation. Raises `ProtocolError` for an unknown item."""
     messages: list[Message | None] = []
     for item in items:
         if isinstance(item, ItemReference):
@@ -109,8 +108,8 @@ def set_heard(entry: Entry[Message | None], samples: int) -> None:
 
 
 def forget_oldest(history: History, share: float) -> bool:
-    """Let the model forget at least this share of the conversation, oldest first, up to a user turn; system
-    items and the last turn stay. False when there is nothing left to forget."""
+    """Let the model forget at least this share of the conversation, oldest first, up to a user turn; system items and
+    the last turn stay. False when there is nothing left to forget."""
     entries = [entry for entry in history if entry.payload is not None and entry.payload.role != "system"]
     goal = math.ceil(share * len(entries))
     cuts = [at for at, entry in enumerate(entries) if at > 0 and _is_user(entry)]

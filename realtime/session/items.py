@@ -1,5 +1,4 @@
-"""What clients do to the conversation's items: create, retrieve, delete, truncate; each answered with its
-events."""
+"""What clients do to the conversation's items: create, retrieve, delete, truncate; each answered with its events."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import OUTPUT_SAMPLE_RATE
 
 MAX_RETRIEVED_BYTES = 700_000
-"""More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients
-give up."""
+"""More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients give up."""
 
 
 class ItemDesk:

@@ -19,8 +19,7 @@ from realtime.turns.events import SpeechEvent
 from realtime.turns.vad import VoiceDetector
 
 _SLICE_MS = 100
-"""Audio is taken in slices of this length, so that a client that sends minutes at once does not hold up the
-others."""
+"""Audio is taken in slices of this length, so that a client that sends minutes at once does not hold up the others."""
 
 _DECISION_MS = 500
 """The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`)."""

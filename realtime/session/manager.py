@@ -69,8 +69,7 @@ class SessionManager:
         return seat
 
     async def drain(self, grace_s: float = 0.0) -> None:
-        """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are
-        gone."""
+        """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are gone."""
         self.draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):

@@ -72,8 +72,7 @@ class PlayoutLedger:
             track.queued = track.sent
 
     def played(self, item_id: str, samples: int) -> None:
-        """The transport's report: so many samples of the item, counted from its start, have left the
-        speaker."""
+        """The transport's report: so many samples of the item, counted from its start, have left the speaker."""
         track = self._tracks.get(item_id)
         if track is not None:
             track.reported = max(samples, track.reported or 0)

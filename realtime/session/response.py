@@ -1,5 +1,4 @@
-"""One reply: what the model generates -> transcript deltas and speech -> the wire, until it ends or is
-cancelled.
+"""One reply: what the model generates -> transcript deltas and speech -> the wire, until it ends or is cancelled.
 
 Two loops run beside each other. One reads the generation: text goes out as it comes, speech tokens go to the
 vocoder. The other reads the vocoder: speech goes out in pieces of at most 200 ms, no faster than the peer
@@ -99,8 +98,7 @@ class _Progress:
 
 
 class Reply:
-    """One response from `response.created` to `response.done`. `run` it once in a task; `cancel` at any
-    time."""
+    """One response from `response.created` to `response.done`. `run` it once in a task; `cancel` at any time."""
 
     def __init__(self, plan: ReplyPlan, ports: ReplyPorts) -> None:
         self._plan = plan
@@ -140,8 +138,7 @@ class Reply:
         self._send(self._stream.create())
 
     async def run(self) -> None:
-        """Generate and speak to the end. A fault of the model side becomes a failed response, not an
-        exception."""
+        """Generate and speak to the end. A fault of the model side becomes a failed response, not an exception."""
         try:
             self._conclude(await self._speak())
         except* Exception as faults:  # the reply's border: the caller is told and the session lives on
@@ -222,8 +219,7 @@ class Reply:
         return self._ports.playout.remaining(self._ports.clock()) - self._ports.limits.lead_s
 
     def _send_audio(self, data: bytes, samples: int) -> None:
-        """``data`` is what the format makes of ``samples`` at 24 kHz, give or take what resampling holds
-        back."""
+        """``data`` is what the format makes of ``samples`` at 24 kHz, give or take what resampling holds back."""
         if self.ended:
             return
         self._held_samples += samples
@@ -260,6 +256,8 @@ class Reply:
     # The end
 
     def _conclude(self, done: GenerationDone) -> None:
+        if self.ended:
+            return
         self._progress.usage = done.usage
         timings = done.timings
         self.trace.engine_report(timings.queued, timings.encoded, timings.first_token, timings.decode_seconds)
@@ -286,8 +284,7 @@ class Reply:
         self._send(events)
 
     def _keep(self, *, whole: bool) -> None:
-        """Write the reply into the history. Unless it is ``whole``, the caller heard at most what was
-        sent."""
+        """Write the reply into the history. Unless it is ``whole``, the caller heard at most what was sent."""
         kept = self._plan.history
         if kept is None:
             return

@@ -1,5 +1,4 @@
-"""One caller: events of the client and of the microphone go through the turn-taking table, its effects are
-carried out.
+"""One caller: what client and microphone say goes through the turn-taking table, its effects are carried out here.
 
 The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is legal on the wire), `response`
 (one reply), `history` (what the model is told). Here is the asyncio around them.
@@ -187,8 +186,7 @@ class Session:
             self._ending.set_result(reason)
 
     async def run(self) -> None:
-        """From `session.created` until the channel closes. Leaves no task, no engine slot and no stream
-        behind."""
+        """From `session.created` until the channel closes. Leaves no task, no engine slot and no stream behind."""
         began = self._clock()
         self._log.info("opened")
         self._outbox.put(wire.SessionCreated(session=self._settings))
@@ -235,8 +233,11 @@ class Session:
 
     async def _run_reply(self, reply: Reply) -> None:
         await reply.run()
+        running = self._running.get(reply.id)
+        if running is None:  # cancelled in its last moment
+            return
         was_active = reply is self._reply
-        self._retire(self._running[reply.id])
+        self._retire(running)
         if was_active:
             self._step(turns.ResponseDone(self._mic.received))
 

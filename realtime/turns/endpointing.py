@@ -1,5 +1,4 @@
-"""Speech probabilities -> where speech starts, pauses and stops. No clock: time is the number of samples
-heard.
+"""Speech probabilities -> where speech starts, pauses and stops. No clock: time is the number of samples heard.
 
 The rules:
 

@@ -1,5 +1,4 @@
-"""Who has the floor: the user, the agent, nobody, or both. No clock and no I/O: ``state, effects =
-step(state, event)``.
+"""Who has the floor: the user, the agent, nobody, or both. ``state, effects = step(state, event)``: no clock, no I/O.
 
 Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the
 effects out in their order, and keeps one alarm: `WakeAt` sets it, the latest counts, and `Woke` is the
@@ -353,8 +352,7 @@ def refuse_cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effe
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """On ``floor``, ``event`` (when ``guard`` holds) does ``actions`` in order and gives the floor to
-    ``to``."""
+    """On ``floor``, ``event`` (when ``guard`` holds) does ``actions`` in order and gives the floor to ``to``."""
 
     floor: Floor
     event: type
