@@ -2,25 +2,20 @@
 
 A transport implements `Channel`, the session drives it. The division of work:
 
-* The transport owns the wire: it reads frames, decodes them with `realtime.protocol.codec` (a binary frame
-  is an
-  `input_audio_buffer.append`), and encodes what it is given, with an ``event_id`` and in the client's dialect
-  (sessions know only GA events). It knows nothing of turns, models or items.
-* A frame that cannot be decoded raises `ProtocolError` from `receive`, with the client's ``event_id`` in it
-  when
-  one could be read. The session answers with an `error` event, in order, and calls `receive` again.
-* A channel that is gone raises `ChannelClosed` from `receive` and from `send`, from then on always. Nothing
-  else
-  may leave these methods but `CancelledError`.
-* One task receives and one task sends, so neither method is called twice at once. A cancelled `receive`
-  must not
-  lose a frame.
-* `send` returns when the transport took the event over and has room for the next one. Its own buffer must
-  be small
-  (well under a second of audio), because what is in it cannot be taken back at barge-in. The session puts a
-  time limit on `send` and gives up on a peer that does not read (`SlowReader`).
-* A transport that plays the audio itself (WebRTC, phone lines) reports what it has played with `AudioPlayed`,
-  drops what it holds when it is given `speech_started`, and need not pass `response.output_audio.delta` on.
+* The transport owns the wire: it reads frames, decodes them (a binary frame is an `input_audio_buffer.append`), and
+  encodes what it is given, with an ``event_id`` and in the client's dialect; `realtime.protocol.dialect.Connection`
+  does both. Sessions know only GA events, a transport nothing of turns, models or items.
+* A frame that cannot be decoded raises `ProtocolError` from `receive`, with the client's ``event_id`` in it when one
+  could be read. The session answers with an `error` event, in order, and calls `receive` again.
+* A channel that is gone raises `ChannelClosed` from `receive` and from `send`, from then on always. Nothing else may
+  leave these methods but `CancelledError`.
+* One task receives and one task sends, so neither method is called twice at once. A cancelled `receive` must not lose
+  a frame.
+* `send` returns when the transport took the event over and has room for the next one. Its own buffer must be small
+  (well under a second of audio), because what is in it cannot be taken back at barge-in. The session puts a time limit
+  on `send` and gives up on a peer that does not read (`SlowReader`).
+* A transport that plays the audio itself (WebRTC, phone lines) reports what it has played with `AudioPlayed`, drops
+  what it holds when it is given `speech_started`, and need not pass `response.output_audio.delta` on.
 """
 
 from __future__ import annotations

@@ -2,15 +2,13 @@
 
 The rules:
 
-1. Speech starts with the frame that completes ``min_speech_ms`` of voiced frames (probability >=
-``threshold``) with
+1. Speech starts with the frame that completes ``min_speech_ms`` of voiced frames (probability >= ``threshold``) with
    no more than ``min_speech_gap_ms`` between them. It began ``prefix_padding_ms`` before the first of them.
-2. Silence begins with a frame below ``threshold - HYSTERESIS`` (a weak syllable is none) and is broken by
-one at or
+2. Silence begins with a frame below ``threshold - HYSTERESIS`` (a weak syllable is none) and is broken by one at or
    over ``threshold``.
-3. Silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A voiced frame ends the
-pause. 4. Silence of ``silence_ms`` ends the speech. 5. Confirmed silence resets the detector, also every
-``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
+3. Silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A voiced frame ends the pause.
+4. Silence of ``silence_ms`` ends the speech.
+5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
 """
 

@@ -1,29 +1,24 @@
 """Who has the floor: the user, the agent, nobody, or both. ``state, effects = step(state, event)``: no clock, no I/O.
 
-Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the
-effects out in their order, and keeps one alarm: `WakeAt` sets it, the latest counts, and `Woke` is the
-event that it brings.
+Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the effects out in
+their order, and keeps one alarm: `WakeAt` sets it, the latest counts, and `Woke` is the event that it brings.
 
 The rules, each a row or more of `TRANSITIONS`:
 
 1. Speech detected by the VAD opens a turn: the peer is told at once, before anything else happens.
-2. If the agent is replying or still audible then, and ``interrupt_response`` is on, it stops: the response
-is cancelled
+2. If the agent is replying or still audible then, and ``interrupt_response`` is on, it stops: the response is cancelled
    (`turn_detected`) and the history keeps what was heard. Otherwise both go on (the floor is shared).
-3. The end of speech is told, the turn's audio is committed, and with ``create_response`` a response starts.
-If one runs
+3. The end of speech is told, the turn's audio is committed, and with ``create_response`` a response starts. If one runs
    still, the new one is owed and starts when that one is done.
 4. A turn that reaches ``max_turn`` samples ends as if the user had stopped.
-5. A commit by the client ends the turn without `speech_stopped` and starts no response; a clear drops the
-turn. 6. One response at a time: a second `response.create` is refused, so is a cancel of nothing. 7. A
-response that is done or cancelled by the client is still audible until `PlaybackEnded`. 8. After
-``idle_timeout`` samples in which nobody said anything, the silence is committed and answered. 9. Turn
-detection that is switched off while the user speaks ends the speech, told but not committed: from now on
-the
+5. A commit by the client ends the turn without `speech_stopped` and starts no response; a clear drops the turn.
+6. One response at a time: a second `response.create` is refused, so is a cancel of nothing.
+7. A response that is done or cancelled by the client is still audible until `PlaybackEnded`.
+8. After ``idle_timeout`` samples in which nobody said anything, the silence is committed and answered.
+9. Turn detection that is switched off while the user speaks ends the speech, told but not committed: from now on the
    client commits.
 
-Exactly one `TellSpeechStopped` follows each `TellSpeechStarted`, unless the client commits or clears by
-hand before.
+Exactly one `TellSpeechStopped` follows each `TellSpeechStarted`, unless the client commits or clears by hand before.
 """
 
 from __future__ import annotations
