@@ -27,9 +27,9 @@ class LatencyParts:
 class ReplyTrace:
     """Collects the milestones of one reply; owned by the session's response.
 
-    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided,
-    None for a turn without speech. ``requested``: when the engine was asked. The engine's own milestones
-    are seconds after that.
+    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided, None for a
+    turn without speech. ``requested``: when the engine was asked; its own milestones are seconds after that.
+    ``audio_s`` was made, ``sent_s`` of it sent. ``margins``: of every chunk sent but the first.
     """
 
     requested: float
@@ -42,6 +42,7 @@ class ReplyTrace:
     decode_s: float = 0.0
     vocoder_s: float = 0.0
     audio_s: float = 0.0
+    sent_s: float = 0.0
     margins: list[float] = field(default_factory=list)
 
     def engine_report(self, queued: float, encoded: float, first_token: float, decode_s: float) -> None:
@@ -49,12 +50,18 @@ class ReplyTrace:
         self.queued_s, self.encoded_s, self.first_token_s = queued, encoded, first_token
         self.decode_s = decode_s
 
+    def chunk_made(self, compute_s: float, audio_s: float) -> None:
+        """The vocoder took ``compute_s`` seconds for ``audio_s`` seconds of speech."""
+        self.vocoder_s += compute_s
+        self.audio_s += audio_s
+
     def chunk_sent(self, now: float, audio_s: float) -> None:
-        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first chunk."""
+        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first of them."""
         if self.first_audio is None:
             self.first_audio = now
-        self.margins.append(self.first_audio + self.audio_s - now)
-        self.audio_s += audio_s
+        else:
+            self.margins.append(self.first_audio + self.sent_s - now)
+        self.sent_s += audio_s
 
     def latency(self) -> LatencyParts:
         """The parts as far as they are known."""

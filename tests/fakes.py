@@ -256,6 +256,8 @@ class Caller:
     vocoder: FakeVocoder
     clock: FakeClock
     task: asyncio.Task[None]
+    reports: list[tuple[str, Mapping[str, float | None]]]
+    """What was told of each reply: its id and its latencies."""
     rate: int = 24_000
     seen: list[wire._ServerEvent] = field(default_factory=list)
 
@@ -346,10 +348,11 @@ async def call(
     engine, vocoder = FakeEngine(*scripts), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
-    services = Services(engine, vocoder, LoudnessVad())
+    reports: list[tuple[str, Mapping[str, float | None]]] = []
+    services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)))
     session = Session(channel, services, config, first_settings(config, ids), ids, clock)
     task = asyncio.create_task(session.run(), name="session under test")
-    caller = Caller(session, channel, engine, vocoder, clock, task)
+    caller = Caller(session, channel, engine, vocoder, clock, task, reports)
     try:
         await caller.expect(wire.SessionCreated)
         yield caller

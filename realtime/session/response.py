@@ -200,7 +200,7 @@ class Reply:
     async def _play(self, voice: VocoderStream) -> None:
         writer = AudioWriter(audio_format(self._plan.config.output_format), OUTPUT_SAMPLE_RATE)
         async for chunk in voice:
-            self.trace.vocoder_s += chunk.compute_seconds
+            self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE)
             for start in range(0, len(chunk.samples), _PIECE_SAMPLES):
                 piece = chunk.samples[start : start + _PIECE_SAMPLES]
                 await self._wait_for_room()

@@ -204,6 +204,7 @@ class Session:
         finally:
             for running in list(self._running.values()):
                 self._retire(running)
+                self._report(running.reply)
             self._services.engine.release(self.id)
             await self._say_farewell(ending)
             self._log.info("closed after %.1f s: %s", self._clock() - began, ending)
@@ -240,6 +241,10 @@ class Session:
         self._retire(running)
         if was_active:
             self._step(turns.ResponseDone(self._mic.received))
+        try:
+            await self._outbox.audio_taken()  # only then is it known when the first audio was sent
+        finally:
+            self._report(reply)
 
     async def _await_playback(self) -> None:
         await self._outbox.audio_taken()
@@ -494,15 +499,19 @@ class Session:
         running.reply.cancel(reason)
         running.task.cancel()
         self._retire(running)
+        self._report(running.reply)
 
     def _retire(self, running: _Running) -> None:
-        """The reply has ended, or the session has: forget it and log it."""
+        """The reply has ended, or the session has: forget it."""
         reply = running.reply
         self._running.pop(reply.id, None)
         if reply is self._reply:
             self._reply = None
         if reply.out_of_band:
             self._services.engine.release(running.cache_key)
+
+    def _report(self, reply: Reply) -> None:
+        """One line in the log, and the figures to who wants them."""
         summary = reply.trace.summary()
         self._services.on_reply(reply.id, summary)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())

@@ -371,6 +371,17 @@ async def test_the_usage_is_the_engines() -> None:
         assert (usage.total_tokens, usage.input_token_details.audio_tokens) == (35, 5)
 
 
+async def test_the_figures_of_a_reply_count_all_its_audio() -> None:
+    async with call([delta("One", 25), done()]) as caller:
+        caller.say_something()
+        await caller.expect(wire.ResponseDone)
+        await caller.settle()
+        ((_, figures),) = caller.reports
+        assert figures["audio_ms"] == 1000
+        assert figures["decoder_rtf"] == 0.05
+        assert figures["total_ms"] is not None and figures["endpointing_ms"] is not None
+
+
 async def test_a_reply_cut_by_its_limit_is_incomplete() -> None:
     async with call([delta("One", 5), done("length")]) as caller:
         caller.send("response.create")
