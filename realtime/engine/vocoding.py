@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.errors import EngineError
 from realtime.session.ports import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from streaming_vocoder.ladder import ChunkLadder, Pace
 from streaming_vocoder.streaming import StreamState
@@ -46,13 +47,16 @@ class BatchVocoder(Protocol):
     def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[NDArray[np.float32]]: ...
 
 
+Delivery = AudioChunk | EngineError | None
+"""A chunk, or how the stream ended: None in good order, an error when the vocoder failed."""
+
+
 @dataclass(slots=True, eq=False)
 class Stream:
     """One reply on its way through the service."""
 
     voice: Voice
-    deliver: Callable[[AudioChunk | None], None]
-    """Called with each chunk, at the end with None."""
+    deliver: Callable[[Delivery], None]
     state: StreamState | None = None
     inbox: list[int] = field(default_factory=list)
     finished: bool = False
@@ -107,9 +111,9 @@ class VocodingCore:
         self._streams.append(stream)
         try:
             stream.state = self._vocoder.open(stream.voice)
-        except Exception:  # a stream's border: this reply ends silent
+        except Exception as fault:  # a stream's border: this reply fails
             logger.exception("the vocoder cannot open a stream")
-            self._end(stream)
+            self._end(stream, EngineError(f"the vocoder cannot open a stream: {fault}"))
 
     def push(self, stream: Stream, tokens: Sequence[int]) -> None:
         """Give a stream its next tokens, and learn from when they come how fast tokens are made."""
@@ -130,10 +134,10 @@ class VocodingCore:
         started = self._clock()
         try:
             made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
-        except Exception:  # a batch's border: these replies end silent, the others live on
+        except Exception as fault:  # a batch's border: these replies fail, the others live on
             logger.exception("the vocoder failed")
             for stream, _, _ in ready:
-                self._end(stream)
+                self._end(stream, EngineError(f"the vocoder failed: {fault}"))
             return True
         seconds = self._clock() - started
         for (stream, _, last), samples in zip(ready, made, strict=True):
@@ -167,11 +171,11 @@ class VocodingCore:
         stream.given_seconds += len(samples) / OUTPUT_SAMPLE_RATE
         stream.deliver(AudioChunk(samples, seconds))
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: Stream, error: EngineError | None = None) -> None:
         stream.closed = True
         stream.state = None
         self._streams.remove(stream)
-        stream.deliver(None)
+        stream.deliver(error)
 
     def _measure(self, seconds: float, tokens: int) -> None:
         """Scale the pace towards what this call cost."""
@@ -246,7 +250,7 @@ class _ThreadStream:
         self._loop = loop
         self._core = core
         self._commands = commands
-        self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
+        self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
         self._cut = False
         self._stream = Stream(voice, self._deliver)
         commands.put(partial(core.open, self._stream))
@@ -265,11 +269,13 @@ class _ThreadStream:
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         while (chunk := await self._chunks.get()) is not None and not self._cut:
+            if isinstance(chunk, EngineError):
+                raise chunk
             seconds = len(chunk.samples) / OUTPUT_SAMPLE_RATE
             self._commands.put(partial(self._stream.take, seconds))
             yield chunk
 
-    def _deliver(self, chunk: AudioChunk | None) -> None:
+    def _deliver(self, chunk: Delivery) -> None:
         try:
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
         except RuntimeError:  # the loop is closed: nobody listens any more

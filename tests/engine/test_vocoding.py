@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 import torch
 
 from realtime.engine.vocoding import MAX_LEAD_SECONDS, Stream, ThreadedVocoder, VocodingCore
+from realtime.errors import EngineError
 from realtime.session.ports import AudioChunk
 from streaming_vocoder.ladder import Pace
 from streaming_vocoder.voice import Voice
@@ -150,7 +152,8 @@ def test_a_failure_ends_the_replies_of_that_call_only() -> None:
     failing.inbox += range(10)
     h.vocoder.fails = True
     h.core.step()
-    assert failed == [None]
+    (fault,) = failed
+    assert isinstance(fault, EngineError) and "broken" in str(fault)
     h.vocoder.fails = False
     stream, out = h.open()
     stream.inbox += range(10)
@@ -172,6 +175,21 @@ async def test_a_closed_stream_gives_nothing_more() -> None:
                     stream.close()
         assert got == 2
         stream.close()
+    finally:
+        service.stop()
+
+
+async def test_a_fault_of_the_vocoder_is_raised_where_the_audio_is_awaited() -> None:
+    vocoder = FakeVocoder()
+    vocoder.fails = True
+    service = ThreadedVocoder(vocoder, {"test": VOICE})
+    service.start()
+    try:
+        stream = service.open("test")
+        stream.push(range(20))
+        with pytest.raises(EngineError, match="broken"):
+            async with asyncio.timeout(10):
+                _ = [chunk async for chunk in stream]
     finally:
         service.stop()
 
