@@ -312,12 +312,13 @@ def coloured_noise(size: int, rng: Rng, exponent: float) -> Samples:
 
 
 def _response(bins: int, size: int, rng: Rng, strength: float) -> npt.NDArray[np.float32]:
-    """Magnitude response of a channel: a tilt, a wide bump or dip, and in 15 % of the cases the telephone band."""
+    """Magnitude response of a channel: a tilt, bumps and dips, and in 15 % of the cases the telephone band."""
     frequency = np.arange(bins, dtype=np.float32) * (SAMPLE_RATE / size)
     octaves = np.log2(np.maximum(frequency, 60.0) / 1000.0)
     decibel = rng.uniform(-4, 4) * strength * octaves
-    centre, width = rng.uniform(-2.5, 2.5), rng.uniform(0.4, 1.5)
-    decibel = decibel + rng.uniform(-9, 9) * strength * np.exp(-(((octaves - centre) / width) ** 2))
+    for _ in range(3):
+        centre, width = rng.uniform(-3, 3), rng.uniform(0.3, 1.5)
+        decibel = decibel + rng.uniform(-7, 7) * strength * np.exp(-(((octaves - centre) / width) ** 2))
     if rng.random() < 0.15:
         low, high = rng.uniform(200, 350), rng.uniform(3200, 3800)
         decibel = decibel - 36 * np.clip((low - frequency) / 150, 0, 1) - 50 * np.clip((frequency - high) / 400, 0, 1)

@@ -127,7 +127,7 @@ class Batch:
 
 def strength_at(seen: int) -> float:
     """Augmentation strength after so many utterances: mild until CTC has left its plateau and the phones are clear."""
-    return float(np.interp(seen, [0, 15_000, 70_000, 150_000], [0.1, 0.25, 0.4, 1.0]))
+    return float(np.interp(seen, [0, 15_000, 70_000, 150_000], [0.1, 0.25, 0.4, 0.8]))
 
 
 def mask_spectrum(mel: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
@@ -143,6 +143,16 @@ def mask_spectrum(mel: Tensor, rng: np.random.Generator, strength: float) -> Ten
         start = int(rng.integers(0, max(frames - size, 1)))
         mel[:, start : start + size] = mean
     return mel
+
+
+def warp_bins(mel: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
+    """Another vocal tract: the spectral envelope moved along the frequency axis by up to 16 % of its height."""
+    bins = mel.shape[0]
+    factor = float(np.exp(rng.uniform(-0.16, 0.16) * strength))
+    source = torch.clamp(torch.arange(bins) * factor, max=bins - 1.001)
+    below = source.long()
+    share = (source - below)[:, None]
+    return mel[below] * (1 - share) + mel[below + 1] * share
 
 
 def make_batch(clips: list[tuple[Tensor, list[int]]]) -> Batch:
@@ -176,7 +186,7 @@ def training_batches(data: Path, seed: int, seen: int, batch_frames: int, genera
                     if not utterance.intent and rng.random() >= general_share:
                         continue
                     heard = input_speech.augment(utterance.samples, rng, strength)
-                    mel = mask_spectrum(log_mel(torch.from_numpy(heard)), rng, strength)
+                    mel = mask_spectrum(warp_bins(log_mel(torch.from_numpy(heard)), rng, strength), rng, strength)
                     target = phones.phone_ids(utterance.text)
                     if _fits(mel.shape[1], target):
                         clips.append((mel, target))
