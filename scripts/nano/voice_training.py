@@ -21,6 +21,8 @@ FLOW_YAML = ROOT / "realtime/checkpoints/nano/token2wav/flow.yaml"
 
 WARM_UP_STEPS = 100
 SAVE_SECONDS = 180.0
+VALIDATION_CPU_SECONDS = 300.0
+"""Processor time, not wall time: on a busy machine validation would leave none for training."""
 LOG_STEPS = 50
 GRADIENT_NORM = 1.0
 
@@ -65,6 +67,7 @@ class Training:
         save."""
         logged: list[dict[str, float]] = []
         saved = began = time.time()
+        validated = time.process_time()
         for _ in self._remaining():
             terms = losses()
             total = torch.stack(list(terms.values())).sum()
@@ -80,12 +83,13 @@ class Training:
                 began = time.time()
                 logged = []
                 self.log(" ".join(f"{k} {v:.3f}" for k, v in means.items()) + f"  {pace:.2f} s/step")
-            if time.time() - saved > SAVE_SECONDS or self.step == self.steps:
+            last = self.step == self.steps
+            if time.time() - saved > SAVE_SECONDS or last:
                 self.save()
-                if validate is not None:
-                    self.log("held out: " + validate())
-                saved = began = time.time()
-                logged = []
+                saved = time.time()
+            if validate and (time.process_time() - validated > VALIDATION_CPU_SECONDS or last):
+                self.log("held out: " + validate())
+                validated, began, logged = time.process_time(), time.time(), []
 
     def _remaining(self) -> Iterator[None]:
         while self.step < self.steps:
