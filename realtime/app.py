@@ -27,6 +27,7 @@ from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
 from realtime.engine.vocoding import ThreadedVocoder
 from realtime.errors import CapacityError, CheckpointError, ConfigError, RealtimeError
+from realtime.model.prompt import TRANSCRIBE
 from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
 from realtime.session.config import SessionConfig, SessionLimits
@@ -254,6 +255,7 @@ class Application:
             voice=threads.vocoder.voices[0],
             instructions=profile.instructions,
             render=lambda template: spoken.fill(template, datetime.now()),
+            transcription_prompt=TRANSCRIBE,
             sampling=profile.sampling,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
         )

@@ -343,14 +343,18 @@ async def call(
     *scripts: Sequence[Step],
     config: SessionConfig | None = None,
     vocoder: FakeVocoder | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Caller]:
-    """A caller who is connected, with the engine playing these scripts. Hangs up at the end."""
+    """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
+
+    ``settings``: what the session object differs in from the defaults.
+    """
     engine, vocoder = FakeEngine(*scripts), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)))
-    session = Session(channel, services, config, first_settings(config, ids), ids, clock)
+    session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)
     try:

@@ -35,6 +35,8 @@ class SessionLimits:
     """How long the last event of a session may take to be sent."""
     out_of_band: int = 4
     """Responses outside the conversation at a time."""
+    transcript_grace_s: float = 0.2
+    """How long a transcript waits for the `response.create` that a client sends right behind its commit."""
     context_cut: float = 0.3
     """Share of the conversation that is forgotten when the context is full. Much at once, because every cut costs a
     prefill of all that remains."""
@@ -42,11 +44,16 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's."""
+    """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
+
+    ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
+    Step-Audio 2.
+    """
 
     model: str = "step-audio-2-mini"
     voice: str = "default"
     instructions: str = ""
     render: Callable[[str], str] = as_written
+    transcription_prompt: str = "请记录下你所听到的语音内容。"
     sampling: SamplingParams = field(default_factory=SamplingParams)
     limits: SessionLimits = field(default_factory=SessionLimits)

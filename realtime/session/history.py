@@ -38,11 +38,6 @@ Decode = Callable[[bytes], Samples]
 """Wire bytes in the session's input format -> float32 at 16 kHz."""
 
 
-def user_speech(audio_id: str, samples: Samples) -> Message:
-    """A turn of speech. ``audio_id`` must name this very content for ever."""
-    return Message("human", (Audio(audio_id, samples),))
-
-
 def reply_message(ids: Iterable[int], heard_samples: int | None) -> Message:
     """A reply of ours; ``heard_samples`` at 24 kHz, None: all of it."""
     return Message("assistant", (Tokens(tuple(ids), heard_samples),))

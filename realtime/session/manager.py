@@ -20,7 +20,16 @@ from typing import Any
 
 from realtime.errors import CapacityError, Draining
 from realtime.protocol.ids import Ids
-from realtime.protocol.session_config import AudioOut, SessionAudio, merge
+from realtime.protocol.session_config import (
+    AudioIn,
+    AudioOut,
+    SessionAudio,
+    Transcription,
+    TranscriptionAudio,
+    TranscriptionSession,
+    merge,
+    merge_transcription,
+)
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import Channel
 from realtime.session.config import SessionConfig
@@ -112,7 +121,8 @@ class Seat(AbstractContextManager["Seat"]):
         """Run a session over ``channel`` to its end.
 
         ``model``: the name that the client asked for, echoed whatever it is. ``settings``: a patch of the
-        session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong.
+        session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong. Only here can
+        it ask for a session that transcribes: ``{"type": "transcription"}``.
         ``ids``: shared with the transport, which numbers the events.
         """
         ids = ids or Ids()
@@ -142,8 +152,10 @@ class Seat(AbstractContextManager["Seat"]):
 
 def first_settings(
     config: SessionConfig, ids: Ids, *, model: str | None = None, patch: Mapping[str, Any] | None = None
-) -> WireSession:
+) -> WireSession | TranscriptionSession:
     """The session object to begin with: the defaults, and a ``patch`` over them. Raises `ProtocolError`."""
+    if patch and patch.get("type") == "transcription":
+        return merge_transcription(_first_transcription(config, ids, model), patch)
     first = WireSession(
         id=ids.session(),
         model=model or config.model,
@@ -152,3 +164,12 @@ def first_settings(
         audio=SessionAudio(output=AudioOut(voice=config.voice)),
     )
     return merge(first, patch) if patch else first
+
+
+def _first_transcription(config: SessionConfig, ids: Ids, model: str | None) -> TranscriptionSession:
+    listening = AudioIn(transcription=Transcription(model=model or config.model))
+    return TranscriptionSession(
+        id=ids.session(),
+        expires_at=int(time.time() + config.limits.session_s),
+        audio=TranscriptionAudio(input=listening),
+    )

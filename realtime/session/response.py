@@ -68,6 +68,8 @@ class ReplyPorts:
     limits: SessionLimits
     log: SessionLogger
     clock: Callable[[], float] = time.monotonic
+    on_first_audio: Callable[[], None] = lambda: None
+    """Told when the first audio of a reply in the conversation was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,11 @@ class Reply:
     @property
     def out_of_band(self) -> bool:
         return self._plan.config.out_of_band
+
+    @property
+    def audible(self) -> bool:
+        """Whether audio of it was sent."""
+        return self._progress.sent_samples > 0
 
     @property
     def ended(self) -> bool:
@@ -244,10 +251,13 @@ class Reply:
 
     def _audio_sent(self, samples: int, now: float) -> None:
         """The transport took ``samples`` over. May come after the end: the last audio waits in the outbox."""
+        first = not self.audible
         self._progress.sent_samples += samples
         self.trace.chunk_sent(now, samples / OUTPUT_SAMPLE_RATE)
         if self._plan.history is None:
             return
+        if first and self.audible:
+            self._ports.on_first_audio()
         self._ports.playout.sent(self._plan.item_id, samples, now)
         entry = self._plan.history.get(self._plan.item_id)
         if entry is not None and not entry.truncated:

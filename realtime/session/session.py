@@ -3,8 +3,11 @@
 The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is legal on the wire), `response`
 (one reply), `history` (what the model is told). Here is the asyncio around them.
 
-Tasks, all in one group that ends with the session: the receiver, the sender (`Outbox.run`), a watch over the
-end, one for each reply and one that waits for the end of playback. What lies between two awaits is atomic.
+Tasks, all in one group that ends with the session: the receiver, the sender (`Outbox.run`), the transcriber
+(`Transcriber.run`), a watch over the end, one for each reply and one that waits for the end of playback. What lies
+between two awaits is atomic.
+
+A session that only transcribes (`TranscriptionSession`) is the same with turns that are never answered.
 
 A peer's fault becomes an `error` event and the session lives; ours closes it, logged with its traceback.
 """
@@ -23,7 +26,7 @@ import numpy as np
 
 from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
 from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault
-from realtime.messages import MODEL_SAMPLE_RATE, Message
+from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.metrics import ReplyTrace
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
@@ -32,7 +35,14 @@ from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
 from realtime.protocol.responses import ResponseConfig, configure_response
-from realtime.protocol.session_config import RetentionRatio, SemanticVad, TurnDetection, merge
+from realtime.protocol.session_config import (
+    RetentionRatio,
+    SemanticVad,
+    TranscriptionSession,
+    TurnDetection,
+    merge,
+    merge_transcription,
+)
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
@@ -44,7 +54,6 @@ from realtime.session.history import (
     input_messages,
     set_heard,
     told,
-    user_speech,
 )
 from realtime.session.items import ItemDesk
 from realtime.session.listening import Microphone
@@ -53,6 +62,7 @@ from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import Engine, GenerationRequest, Vocoder
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.endpointing import EndpointingConfig
 from realtime.turns.events import SpeechEvent, SpeechStarted, SpeechStopped
@@ -111,7 +121,7 @@ class Session:
         channel: Channel,
         services: Services,
         config: SessionConfig,
-        settings: WireSession,
+        settings: WireSession | TranscriptionSession,
         ids: Ids,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -129,8 +139,18 @@ class Session:
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
         self._items = ItemDesk(self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id)
+        self._transcriber = Transcriber(
+            self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
+        )
         self._ports = ReplyPorts(
-            services.engine, services.vocoder, self._outbox, self._playout, config.limits, self._log, clock
+            services.engine,
+            services.vocoder,
+            self._outbox,
+            self._playout,
+            config.limits,
+            self._log,
+            clock,
+            on_first_audio=self._transcriber.wake,
         )
         self._mic = Microphone(
             services.vad.open(),
@@ -161,7 +181,7 @@ class Session:
         }
 
     @property
-    def settings(self) -> WireSession:
+    def settings(self) -> WireSession | TranscriptionSession:
         """The session object in force."""
         return self._settings
 
@@ -194,6 +214,7 @@ class Session:
         try:
             async with self._group as group:
                 group.create_task(self._outbox.run(), name=f"{self.id} sender")
+                group.create_task(self._transcriber.run(), name=f"{self.id} transcriber")
                 group.create_task(self._watch_end(), name=f"{self.id} watch")
                 group.create_task(self._receive(), name=f"{self.id} receiver")
         except* SessionEnd as ends:
@@ -276,19 +297,34 @@ class Session:
 
     def _update(self, event: wire.SessionUpdate) -> None:
         before = self._settings
-        self._settings = merge(
-            before,
-            event.session,
-            audio_produced=any(entry.audio_ms for entry in self._history),
-            response_active=self._reply is not None,
-            event_id=event.event_id,
-        )
+        self._settings = self._merged(event)
         self._mic.format = audio_format(self._settings.audio.input.format)
         if self._settings.turn_detection != before.turn_detection:
             self._mic.detect(_endpointing(self._settings.turn_detection))
             detecting = self._settings.turn_detection is not None
             self._step(turns.Configured(self._mic.received, self._turn_config(), detecting))
         self._outbox.put(wire.SessionUpdated(session=self._settings))
+
+    def _merged(self, event: wire.SessionUpdate) -> WireSession | TranscriptionSession:
+        if isinstance(self._settings, TranscriptionSession):
+            return merge_transcription(self._settings, event.session, event_id=event.event_id)
+        return merge(
+            self._settings,
+            event.session,
+            audio_produced=any(entry.audio_ms for entry in self._history),
+            response_active=self._reply is not None,
+            event_id=event.event_id,
+        )
+
+    def _answering(self) -> WireSession:
+        """The settings of a session that answers. Raises `ProtocolError` where this one only transcribes."""
+        if isinstance(self._settings, TranscriptionSession):
+            raise ProtocolError(
+                "invalid_value",
+                "A transcription session makes no responses. Open a session of type 'realtime' for that.",
+                param="type",
+            )
+        return self._settings
 
     def _commit(self, event: wire.InputAudioBufferCommit) -> None:
         length = self._mic.uncommitted_ms
@@ -320,7 +356,7 @@ class Session:
 
     def _create_response(self, event: wire.ResponseCreate) -> None:
         config = configure_response(
-            self._settings,
+            self._answering(),
             event.response,
             audio_produced=any(entry.audio_ms for entry in self._history),
             conversation_id=self._history.id,
@@ -381,7 +417,7 @@ class Session:
     def _prefetch(self) -> None:
         """The user has begun a turn: what was said before will not change, so the engine may prepare it."""
         if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
-            config = configure_response(self._settings)
+            config = configure_response(self._answering())
             request = self._request(config, (*told(self._history), Message("human", None)), self.id)
             self._services.engine.prefetch(request)
 
@@ -418,7 +454,7 @@ class Session:
             case turns.ForgetSpeech():
                 self._mic.forget_speech()
             case turns.StartResponse():
-                self._start_reply(asked or _Asked(configure_response(self._settings)))
+                self._start_reply(asked or _Asked(configure_response(self._answering())))
             case turns.CancelResponse(reason):
                 assert self._reply is not None
                 self._cancel_reply(self._running[self._reply.id], reason)
@@ -434,17 +470,23 @@ class Session:
     def _commit_turn(self, end: int) -> None:
         item_id = self._turn_item or self._ids.item()
         self._turn_item = None
-        samples = self._mic.take(end)
+        audio = Audio(self._next_audio_id(), self._mic.take(end))
         previous = self._history.last_item_id
         item = UserMessage(id=item_id, content=(InputAudio(),))
         try:
-            self._history.add(item, user_speech(self._next_audio_id(), samples))
+            self._history.add(item, Message("human", (audio,)))
         except ProtocolError as error:  # the conversation is full: the turn is lost, what follows must not be
             self._outbox.put(error_event(error))
             return
         self._outbox.put(wire.InputAudioBufferCommitted(previous_item_id=previous, item_id=item_id))
         self._items.announce(item_id)
+        if self._settings.audio.input.transcription is not None:
+            self._transcriber.add(item_id, audio)
         bound_audio(self._history, self._config.limits.history_audio_s)
+
+    def _nobody_waits(self) -> bool:
+        """No caller listens for the first sound of an answer: there is time for other things."""
+        return self._reply is None or self._reply.audible
 
     def _cut_playback(self) -> None:
         self._stop_awaiting_playback()
@@ -507,6 +549,7 @@ class Session:
         self._running.pop(reply.id, None)
         if reply is self._reply:
             self._reply = None
+            self._transcriber.wake()
         if reply.out_of_band:
             self._services.engine.release(running.cache_key)
 
@@ -533,7 +576,7 @@ class Session:
 
     def _forget(self) -> bool:
         """Make the context shorter, as the session's ``truncation`` allows."""
-        truncation = self._settings.truncation
+        truncation = self._answering().truncation
         if truncation == "disabled":
             return False
         cut = self._config.limits.context_cut
@@ -545,12 +588,13 @@ class Session:
 
     def _turn_config(self) -> turns.TurnConfig:
         detection = self._settings.turn_detection
+        answers = not isinstance(self._settings, TranscriptionSession)
         limit = int(self._config.limits.turn_s * MODEL_SAMPLE_RATE)
         if detection is None:
             return turns.TurnConfig(max_turn=limit)
-        idle_ms = None if isinstance(detection, SemanticVad) else detection.idle_timeout_ms
+        idle_ms = None if isinstance(detection, SemanticVad) or not answers else detection.idle_timeout_ms
         return turns.TurnConfig(
-            create_response=detection.create_response,
+            create_response=detection.create_response and answers,
             interrupt_response=detection.interrupt_response,
             idle_timeout=None if idle_ms is None else samples_of_ms(idle_ms, MODEL_SAMPLE_RATE),
             max_turn=limit,
