@@ -278,7 +278,7 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
     """
     engine, name = voice.split(":", 1)
     spoken = " ".join(phones.words(text))
-    wanted = Prosody.draw(rng, 0.06 if engine == "espeak" else 0.13)
+    wanted = Prosody.draw(rng, 0.06 if engine == "espeak" else 0.18)
     # Resampling by 1/formants shortens and raises everything, so ask for the inverse beforehand.
     asked = Prosody(wanted.duration * wanted.formants, wanted.pitch / wanted.formants)
     if engine == "flite":
