@@ -38,16 +38,12 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8765, "TCP port to listen on")
     device: str = _setting("auto", "torch device: auto, cpu, cuda, cuda:1, …")
-    dtype: str = _setting(
-        "auto", "weights of the speech model", choices=("auto", "float32", "bfloat16", "float16")
-    )
+    dtype: str = _setting("auto", "weights of the speech model", choices=("auto", "float32", "bfloat16", "float16"))
     threads: int = _setting(0, "CPU threads of each model thread; 0: cores divided by the two model threads")
     instructions: str = _setting("", "default instructions; empty: the checkpoint's own")
     flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
     max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
-    max_context_tokens: int = _setting(
-        0, "KV cache length of a session; 0: what the checkpoint was trained for"
-    )
+    max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
     session_seconds: int = _setting(3600, "lifetime of a session")
     log_level: str = _setting("info", "logging level", choices=("debug", "info", "warning", "error"))
 

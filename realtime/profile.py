@@ -38,17 +38,13 @@ def load_profile(folder: Path) -> Profile:
         values = json.loads(path.read_text("utf-8"))
         return _build(values)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: {error}; correct the file, or remove it for upstream's defaults"
-        ) from error
+        raise CheckpointError(f"{path}: {error}; correct the file, or remove it for upstream's defaults") from error
 
 
 def _build(values: dict[str, Any]) -> Profile:
     known = {f.name for f in dataclasses.fields(Profile)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ValueError(
-            f"got unknown entries {', '.join(unknown)}, expected some of {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"got unknown entries {', '.join(unknown)}, expected some of {', '.join(sorted(known))}")
     sampling = SamplingParams(**values.pop("sampling", {}))
     return Profile(sampling=sampling, **values)

@@ -70,9 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, the model last because it takes longest."""
-    yield Finding(
-        "python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True
-    )
+    yield Finding("python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True)
     yield from _packages()
     if importlib.util.find_spec("torch") is None:
         return
@@ -83,9 +81,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     for module, distribution, needed, remedy in _PACKAGES:
         present = importlib.util.find_spec(module) is not None
-        yield Finding(
-            distribution, _version(distribution) if present else f"missing: {remedy}", present, needed
-        )
+        yield Finding(distribution, _version(distribution) if present else f"missing: {remedy}", present, needed)
 
 
 def _version(distribution: str) -> str:
@@ -107,9 +103,7 @@ def _device(settings: Settings) -> Iterator[Finding]:
     except RealtimeError as error:
         yield Finding("device", str(error), False, True)
         return
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     yield Finding("device", f"{device} ({name})", True)
 
 
