@@ -79,6 +79,7 @@ def load_utterances(folder: Path, limit: int, seed: int) -> list[Utterance]:
             turn = domain.turn_of(intent, item["text"], dict(item["slots"]), domain.sample_context(rng), rng)
             samples = item["pcm"].numpy().astype(np.float32) / 32768
             found.append(Utterance(turn, samples, item.get("voice", ""), item.get("phrasing", "train")))
+    rng.shuffle(found)
     return found[:limit]
 
 

@@ -324,9 +324,14 @@ class Writer:
         if speech:
             sequence.add([self.v.tts_start])
 
-    def say(self, sequence: Sequence_, spoken: Spoken) -> None:
-        """Append a spoken reply as the target."""
-        for i in reply_ids(spoken, self.v):
+    def say(self, sequence: Sequence_, spoken: Spoken, cut: bool = False) -> None:
+        """Append a spoken reply as the target; `cut`: only up to its last word (cheaper, and all that is to be
+        understood)."""
+        ids = reply_ids(spoken, self.v)
+        if cut:
+            last = max(k for k in range(0, len(ids) - 1, GROUP + 1) if ids[k] != self.v.tts_pad)
+            ids = ids[: last + 1]
+        for i in ids:
             if i == self.v.tts_pad:
                 weight = self.w.pad
             elif i == self.v.tts_end:
@@ -334,7 +339,8 @@ class Writer:
             else:
                 weight = self.w.code if i >= self.v.code0 else self.w.word
             sequence.add([i], weight)
-        sequence.add([self.v.eot], self.w.end)
+        if not cut:
+            sequence.add([self.v.eot], self.w.end)
 
     def write(self, sequence: Sequence_, text: str) -> None:
         """Append a written reply as the target."""

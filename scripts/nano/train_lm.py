@@ -250,6 +250,22 @@ def load_clips(folder: Path) -> list[Clip]:
     return clips
 
 
+def varied(heard: EncoderRows, rng: random.Random) -> EncoderRows:
+    """Another hearing of the same clip: a little faster or slower, noisier, with a moment lost."""
+    rows = heard.rows.astype(np.float32)
+    if rng.random() < 0.5:
+        length = max(4, round(len(rows) * rng.uniform(0.88, 1.12)))
+        rows = rows[np.linspace(0, len(rows) - 1, length).round().astype(int)]
+    if rng.random() < 0.5:
+        noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(rows.shape, dtype=np.float32)
+        rows = rows + noise * rows.std() * rng.uniform(0.0, 0.4)
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        start = rng.randrange(len(rows))
+        rows[start : start + rng.randint(1, 3)] = 0.0
+    count = round(heard.count * len(rows) / len(heard.rows))
+    return EncoderRows(rows.astype(np.float16), min(max(1, count), (len(rows) - 1) // 2 + 1))
+
+
 class Conversations:
     """Draws training conversations: domain turns by text, pseudo audio or clips; transcriptions; reading aloud."""
 
@@ -269,6 +285,9 @@ class Conversations:
         self.share_read = 0.1
         self.share_text_reply = 0.3
         self.share_typed = 0.25
+        self.share_cut = 0.5
+        self.share_noise = 0.05
+        self.errors = 0.35 if clips else 0.2
 
     def draw(self) -> Sequence_:
         """Draw one conversation."""
@@ -276,7 +295,7 @@ class Conversations:
         if kind < self.share_transcribe:
             return self._transcription()
         if kind < self.share_transcribe + self.share_read:
-            sequence = self._reading()
+            sequence = self._copying() if self.rng.random() < 0.5 else self._reading()
             if sequence is not None:
                 return sequence
         return self._conversation()
@@ -286,17 +305,26 @@ class Conversations:
         self.writer.system(sequence, domain.TRANSCRIBE)
         if self.spoken_clips and self.rng.random() < self.real:
             clip = self.rng.choice(self.spoken_clips)
-            heard: Heard = clip.heard
+            heard: Heard = varied(clip.heard, self.rng)
             text = clip.text
         else:
             if self.rng.random() < 0.5:
                 text = domain.sample(self.rng).user_text
             else:
                 text = " ".join(self.rng.choice(self.words) for _ in range(self.rng.randint(1, 6)))
-            heard = pseudo_audio(text, self.rng)
+            heard = pseudo_audio(text, self.rng, self.errors)
         self.writer.human_audio(sequence, heard)
         self.writer.open_reply(sequence, speech=False)
         self.writer.write(sequence, text)
+        return sequence
+
+    def _copying(self) -> Sequence_:
+        """Teach copying, which answers with a moment or with the user's words need: "say X", X of random words."""
+        sequence = Sequence_()
+        text = " ".join(self.rng.choice(self.words) for _ in range(self.rng.randint(2, 9)))
+        self.writer.human_text(sequence, typed("say " + text, self.rng))
+        self.writer.open_reply(sequence, speech=False)
+        self.writer.write(sequence, domain.sentence(text))
         return sequence
 
     def _reading(self) -> Sequence_ | None:
@@ -322,17 +350,19 @@ class Conversations:
             self.writer.system(sequence, self.rng.choice(domain.TIMELESS_PROMPTS))
         elif context is not None or self.rng.random() < 0.8:
             self.writer.system(sequence, domain.system_prompt(context, self.rng))
-        for turn, heard in asked:
-            self._write_turn(sequence, turn, heard)
+        for k, (turn, heard) in enumerate(asked):
+            self._write_turn(sequence, turn, heard, cut=k + 1 == turns and self.rng.random() < self.share_cut)
         return sequence
 
     def _turn(self, context: domain.Context | None, first: bool) -> tuple[domain.Turn, Heard | None]:
         """Draw a turn whose reply can be spoken; with what is heard when it is a clip."""
+        if self.rng.random() < self.share_noise:
+            return domain.sample(self.rng, intent="unknown", context=(context,)), self._noise()
         while True:
             heard: Heard | None = None
             if self.spoken_clips and self.rng.random() < self.real * (1 - self.share_typed):
                 clip = self.rng.choice(self.spoken_clips)
-                turn, heard = clip.turn(context, self.rng), clip.heard
+                turn, heard = clip.turn(context, self.rng), varied(clip.heard, self.rng)
             else:
                 turn = domain.sample(self.rng, context=(context,))
             if len(turn.reply_text) > 420 and (not first or self.rng.random() < 0.5):
@@ -340,27 +370,25 @@ class Conversations:
             if not self.voice.spoken or self.voice.get(turn.reply_text, self.rng) is not None:
                 return turn, heard
 
-    def _write_turn(self, sequence: Sequence_, turn: domain.Turn, heard: Heard | None) -> None:
+    def _write_turn(self, sequence: Sequence_, turn: domain.Turn, heard: Heard | None, cut: bool) -> None:
         if heard is not None:
             self.writer.human_audio(sequence, heard)
-        elif turn.intent == "unknown" and self.rng.random() < 0.4:
-            self.writer.human_audio(sequence, self._noise())
         elif self.rng.random() < self.share_typed / (1 - self.real * (1 - self.share_typed)):
             self.writer.human_text(sequence, typed(turn.user_text, self.rng))
         else:
-            self.writer.human_audio(sequence, pseudo_audio(turn.user_text, self.rng))
+            self.writer.human_audio(sequence, pseudo_audio(turn.user_text, self.rng, self.errors))
         speech = bool(self.voice.spoken) and self.rng.random() >= self.share_text_reply
         self.writer.open_reply(sequence, speech)
         spoken = self.voice.get(turn.reply_text, self.rng) if speech else None
         if spoken is not None:
-            self.writer.say(sequence, spoken)
+            self.writer.say(sequence, spoken, cut)
         else:
             self.writer.write(sequence, turn.reply_text)
 
     def _noise(self) -> Heard:
         """Draw something that is no question: noise, or words without sense."""
         if self.noise_clips and self.rng.random() < self.real:
-            return self.rng.choice(self.noise_clips).heard
+            return varied(self.rng.choice(self.noise_clips).heard, self.rng)
         return pseudo_audio("" if self.rng.random() < 0.6 else self._nonsense(), self.rng)
 
     def _nonsense(self) -> str:
