@@ -7,23 +7,20 @@ model was trained with.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.features import feature_count, split_segments
 from realtime.model.interleave import heard_part
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
+from realtime.tool_calls import AFTER_TOOL_RESULT as AFTER_TOOL_RESULT
+from realtime.tool_calls import tool_result as tool_result
+from realtime.tool_calls import tool_schemas as tool_schemas
 
 TTS_START = "<tts_start>"
 """Content of an open assistant turn that is to be spoken."""
-
-AFTER_TOOL_RESULT = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
-"""Follows a tool's result ("sum the result up as one speaks, answer briefly"): the model was trained with
-it."""
 
 THINK_SYSTEM = (
     "你的名字叫小跃，你是由阶跃星辰(StepFun)公司训练出来的语音大模型，你能听见用户的声音特征并在思维过程中描述出来，"
@@ -137,20 +134,6 @@ def assemble(pieces: Iterable[Piece], tokenizer: TextTokenizer, tokens: SpecialT
             ids += tokenizer.encode(piece.text, special=piece.trusted)
             ids += [tokens.eot] * piece.ends
     return Prompt(tuple(ids), tuple(spans))
-
-
-def tool_schemas(tools: Sequence[dict[str, Any]]) -> Message:
-    """The turn that declares tools, directly after the system turn.
-
-    ``tools``: OpenAI's chat format, {"type": "function", "function": {name, description, parameters}}, in
-    this order.
-    """
-    return Message("tool_json_schemas", json.dumps(list(tools), ensure_ascii=False))
-
-
-def tool_result(result: str) -> Message:
-    """The turn that gives a tool's result to the model, after the assistant's turn that called it."""
-    return Message("input", (Text(result), Text(AFTER_TOOL_RESULT)))
 
 
 def think() -> Message:

@@ -28,8 +28,8 @@ from realtime.model.prompt import AudioSpan, IdsPiece, Piece, message_pieces, pa
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import encode_audio, place_features
 from realtime.model.tokens import SpecialTokens
-from realtime.model.tool_calls import parse_tool_calls
 from realtime.model.weights import SpeechModules, load_config, load_modules
+from realtime.tool_calls import parse_tool_calls
 from scripts.golden.report import Check, Row
 from streaming_vocoder.resample import resample
 

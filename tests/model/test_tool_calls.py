@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.model.tool_calls import ParsedReply, ToolCall, parse_tool_calls, render_tool_call
+from realtime.tool_calls import ParsedReply, ToolCall, parse_tool_calls, render_tool_call
 
 SEARCH = ToolCall("search", '{"query": "上证指数"}')
 
@@ -26,6 +26,8 @@ def test_arguments_may_hold_line_breaks() -> None:
         '<tool_call>function\nsearch\n{"a": 1}',
         "<tool_call>function\nsearch</tool_call>",
         "<tool_call></tool_call>",
+        '<tool_call>function\nsearch\n{"a": NaN}</tool_call>',
+        pytest.param(f"<tool_call>function\nsearch\n{'[' * 100_000}</tool_call>", id="nested without end"),
     ],
 )
 def test_what_is_no_valid_call_stays_text(text: str) -> None:
