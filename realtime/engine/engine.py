@@ -193,7 +193,16 @@ class EngineCore:
                 slot.keys.clear()
                 slot.cache.truncate(0)
             slot.busy = False
-        job.deliver(GenerationDone(reason, self._usage(job), self._timings(job), error))  # type: ignore[arg-type]
+        rest, rest_count = (job.state.rest, job.state.rest_count) if job.state is not None else ("", 0)
+        done = GenerationDone(
+            reason,  # type: ignore[arg-type]
+            self._usage(job),
+            self._timings(job),
+            error,
+            rest,
+            rest_count,
+        )
+        job.deliver(done)
 
     def _usage(self, job: Job) -> TokenUsage:
         prompt, state = job.prompt, job.state

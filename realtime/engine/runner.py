@@ -13,7 +13,7 @@ from torch import Tensor
 from realtime.engine.sequence import Key, Slot
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.model.decoder import KVCache
-from realtime.model.interleave import GROUP_SPEECH_IDS, ReplyDecoder
+from realtime.model.interleave import GROUP_SPEECH_IDS, Demultiplexer, ReplyDecoder
 from realtime.model.prompt import AudioSpan, Prompt, render
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
@@ -45,6 +45,9 @@ class DecodeState:
     finished: Literal["stop", "length"] | None = None
     text_count: int = 0
     audio_count: int = 0
+    rest: str = ""
+    """Once finished: the text behind the words (tool calls), made of the reply's last ``rest_count`` ids."""
+    rest_count: int = 0
     _ids: list[int] = field(default_factory=list)
     _text: str = ""
     _codes: list[int] = field(default_factory=list)
@@ -159,7 +162,7 @@ class ModelRunner:
         kind = self._model.tokens.kind(id_)
         if kind is TokenKind.STOP:
             state._text += state.reply.finish().text
-            state.finished = "stop"
+            self._finish(state, "stop", state.cached_ids)
             return
         delta = state.reply.push((id_,))
         state._ids.append(id_)
@@ -170,7 +173,13 @@ class ModelRunner:
         state.text_count += not spoken
         state.room -= 1
         if state.room <= 0:
-            state.finished = "length"
+            self._finish(state, "length", [*state.cached_ids, id_])
+
+    def _finish(self, state: DecodeState, reason: Literal["stop", "length"], ids: list[int]) -> None:
+        """``ids``: all of the reply, without what stopped it."""
+        state.finished = reason
+        state.rest = state.reply.rest
+        state.rest_count = len(Demultiplexer(self._model.tokens).push(ids).rest)
 
 
 def _recordings(messages: tuple[Message, ...]) -> Iterator[Audio]:

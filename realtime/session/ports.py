@@ -81,12 +81,18 @@ class GenerationTimings:
 
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
-    """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again."""
+    """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again.
+
+    ``rest``: the text behind the reply's words, where tool calls are (`realtime.tool_calls`). It is in no delta's text;
+    its ids are the last ``rest_count`` of those that the deltas gave.
+    """
 
     reason: Literal["stop", "length", "cancelled", "context_full", "failed"]
     usage: TokenUsage
     timings: GenerationTimings
     error: str | None = None
+    rest: str = ""
+    rest_count: int = 0
 
 
 class Generation(Protocol):

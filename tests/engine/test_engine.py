@@ -34,6 +34,8 @@ class FakeState:
     text_count: int = 0
     audio_count: int = 0
     cached_ids: list[int] = field(default_factory=list)
+    rest: str = ""
+    rest_count: int = 0
 
     def take_delta(self) -> TokenDelta | None:
         if not self.said:
@@ -98,7 +100,7 @@ class FakeRunner:
         state.text_count += 1
         state.left -= 1
         if state.left <= 0:
-            state.finished = "stop"
+            state.finished, state.rest, state.rest_count = "stop", "calls", 1
 
 
 def request(text: str, key: str = "a", audio: str | None = None) -> GenerationRequest:
@@ -147,6 +149,7 @@ def test_a_reply_is_delivered_and_counted() -> None:
     done = engine.done("x")
     assert (done.reason, done.usage.input_text, done.usage.input_audio) == ("stop", 3, 3)
     assert done.usage.output_text == 3
+    assert (done.rest, done.rest_count) == ("calls", 1)
     assert engine.core.idle
 
 

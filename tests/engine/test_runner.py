@@ -1,0 +1,93 @@
+"""What the runner makes of the model's ids, with a scripted decoder in the model's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from realtime.engine.runner import DecodeState, ModelRunner, RenderedPrompt
+from realtime.engine.sequence import Slot
+from realtime.messages import Message
+from realtime.model.decoder import KVCache
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+from realtime.session.ports import GenerationRequest, SamplingParams
+from realtime.tool_calls import ToolCall, render_tool_call
+from tests.model.samples import text_config, write_tokenizer
+
+CALL = render_tool_call(ToolCall("now", "{}"))
+GREEDY = SamplingParams(temperature=0.0, repetition_penalty=1.0)
+
+
+class ScriptedModel:
+    """A `SpeechModel` whose decoder gives these ids, whatever it is given."""
+
+    def __init__(self, tokenizer: TextTokenizer, script: list[int]) -> None:
+        self.tokenizer = tokenizer
+        self.tokens = SpecialTokens.from_ids(tokenizer.ids)
+        self.config = SimpleNamespace(text=text_config(len(tokenizer)))
+        self.decoder = SimpleNamespace(device=torch.device("cpu"), step=lambda ids, caches: self.logits()[None])
+        self._script = iter(script)
+
+    def logits(self) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(next(self._script)), len(self.tokenizer)).float()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder)
+    return TextTokenizer.load(folder)
+
+
+def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState, str, list[int]]:
+    """The finished state, and the text and the ids of all deltas."""
+    runner = ModelRunner(model)
+    config = model.config.text
+    cache = KVCache(config, max_length=config.max_position_embeddings, dtype=torch.float32, device=torch.device("cpu"))
+    prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
+    request = GenerationRequest((Message("human", "?"),), False, sampling, "a")
+    state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
+    text, ids = "", []
+    while True:
+        if (delta := state.take_delta()) is not None:
+            text += delta.text
+            ids += delta.ids
+        if state.finished:
+            return state, text, ids
+        runner.decode([state])
+
+
+def test_tool_calls_behind_the_speech_are_the_rest(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    spoken = [*tokenizer.encode("one"), *[tokens.audio_0] * 4, tokens.tts_end]
+    call = tokenizer.encode(CALL)
+    state, text, ids = generate(ScriptedModel(tokenizer, [*spoken, *call, tokens.eot]))
+    assert (state.finished, text, state.rest) == ("stop", "one", CALL)
+    assert ids == [*spoken, *call]
+    assert ids[-state.rest_count :] == call
+
+
+def test_a_call_without_words_is_all_rest(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    state, text, ids = generate(ScriptedModel(tokenizer, [*tokenizer.encode(CALL), tokens.eot]))
+    assert (text, state.rest, state.rest_count) == ("", CALL, len(ids))
+
+
+def test_a_call_that_was_cut_off_is_counted_too(tokenizer: TextTokenizer) -> None:
+    call = tokenizer.encode(CALL)
+    most = SamplingParams(temperature=0.0, repetition_penalty=1.0, max_tokens=len(call) - 1)
+    state, _, ids = generate(ScriptedModel(tokenizer, call), most)
+    assert (state.finished, state.rest_count) == ("length", len(call) - 1)
+    assert ids == call[:-1] and CALL.startswith(state.rest)
+
+
+def test_a_reply_without_a_call_has_no_rest(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    state, text, _ = generate(ScriptedModel(tokenizer, [*tokenizer.encode("hello"), tokens.eot]))
+    assert (text, state.rest, state.rest_count) == ("hello", "", 0)
