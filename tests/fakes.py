@@ -53,13 +53,19 @@ def delta(text: str, tokens: int = 0) -> TokenDelta:
     return TokenDelta(text, tuple(range(tokens)), (*([1] if text else []), *([2] * tokens)))
 
 
-def done(reason: Any = "stop", error: str | None = None) -> GenerationDone:
-    return GenerationDone(reason, USAGE, TIMINGS, error)
+def done(reason: Any = "stop", error: str | None = None, rest: str = "", rest_count: int = 0) -> GenerationDone:
+    return GenerationDone(reason, USAGE, TIMINGS, error, rest, rest_count)
 
 
 def reply(*words: str, tokens: int = 5) -> list[Step]:
     """A reply that speaks these words, ``tokens`` speech tokens each, and stops."""
     return [*(delta(word, tokens) for word in words), done()]
+
+
+def calling(*words: str, rest: str, tokens: int = 5) -> list[Step]:
+    """A reply that speaks these words and then writes ``rest``, whose three raw ids are 3."""
+    written = TokenDelta("", (), (3, 3, 3))
+    return [*(delta(word, tokens) for word in words), written, done(rest=rest, rest_count=3)]
 
 
 class Gate:

@@ -2,7 +2,9 @@
 
 Beside each item of the conversation lies its message, or None when the model is not told of it (any more).
 User audio is kept as samples under an id of its own, replies as the ids that the model produced with how much
-was heard of them.
+was heard of them. A reply that calls tools is split: its words lie beside the message, as a turn that goes on
+(``closed`` False), the ids of its calls beside the first call. The two are told as the one turn that they were, and
+a call survives that its lead-in was interrupted.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from realtime.protocol.items import (
     SystemMessage,
     UserMessage,
 )
+from realtime.tool_calls import ToolCall, render_tool_call, tool_result
 
 History = Conversation[Message | None]
 """The items, each with what the model is told of it."""
@@ -38,9 +41,9 @@ Decode = Callable[[bytes], Samples]
 """Wire bytes in the session's input format -> float32 at 16 kHz."""
 
 
-def reply_message(ids: Iterable[int], heard_samples: int | None) -> Message:
-    """A reply of ours; ``heard_samples`` at 24 kHz, None: all of it."""
-    return Message("assistant", (Tokens(tuple(ids), heard_samples),))
+def reply_message(ids: Iterable[int], heard_samples: int | None = None, *, closed: bool = True) -> Message:
+    """A reply of ours; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool calls follow."""
+    return Message("assistant", (Tokens(tuple(ids), heard_samples),), closed)
 
 
 def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
@@ -53,10 +56,9 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
         case AssistantMessage():
             return _assistant_message(item)
         case FunctionCall():
-            call = f"<tool_call>function\n{item.name}\n{item.arguments}</tool_call>"
-            return Message("assistant", call)
+            return Message("assistant", render_tool_call(ToolCall(item.name, item.arguments)))
         case FunctionCallOutput():
-            return Message("input", item.output)
+            return tool_result(item.output)
         case _:
             return None
 
@@ -154,13 +156,28 @@ def _assistant_message(item: AssistantMessage) -> Message | None:
 
 
 def _worth_telling(messages: Iterable[Message | None]) -> tuple[Message, ...]:
-    """Without what was forgotten and without replies of which nothing was heard."""
-    return tuple(message for message in messages if message is not None and not _is_unheard(message))
+    """Without what was forgotten and without replies of which nothing was heard; every turn whole and closed."""
+    told: list[Message] = []
+    for message in messages:
+        if message is None:
+            continue
+        if told and not told[-1].closed and _is_reply(message):
+            message = replace(message, content=(*_parts(told.pop()), *_parts(message)))
+        told.append(message)
+    return tuple(replace(message, closed=True) for message in told if not _is_unheard(message))
+
+
+def _is_reply(message: Message) -> bool:
+    return any(isinstance(part, Tokens) for part in _parts(message))
 
 
 def _is_unheard(message: Message) -> bool:
-    parts = message.content if isinstance(message.content, tuple) else ()
-    return any(isinstance(part, Tokens) and part.heard_samples == 0 for part in parts)
+    """Nothing of it reached anybody: neither words the caller nor calls the client."""
+    return _is_reply(message) and all(getattr(part, "heard_samples", None) == 0 for part in _parts(message))
+
+
+def _parts(message: Message) -> tuple[Part, ...]:
+    return message.content if isinstance(message.content, tuple) else ()
 
 
 def _is_user(entry: Entry[Message | None]) -> bool:
@@ -168,5 +185,5 @@ def _is_user(entry: Entry[Message | None]) -> bool:
 
 
 def _audio_samples(message: Message | None) -> int:
-    parts = message.content if message is not None and isinstance(message.content, tuple) else ()
+    parts = _parts(message) if message is not None else ()
     return sum(len(part.samples) for part in parts if isinstance(part, Audio))

@@ -2,7 +2,8 @@
 
 Two loops run beside each other. One reads the generation: text goes out as it comes, speech tokens go to the
 vocoder. The other reads the vocoder: speech goes out in pieces of at most 200 ms, no faster than the peer
-reads and not more than the allowed lead ahead of the caller's ear.
+reads and not more than the allowed lead ahead of the caller's ear. Tool calls come behind the speech, with
+`response.done` in one go: clients answer a call as soon as they see it.
 
 `cancel` is immediate: it stops the generation and closes the vocoder stream, takes back the audio that waits,
 sends the closing events, and from then on nothing of this reply is sent, whatever still arrives.
@@ -20,10 +21,12 @@ from realtime.audio import AudioWriter
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
 from realtime.protocol.events import ServerEvent
+from realtime.protocol.ids import Ids
 from realtime.protocol.response_stream import (
     MAX_AUDIO_DELTA_MS,
     ResponseStream,
     State,
+    opening_function_call,
     opening_message,
 )
 from realtime.protocol.responses import (
@@ -51,6 +54,8 @@ from realtime.session.ports import (
     Vocoder,
     VocoderStream,
 )
+from realtime.session.tools import offered_functions
+from realtime.tool_calls import ToolCall, parse_tool_calls
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
@@ -65,6 +70,7 @@ class ReplyPorts:
     vocoder: Vocoder
     outbox: Outbox
     playout: PlayoutLedger
+    ids: Ids
     limits: SessionLimits
     log: SessionLogger
     clock: Callable[[], float] = time.monotonic
@@ -96,6 +102,10 @@ class _Progress:
     ids: list[int] = field(default_factory=list)
     audio_tokens: int = 0
     sent_samples: int = 0
+    has_message: bool = False
+    call_items: list[str] = field(default_factory=list)
+    call_ids: int = 0
+    """How many of the last ``ids`` are the calls'."""
     usage: TokenUsage | None = None
 
 
@@ -273,14 +283,41 @@ class Reply:
         self.trace.engine_report(timings.queued, timings.encoded, timings.first_token, timings.decode_seconds)
         match done.reason:
             case "stop":
+                self._call_functions(done)
                 self._finish("completed")
             case "length":
+                self._call_functions(done)
                 self._finish("incomplete", reason="max_output_tokens")
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
             case _:
                 self._ports.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
+
+    def _call_functions(self, done: GenerationDone) -> None:
+        """Tell of the calls that stand behind the reply's words."""
+        reply = parse_tool_calls(done.rest, {function.name for function in offered_functions(self._plan.config)})
+        if not reply.calls:
+            if done.rest.strip():
+                self._ports.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
+            return
+        if reply.content.strip() and not self._plan.config.speech:
+            self._open_message()
+            self._send(self._stream.text(reply.content))
+        self._progress.call_ids = done.rest_count
+        for call in reply.calls:
+            self._send_call(call)
+
+    def _send_call(self, call: ToolCall) -> None:
+        if self._stream.item_id is not None:
+            self._send(self._stream.finish_item())
+        item_id, call_id = self._ports.ids.item(), self._ports.ids.call()
+        if self._plan.history is not None:
+            self._plan.history.add(opening_function_call(item_id, call_id, call.name), None)
+        self._send(self._stream.start_function_call(item_id, call_id, call.name))
+        self._send(self._stream.arguments(call.arguments))
+        self._send(self._stream.finish_item())
+        self._progress.call_items.append(item_id)
 
     def _fail(self, code: str, message: str) -> None:
         if not self.ended:
@@ -300,13 +337,23 @@ class Reply:
             return
         for item in self._stream.finished_items:
             kept.update(item)
+        words, calls = self._words_and_calls()
+        if self._progress.call_items and (call := kept.get(self._progress.call_items[0])) is not None:
+            call.payload = reply_message(calls)
         entry = kept.get(self._plan.item_id)
         if entry is None:
             return
         spoken = self._plan.config.speech
-        entry.payload = reply_message(self._progress.ids, self._progress.sent_samples if spoken and not whole else None)
+        heard = self._progress.sent_samples if spoken and not whole else None
+        entry.payload = reply_message(words, heard, closed=not calls)
         if entry.truncated:
             set_heard(entry, entry.audio_ms * OUTPUT_SAMPLE_RATE // 1000)
+
+    def _words_and_calls(self) -> tuple[list[int], list[int]]:
+        """The model's ids as the items hold them. Without a message, the calls hold what opened the reply as well."""
+        ids, progress = self._progress.ids, self._progress
+        words = len(ids) - progress.call_ids if progress.has_message else 0
+        return (ids[:words], ids[words:]) if progress.call_items else (ids, [])
 
     def _usage(self) -> Usage:
         """The engine's count, or what was seen of it when the reply was cut off."""
@@ -333,6 +380,7 @@ class Reply:
         if self._stream.item_id is None:
             if self._plan.history is not None:
                 self._plan.history.add(opening_message(self._plan.item_id), None)
+            self._progress.has_message = True
             self._send(self._stream.start_message(self._plan.item_id))
 
     def _send(self, events: Iterable[ServerEvent]) -> None:

@@ -62,6 +62,7 @@ from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import Engine, GenerationRequest, Vocoder
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.tools import declaration
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.endpointing import EndpointingConfig
@@ -147,6 +148,7 @@ class Session:
             services.vocoder,
             self._outbox,
             self._playout,
+            ids,
             config.limits,
             self._log,
             clock,
@@ -572,7 +574,7 @@ class Session:
         sampling = self._config.sampling
         if config.max_output_tokens != "inf":
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
-        return GenerationRequest((*system, *messages), config.speech, sampling, cache_key)
+        return GenerationRequest((*system, *declaration(config), *messages), config.speech, sampling, cache_key)
 
     def _forget(self) -> bool:
         """Make the context shorter, as the session's ``truncation`` allows."""

@@ -12,6 +12,7 @@ from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, InputAudio, OutputAudio, UserMessage
 from realtime.protocol.wire import encode_base64
 from realtime.session.config import SessionConfig, SessionLimits
+from realtime.tool_calls import AFTER_TOOL_RESULT
 from tests.fakes import Caller, Gate, call, delta, done, reply
 
 
@@ -57,7 +58,7 @@ async def test_items_of_the_client_become_messages_of_the_model() -> None:
         assert text == Text("What is this?")
         assert said == Message("assistant", "A tone.")
         assert called == Message("assistant", "<tool_call>function\nf\n{}</tool_call>")
-        assert output == Message("input", "42")
+        assert output == Message("input", (Text("42"), Text(AFTER_TOOL_RESULT)))
 
 
 async def test_an_item_goes_where_the_client_puts_it() -> None:

@@ -1,0 +1,297 @@
+"""Function calls: what the model is told of them, how its calls reach the client, and how the results come back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from realtime.messages import Message, Text, Tokens
+from realtime.protocol import events as wire
+from realtime.protocol.items import AssistantMessage, FunctionCall, OutputText
+from realtime.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
+from tests.fakes import Caller, Gate, Step, call, calling, delta, done, reply
+
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "天气",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+NOW = {"type": "function", "name": "now"}
+TOOLS: dict[str, Any] = {"tools": [WEATHER, NOW]}
+PARIS = render_tool_call(ToolCall("get_weather", '{"city": "Paris"}'))
+ROME = render_tool_call(ToolCall("get_weather", '{"city": "Rome"}'))
+
+
+def declared(caller: Caller, request: int = 0) -> list[str]:
+    """The names in the declaration of one request, which must stand right behind the system turn."""
+    roles = [message.role for message in caller.engine.requests[request].messages]
+    if "tool_json_schemas" not in roles:
+        return []
+    at = roles.index("tool_json_schemas")
+    assert roles[:at] in (["system"], [])
+    content = caller.engine.requests[request].messages[at].content
+    assert isinstance(content, str)
+    return [tool["function"]["name"] for tool in json.loads(content)]
+
+
+async def respond(caller: Caller, **response: Any) -> wire.ResponseDone:
+    caller.send("response.create", response=response)
+    return await caller.expect(wire.ResponseDone)
+
+
+def calls_of(event: wire.ResponseDone) -> list[tuple[str, str]]:
+    return [(item.name, item.arguments) for item in event.response.output if isinstance(item, FunctionCall)]
+
+
+def tokens_of(message: Message) -> list[Tokens]:
+    assert message.role == "assistant" and message.closed and isinstance(message.content, tuple)
+    return [part for part in message.content if isinstance(part, Tokens)]
+
+
+# What the model is told
+
+
+async def test_tools_are_declared_behind_the_system_turn_in_the_models_format() -> None:
+    async with call(settings={**TOOLS, "instructions": "Help."}) as caller:
+        await respond(caller)
+        system, schemas = caller.engine.requests[0].messages
+        assert system == Message("system", "Help.")
+        assert schemas == Message(
+            "tool_json_schemas",
+            '[{"type": "function", "function": {"name": "get_weather", "description": "天气", "parameters": '
+            '{"type": "object", "properties": {"city": {"type": "string"}}}}}, '
+            '{"type": "function", "function": {"name": "now"}}]',
+        )
+
+
+async def test_the_prompt_that_is_made_ahead_declares_them_too() -> None:
+    async with call(settings=TOOLS) as caller:
+        caller.say_something()
+        await caller.expect(wire.ResponseDone)
+        ahead = caller.engine.prefetched[0].messages
+        assert ahead[0] == caller.engine.requests[0].messages[0]
+
+
+@pytest.mark.parametrize(
+    ("response", "names"),
+    [
+        ({}, ["get_weather", "now"]),
+        ({"tools": [NOW]}, ["now"]),
+        ({"tools": []}, []),
+        ({"tool_choice": "none"}, []),
+        ({"tool_choice": "required"}, ["get_weather", "now"]),
+        ({"tool_choice": {"type": "function", "name": "now"}}, ["get_weather", "now"]),
+        ({"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://example.org"}]}, []),
+    ],
+)
+async def test_a_response_may_have_tools_of_its_own(response: dict[str, Any], names: list[str]) -> None:
+    async with call(settings=TOOLS) as caller:
+        await respond(caller, **response)
+        assert declared(caller) == names
+        await respond(caller)
+        assert declared(caller, 1) == ["get_weather", "now"]
+
+
+# What the client is told
+
+
+async def test_a_call_comes_in_the_order_of_the_protocol() -> None:
+    async with call(calling(rest=PARIS), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert caller.types()[1:] == [
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+            "conversation.item.done",
+            "response.output_item.done",
+            "response.done",
+        ]
+        assert finished.response.status == "completed"
+        assert calls_of(finished) == [("get_weather", '{"city": "Paris"}')]
+        (added,) = caller.of(wire.ConversationItemAdded)
+        (told,) = caller.of(wire.ResponseFunctionCallArgumentsDone)
+        assert isinstance(added.item, FunctionCall)
+        assert (added.item.name, added.item.status, added.item.arguments) == ("get_weather", "in_progress", "")
+        assert added.item.call_id == told.call_id != ""
+        assert told.arguments == '{"city": "Paris"}'
+
+
+async def test_a_spoken_lead_in_is_done_before_the_call() -> None:
+    async with call(calling("Let me look.", rest=PARIS), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        message, called = finished.response.output
+        assert isinstance(message, AssistantMessage) and message.status == "completed"
+        assert isinstance(called, FunctionCall)
+        assert [event.output_index for event in caller.of(wire.ResponseOutputItemDone)] == [0, 1]
+        assert caller.of(wire.ConversationItemDone)[1].previous_item_id == message.id
+        types = caller.types()
+        assert types.index("response.output_audio.done") < types.index("response.function_call_arguments.delta")
+
+
+async def test_several_calls_are_told_one_after_the_other() -> None:
+    async with call(calling(rest=PARIS + ROME), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert calls_of(finished) == [("get_weather", '{"city": "Paris"}'), ("get_weather", '{"city": "Rome"}')]
+        first, second = finished.response.output
+        assert isinstance(first, FunctionCall) and isinstance(second, FunctionCall)
+        assert first.call_id != second.call_id
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        render_tool_call(ToolCall("format_disk", "{}")),
+        render_tool_call(ToolCall("now", "{not json")),
+        PARIS.removesuffix("</tool_call>"),
+        "just words",
+    ],
+)
+async def test_what_is_no_call_of_an_offered_function_is_skipped(rest: str) -> None:
+    async with call(calling("Hm.", rest=rest), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert finished.response.status == "completed"
+        assert [item.type for item in finished.response.output] == ["message"]
+
+
+async def test_a_broken_call_does_not_hide_the_next() -> None:
+    broken = render_tool_call(ToolCall("now", "{not json"))
+    async with call(calling(rest=broken + PARIS), settings=TOOLS) as caller:
+        assert calls_of(await respond(caller)) == [("get_weather", '{"city": "Paris"}')]
+
+
+async def test_where_no_tool_is_offered_none_is_called() -> None:
+    async with call(calling(rest=PARIS), settings={**TOOLS, "tool_choice": "none"}) as caller:
+        assert calls_of(await respond(caller)) == []
+
+
+async def test_a_written_reply_keeps_the_words_around_its_calls() -> None:
+    script: list[Step] = [delta("Looking."), *calling(rest=PARIS + " Soon.")]
+    async with call(script, settings={**TOOLS, "output_modalities": ["text"]}) as caller:
+        message, called = (await respond(caller)).response.output
+        assert isinstance(message, AssistantMessage) and isinstance(called, FunctionCall)
+        assert message.content == (OutputText(text="Looking. Soon."),)
+
+
+async def test_a_call_outside_the_conversation_leaves_no_item() -> None:
+    async with call(calling("Hm.", rest=PARIS), settings=TOOLS) as caller:
+        finished = await respond(caller, conversation="none")
+        assert calls_of(finished) == [("get_weather", '{"city": "Paris"}')]
+        assert not caller.of(wire.ConversationItemAdded)
+        assert declared(caller) == ["get_weather", "now"]
+
+
+async def test_a_client_may_answer_a_call_before_it_reads_the_end_of_the_response() -> None:
+    async with call(calling(rest=PARIS), reply("Sunny."), settings=TOOLS) as caller:
+        caller.send("response.create")
+        called = (await caller.expect(wire.ResponseOutputItemDone)).item
+        assert isinstance(called, FunctionCall)
+        item = {"type": "function_call_output", "call_id": called.call_id, "output": "21 degrees"}
+        caller.send("conversation.item.create", item=item)
+        caller.send("response.create")
+        for _ in range(2):
+            await caller.expect(wire.ResponseDone)
+        assert not caller.of(wire.Error)
+
+
+async def test_a_response_that_is_cancelled_calls_nothing() -> None:
+    gate = Gate()
+    script = [delta("Let me look.", 5), gate, *calling(rest=PARIS)]
+    async with call(script, settings=TOOLS) as caller:
+        caller.send("response.create")
+        await gate.reached.wait()
+        caller.send("response.cancel")
+        finished = await caller.expect(wire.ResponseDone)
+        gate.open()
+        await caller.settle()
+        assert [item.type for item in finished.response.output] == ["message"]
+        assert not caller.of(wire.ResponseFunctionCallArgumentsDone)
+
+
+# What the model is told afterwards
+
+
+async def answer(caller: Caller) -> list[Message]:
+    """Give the result of the last call; the conversation that the model is then asked to go on with."""
+    (called,) = [event.item for event in caller.of(wire.ResponseOutputItemDone) if event.item.type == "function_call"]
+    assert isinstance(called, FunctionCall)
+    caller.send(
+        "conversation.item.create",
+        item={"type": "function_call_output", "call_id": called.call_id, "output": "21 degrees"},
+    )
+    await respond(caller)
+    return [message for message in caller.engine.requests[-1].messages if message.role != "tool_json_schemas"]
+
+
+RESULT = Message("input", (Text("21 degrees"), Text(AFTER_TOOL_RESULT)))
+
+
+async def test_the_calling_turn_is_replayed_by_its_ids_and_the_result_follows() -> None:
+    async with call(calling("Let me look.", rest=PARIS, tokens=2), reply("Sunny."), settings=TOOLS) as caller:
+        await respond(caller)
+        caller.clock.now += 60
+        said, result = await answer(caller)
+        assert [part.ids for part in tokens_of(said)] == [(1, 2, 2), (3, 3, 3)]
+        assert all(part.heard_samples is None for part in tokens_of(said))
+        assert result == RESULT
+
+
+async def test_a_call_without_words_is_replayed_whole() -> None:
+    async with call(calling(rest=PARIS), reply("Sunny."), settings=TOOLS) as caller:
+        await respond(caller)
+        said, result = await answer(caller)
+        assert [part.ids for part in tokens_of(said)] == [(3, 3, 3)]
+        assert result == RESULT
+
+
+async def test_a_call_survives_that_its_lead_in_was_interrupted() -> None:
+    async with call(calling("Let me look.", rest=PARIS, tokens=50), reply("Sunny."), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        spoken = finished.response.output[0].id
+        caller.send("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=400)
+        await caller.expect(wire.ConversationItemTruncated)
+        said, _ = await answer(caller)
+        words, calls = tokens_of(said)
+        assert (words.heard_samples, calls.heard_samples) == (9600, None)
+        assert calls.ids == (3, 3, 3)
+
+
+async def test_a_call_survives_that_nothing_of_its_lead_in_was_heard() -> None:
+    async with call(calling("Let me look.", rest=PARIS, tokens=50), reply("Sunny."), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        spoken = finished.response.output[0].id
+        caller.send("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=0)
+        await caller.expect(wire.ConversationItemTruncated)
+        said, result = await answer(caller)
+        assert [part.heard_samples for part in tokens_of(said)] == [0, None]
+        assert result == RESULT
+
+
+async def test_a_lead_in_stays_a_whole_turn_when_its_call_is_deleted() -> None:
+    async with call(calling("Let me look.", rest=PARIS, tokens=2), reply("Sunny."), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        caller.send("conversation.item.delete", item_id=finished.response.output[1].id)
+        await respond(caller)
+        said = caller.engine.requests[-1].messages[-1]
+        assert [part.ids for part in tokens_of(said)] == [(1, 2, 2)]
+
+
+async def test_a_call_that_was_skipped_is_replayed_as_the_model_wrote_it() -> None:
+    wrong = render_tool_call(ToolCall("format_disk", "{}"))
+    async with call(calling("Hm.", rest=wrong, tokens=2), reply("Sorry."), settings=TOOLS) as caller:
+        await respond(caller)
+        await respond(caller)
+        said = caller.engine.requests[-1].messages[-1]
+        assert [part.ids for part in tokens_of(said)] == [(1, 2, 2, 3, 3, 3)]
+
+
+async def test_a_reply_that_runs_out_of_tokens_still_makes_the_calls_that_are_whole() -> None:
+    script = [*calling(rest="")[:-1], done("length", rest=PARIS + "<tool_call>function\nnow", rest_count=3)]
+    async with call(script, settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert finished.response.status == "incomplete"
+        assert calls_of(finished) == [("get_weather", '{"city": "Paris"}')]
