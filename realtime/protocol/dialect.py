@@ -2,7 +2,8 @@
 know (GA).
 
 The core never sees a dialect: a `Connection` translates at the edge. GA is the identity and costs nothing.
-Another dialect (the API's beta shape, StepFun's variant of it) is one more class here.
+The others (the API's beta shape, StepFun's variant of it) are in `beta`. A client names its dialect when it
+connects, or shows it by its first message that is written in one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from realtime.protocol.beta import shape
 from realtime.protocol.codec import decode, decode_object, dump, encode, parse_client_message
 from realtime.protocol.events import ClientEvent, ServerEvent
 from realtime.protocol.ids import Ids
@@ -48,15 +50,19 @@ GA = GeneralAvailability()
 class Connection:
     """The wire of one client: its dialect, and the ids of the events it gets."""
 
-    def __init__(self, ids: Ids, dialect: Dialect = GA) -> None:
+    def __init__(self, ids: Ids, dialect: Dialect = GA, *, suspected: Dialect | None = None) -> None:
+        """``suspected``: what a client that has not named its dialect speaks if it turns out not to be GA."""
         self._ids = ids
         self.dialect = dialect
+        self._suspected = suspected
 
     def decode(self, message: str | bytes) -> ClientEvent:
         """As `codec.decode`, from the client's dialect."""
-        if self.dialect is GA or isinstance(message, bytes):
+        if isinstance(message, bytes):
             return decode(message)
-        return decode_object(self.dialect.translate_in(parse_client_message(message)))
+        document = parse_client_message(message)
+        self._listen_for_dialect(document)
+        return decode_object(self.dialect.translate_in(document))
 
     def encode(self, event: ServerEvent) -> list[str]:
         """The messages for an event, each with an ``event_id``."""
@@ -64,3 +70,11 @@ class Connection:
             return [encode(event, self._ids.event())]
         messages = self.dialect.translate_out(event.model_dump(mode="json"))
         return [dump({"event_id": self._ids.event()} | message) for message in messages]
+
+    def _listen_for_dialect(self, document: JsonObject) -> None:
+        """The first message that can only be one shape settles it for good."""
+        if self._suspected is None or (heard := shape(document)) is None:
+            return
+        if heard == "beta":
+            self.dialect = self._suspected
+        self._suspected = None

@@ -30,7 +30,8 @@ class Ids:
         return self._next("sess")
 
     def conversation(self) -> str:
-        return self._next("conv")
+        """Always the same: a session has one conversation."""
+        return f"conv_{self._token}"
 
     def event(self) -> str:
         return self._next("event")

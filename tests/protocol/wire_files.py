@@ -30,7 +30,9 @@ def flow(name: str) -> list[Example]:
     ]
 
 
-FLOWS = {path.stem: flow(path.stem) for path in sorted(WIRE.glob("*.json")) if path.stem != "errors"}
+FLOWS = {
+    path.stem: flow(path.stem) for path in sorted(WIRE.glob("*.json")) if "messages" in json.loads(path.read_text())
+}
 EXAMPLES = [example for examples in FLOWS.values() for example in examples]
 CLIENT_EXAMPLES = [example for example in EXAMPLES if example.sender == "client"]
 SERVER_EXAMPLES = [example for example in EXAMPLES if example.sender == "server"]
