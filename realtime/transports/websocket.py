@@ -12,7 +12,8 @@ import logging
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from realtime.errors import ChannelClosed
-from realtime.protocol.dialect import Connection
+from realtime.protocol.beta import older_dialect
+from realtime.protocol.dialect import GA, Connection
 from realtime.protocol.events import ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.session.channel import Inbound
@@ -22,10 +23,21 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL = "realtime"
 """Browsers offer this beside entries that carry their key; exactly this one is selected (never a key)."""
 
+BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
+BETA_HEADER = ("openai-beta", "realtime=v1")
+"""The two ways to ask for the beta shape when connecting; the header may name other features beside it."""
+
 
 def chosen_subprotocol(websocket: WebSocket) -> str | None:
     """`realtime` when the client offers it, else nothing: a client that offered nothing must get nothing."""
     return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
+
+
+def asks_for_beta(websocket: WebSocket) -> bool:
+    """Whether the handshake names the beta shape. StepFun's console does not, and is known by what it says."""
+    name, feature = BETA_HEADER
+    features = [one.strip() for value in websocket.headers.getlist(name) for one in value.split(",")]
+    return feature in features or BETA_SUBPROTOCOL in websocket.scope.get("subprotocols", ())
 
 
 CLOSE_SECONDS = 2.0
@@ -38,7 +50,8 @@ class WebSocketChannel:
     def __init__(self, websocket: WebSocket, ids: Ids) -> None:
         """``ids``: the session's, from which the events get theirs."""
         self._websocket = websocket
-        self._connection = Connection(ids)
+        older = older_dialect(websocket.query_params.get("model"), ids.conversation())
+        self._connection = Connection(ids, older) if asks_for_beta(websocket) else Connection(ids, GA, suspected=older)
 
     async def receive(self) -> Inbound:
         return self._connection.decode(await self._receive_message())
