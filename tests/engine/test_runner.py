@@ -53,7 +53,7 @@ def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState
     prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
     request = GenerationRequest((Message("human", "?"),), False, sampling, "a")
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
-    text, ids = "", []
+    text, ids = "", list[int]()
     while True:
         if (delta := state.take_delta()) is not None:
             text += delta.text

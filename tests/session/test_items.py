@@ -10,6 +10,7 @@ import pytest
 from realtime.messages import Audio, Message, Text
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, InputAudio, OutputAudio, UserMessage
+from realtime.protocol.session_config import Session
 from realtime.protocol.wire import encode_base64
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.tool_calls import AFTER_TOOL_RESULT
@@ -19,6 +20,11 @@ from tests.fakes import Caller, Gate, call, delta, done, reply
 def text_item(text: str, id: str = "", role: str = "user") -> dict[str, Any]:
     kind = {"user": "input_text", "system": "input_text", "assistant": "output_text"}[role]
     return {"type": "message", "id": id, "role": role, "content": [{"type": kind, "text": text}]}
+
+
+def settings_of(caller: Caller) -> Session:
+    assert isinstance(caller.session.settings, Session)
+    return caller.session.settings
 
 
 async def create(caller: Caller, item: dict[str, Any], **fields: Any) -> wire.ConversationItemDone:
@@ -161,7 +167,7 @@ async def test_a_refused_update_changes_nothing() -> None:
         caller.update(instructions="New.", audio={"output": {"speed": 9}})
         error = await caller.expect_error()
         assert (error.event_id, error.param) == ("update", "session.audio.output.speed")
-        assert caller.session.settings.instructions == ""
+        assert settings_of(caller).instructions == ""
 
 
 async def test_the_voice_is_frozen_once_it_was_heard() -> None:
@@ -181,7 +187,7 @@ async def test_updates_before_and_behind_a_request_hold_in_order() -> None:
         caller.update(output_modalities=["audio"])
         finished = await caller.expect(wire.ResponseDone)
         assert finished.response.output_modalities == ("text",)
-        assert caller.session.settings.output_modalities == ("audio",)
+        assert settings_of(caller).output_modalities == ("audio",)
 
 
 async def test_output_audio_clear_is_not_for_a_websocket() -> None:

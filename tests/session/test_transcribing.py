@@ -17,7 +17,7 @@ from realtime.session.manager import first_settings
 from tests.fakes import USAGE, Caller, Gate, Step, call, delta, done, reply
 
 ON = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
-BY_HAND = {"audio": {"input": {"transcription": {}, "turn_detection": None}}}
+BY_HAND: dict[str, Any] = {"audio": {"input": {"transcription": {}, "turn_detection": None}}}
 ONLY = {"type": "transcription"}
 AT_ONCE = SessionConfig(limits=SessionLimits(transcript_grace_s=0.0))
 
@@ -33,8 +33,11 @@ def commit(caller: Caller, seconds: float = 0.2) -> None:
 
 def ends(caller: Caller) -> list[str]:
     """How each transcript ended, in order, by the item."""
-    kinds = (wire.InputAudioTranscriptionCompleted, wire.InputAudioTranscriptionFailed)
-    return [event.item_id for event in caller.seen if isinstance(event, kinds)]
+    return [
+        event.item_id
+        for event in caller.seen
+        if isinstance(event, (wire.InputAudioTranscriptionCompleted, wire.InputAudioTranscriptionFailed))
+    ]
 
 
 async def test_the_words_of_a_turn_come_as_deltas_and_then_whole() -> None:
@@ -95,7 +98,7 @@ async def test_without_the_setting_nothing_is_written_down() -> None:
 
 async def test_a_transcript_waits_for_the_first_audio_of_the_reply() -> None:
     before, after = Gate(), Gate()
-    script = [delta("One."), before, delta("Two.", 5), after, done()]
+    script: list[Step] = [delta("One."), before, delta("Two.", 5), after, done()]
     async with call(script, words("Hi."), settings=ON, config=AT_ONCE) as caller:
         caller.say_something()
         await before.reached.wait()
