@@ -33,11 +33,9 @@ def commit(caller: Caller, seconds: float = 0.2) -> None:
 
 def ends(caller: Caller) -> list[str]:
     """How each transcript ended, in order, by the item."""
-    return [
-        event.item_id
-        for event in caller.seen
-        if isinstance(event, (wire.InputAudioTranscriptionCompleted, wire.InputAudioTranscriptionFailed))
-    ]
+    told = (wire.InputAudioTranscriptionCompleted.model_fields, wire.InputAudioTranscriptionFailed.model_fields)
+    types = {fields["type"].default for fields in told}
+    return [event.model_dump()["item_id"] for event in caller.seen if event.type in types]
 
 
 async def test_the_words_of_a_turn_come_as_deltas_and_then_whole() -> None:
