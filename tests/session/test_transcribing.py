@@ -33,9 +33,8 @@ def commit(caller: Caller, seconds: float = 0.2) -> None:
 
 def ends(caller: Caller) -> list[str]:
     """How each transcript ended, in order, by the item."""
-    told = (wire.InputAudioTranscriptionCompleted.model_fields, wire.InputAudioTranscriptionFailed.model_fields)
-    types = {fields["type"].default for fields in told}
-    return [event.model_dump()["item_id"] for event in caller.seen if event.type in types]
+    kinds = (wire.InputAudioTranscriptionCompleted, wire.InputAudioTranscriptionFailed)
+    return [event.item_id for event in caller.seen if isinstance(event, kinds)]
 
 
 async def test_the_words_of_a_turn_come_as_deltas_and_then_whole() -> None:
@@ -46,7 +45,7 @@ async def test_the_words_of_a_turn_come_as_deltas_and_then_whole() -> None:
         assert [event.delta for event in deltas] == ["What time", " is it?"]
         assert completed.transcript == "What time is it?"
         (committed,) = caller.of(wire.InputAudioBufferCommitted)
-        assert {event.item_id for event in (*deltas, completed)} == {committed.item_id}
+        assert {completed.item_id, *(event.item_id for event in deltas)} == {committed.item_id}
 
 
 async def test_the_tokens_of_a_transcript_are_counted() -> None:
