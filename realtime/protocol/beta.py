@@ -245,7 +245,7 @@ class StepFun(Beta):
         self._is_set = False
 
     def _read_session(self, session: JsonObject) -> None:
-        if not self._is_set:
+        if not self._is_set and "audio" not in session:  # a client that knows GA's places names what it wants
             session.setdefault("turn_detection", None)
             session.setdefault("input_audio_transcription", None)
         self._is_set = True

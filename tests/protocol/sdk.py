@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from openai.types.beta.realtime import RealtimeClientEvent as BetaClientEvent
+from openai.types.beta.realtime import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
 SERVER: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
 CLIENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
+BETA_SERVER: TypeAdapter[BetaServerEvent] = TypeAdapter(BetaServerEvent)
+BETA_CLIENT: TypeAdapter[BetaClientEvent] = TypeAdapter(BetaClientEvent)
 
 
 def unknown_fields(value: Any, path: str = "") -> set[str]:

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.beta.realtime import RealtimeClientEvent, RealtimeServerEvent
-from pydantic import TypeAdapter
 
 from realtime.protocol.beta import Beta, StepFun, older_dialect, shape
 from realtime.protocol.codec import decode_object, decode_server_event, error_event
@@ -44,10 +42,8 @@ from realtime.protocol.items import (
 )
 from realtime.protocol.responses import Response, ResponseParams
 from realtime.protocol.session_config import Session, merge
+from tests.protocol.sdk import BETA_CLIENT, BETA_SERVER
 from tests.protocol.wire_files import CLIENT_EXAMPLES, SERVER_EXAMPLES, WIRE, Example
-
-SDK_SERVER: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
-SDK_CLIENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
 
 
 def table(name: str, key: str = "translations") -> list[dict[str, Any]]:
@@ -117,7 +113,7 @@ UNKNOWN_TO_THE_SDK = (
 @pytest.mark.parametrize("case", CLIENT, ids=rule)
 def test_the_table_s_messages_are_what_the_sdk_s_beta_clients_send(case: dict[str, Any]) -> None:
     if case["rule"] not in BEYOND_THE_SDK:
-        SDK_CLIENT.validate_python(case["beta"])
+        BETA_CLIENT.validate_python(case["beta"])
 
 
 @pytest.mark.parametrize("example", SERVER_EXAMPLES, ids=str)
@@ -130,7 +126,7 @@ def test_server_events_are_what_the_sdk_s_beta_types_say(example: Example) -> No
             continue
         if "session" in message:  # typed as a list of models of that day, and as text alone
             message["session"] |= {"model": "gpt-4o-realtime-preview", "tool_choice": "auto"}
-        parsed = SDK_SERVER.validate_json(json.dumps(message), strict=True)
+        parsed = BETA_SERVER.validate_json(json.dumps(message), strict=True)
         assert parsed.type == message["type"]
 
 

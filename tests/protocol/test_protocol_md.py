@@ -10,13 +10,21 @@ from typing import get_args
 
 import pytest
 
+from realtime.protocol.beta import Beta
 from realtime.protocol.codec import decode, decode_server_event, encode
-from realtime.protocol.events import ClientEvent
-from tests.protocol.sdk import SERVER
+from realtime.protocol.dialect import Connection
+from realtime.protocol.events import ClientEvent, SessionUpdated
+from realtime.protocol.ids import Ids
+from realtime.protocol.session_config import Session, merge
+from tests.protocol.sdk import BETA_SERVER, SERVER
+from tests.protocol.wire_files import WIRE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "protocol.md").read_text()
 EXAMPLES = [line for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+BETA_EXAMPLES = [
+    line for block in re.findall(r"```json beta\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()
+]
 CLIENT_TYPES = {member.model_fields["type"].default for member in get_args(get_args(ClientEvent)[0])}
 
 
@@ -32,6 +40,32 @@ def test_every_example_is_an_event(example: str) -> None:
     else:
         assert json.loads(encode(decode_server_event(example))) == shown
         SERVER.validate_json(example, strict=True)
+
+
+@pytest.mark.parametrize("example", BETA_EXAMPLES, ids=lambda line: json.loads(line)["type"])
+def test_every_example_of_the_beta_shape_is_an_event(example: str) -> None:
+    if json.loads(example)["type"] in CLIENT_TYPES:
+        Connection(Ids("t"), Beta("conv_1")).decode(example)
+    else:
+        BETA_SERVER.validate_json(example, strict=True)
+
+
+def test_a_beta_session_is_shown_as_it_is_told() -> None:
+    update, updated = (json.loads(line) for line in BETA_EXAMPLES[:2])
+    assert updated["session"] == updated["session"] | update["session"]
+    first = Session(id="sess_1", model="gpt-4o-realtime-preview", expires_at=1764000000)
+    session = merge(first, Beta("conv_1").translate_in(update)["session"])
+    (told,) = Connection(Ids("t"), Beta("conv_1")).encode(SessionUpdated(session=session))
+    assert json.loads(told)["session"] == updated["session"]
+
+
+def test_every_word_of_the_beta_shape_is_described() -> None:
+    table = {case["rule"]: case for case in json.loads((WIRE / "beta_client.json").read_text())["translations"]}
+    settings = table["the beta library's first update, whole"]["beta"]["session"]
+    assert {key for key in settings if f"`{key}`" not in TEXT} == set()
+    told = json.loads((WIRE / "beta_server.json").read_text())["translations"]
+    types = {message["type"] for case in told for message in case["beta"]}
+    assert {kind for kind in types if f"`{kind}`" not in TEXT} <= {case["ga"]["type"] for case in told}
 
 
 def test_every_client_event_is_described() -> None:

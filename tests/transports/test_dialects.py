@@ -7,14 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from openai.types.beta.realtime import RealtimeServerEvent
-from pydantic import TypeAdapter
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.fakes import delta, reply
+from tests.protocol.sdk import BETA_SERVER
 from tests.transports.test_server import Server, ask, expect, loud, say, serving
-
-SDK: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
 
 HEADER: dict[str, Any] = {"additional_headers": {"OpenAI-Beta": "assistants=v2, realtime=v1", "api-key": "azure"}}
 SUBPROTOCOLS: dict[str, Any] = {
@@ -56,7 +53,7 @@ async def read_until(ws: ClientConnection, kind: str) -> list[dict[str, Any]]:
     while not seen or seen[-1]["type"] != kind:
         seen.append(json.loads(await ws.recv()))
         if not seen[-1]["type"].startswith("session."):  # typed with the model names of that day
-            SDK.validate_json(json.dumps(seen[-1]), strict=True)
+            BETA_SERVER.validate_json(json.dumps(seen[-1]), strict=True)
     return seen
 
 
@@ -162,6 +159,17 @@ async def test_stepfun_s_console_is_known_by_its_first_update() -> None:
         assert session["voice"] == "default"
         assert session["tools"] == []
         assert session["turn_detection"] is None
+
+
+async def test_stepfun_s_console_is_told_the_user_s_words() -> None:
+    async with serving(reply("What time is it?", tokens=0)) as server, console(server) as ws:
+        await say(ws, type="session.update", session=LIBRARY_SESSION)
+        await say(ws, type="input_audio_buffer.append", audio=base64.b64encode(loud(0.3)).decode())
+        await say(ws, type="input_audio_buffer.commit")
+        completed = "conversation.item.input_audio_transcription.completed"
+        events = await read_until(ws, completed)
+        assert types(events)[2:4] == ["input_audio_buffer.committed", "conversation.item.created"]
+        assert events[-1]["transcript"] == "What time is it?"
 
 
 async def test_stepfun_s_console_survives_a_cancel_that_comes_too_late() -> None:
