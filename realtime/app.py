@@ -178,7 +178,9 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     runner.warm_up()
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices)
     vocoder.warm_up()
-    threads = ModelThreads(ThreadedEngine(EngineCore(runner, slots=settings.max_sessions + 1)), vocoder)
+    # A session's transcripts and its answers outside the conversation have caches of their own.
+    core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
+    threads = ModelThreads(ThreadedEngine(core), vocoder)
     threads.engine.start()
     threads.vocoder.start()
     return threads

@@ -1,8 +1,8 @@
 """What the model does next: which job is prefilled, which are decoded. No tensors, no clock.
 
 Rules: replies that are being spoken come first, but a waiting caller never starves. So rounds alternate: one decode
-step for every running reply, then one bounded piece of prefill for the job that has waited longest; prefetches
-(hints) run only when no reply waits for its prompt.
+step for every running reply, then one bounded piece of prefill for the job that has waited longest, those in the
+background last; prefetches (hints) run only when no reply waits for its prompt.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Scheduler:
         """The next thing to do for these jobs (oldest first); None when there is nothing."""
         decoding = tuple(job for job in jobs if job.state is not None)
         waiting = [job for job in jobs if job.state is None and not job.speculative]
+        waiting.sort(key=lambda job: job.request.background)
         hints = [job for job in jobs if job.state is None and job.speculative]
         prefill = next(iter(waiting), None) or (next(iter(hints), None) if not decoding else None)
         if decoding and (prefill is None or not self._prefill_next):

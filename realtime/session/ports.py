@@ -37,13 +37,15 @@ class GenerationRequest:
     """The whole conversation, oldest first. The engine opens the assistant turn (``speech``: with spoken output).
 
     ``cache_key`` names the conversation whose KV cache may be reused: the longest common prefix of ids is kept, the
-    rest is computed. The request is complete without it.
+    rest is computed. The request is complete without it. ``background``: nobody waits for it with open ears, so its
+    prompt is computed when no other reply waits.
     """
 
     messages: tuple[Message, ...]
     speech: bool
     sampling: SamplingParams
     cache_key: str
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

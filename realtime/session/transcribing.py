@@ -107,7 +107,7 @@ class Transcriber:
         messages = (Message("system", self._config.transcription_prompt), Message("human", (turn.audio,)))
         most = _TOKENS_LEAST + int(turn.seconds * _TOKENS_PER_SECOND)
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=most)
-        return GenerationRequest(messages, speech=False, sampling=greedy, cache_key=self._cache_key)
+        return GenerationRequest(messages, speech=False, sampling=greedy, cache_key=self._cache_key, background=True)
 
     def _conclude(self, turn: _Turn, transcript: str, done: GenerationDone) -> None:
         match done.reason:

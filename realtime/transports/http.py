@@ -75,9 +75,10 @@ def build_app(host: Host, frontend: Path | None) -> Starlette:
         try:
             with host.admit() as seat:
                 await websocket.accept(subprotocol=chosen_subprotocol(websocket))
-                ids = Ids()
+                ids, query = Ids(), websocket.query_params
                 channel = WebSocketChannel(websocket, ids)
-                await seat.serve(channel, model=websocket.query_params.get("model"), ids=ids)
+                settings = {"type": "transcription"} if query.get("intent") == "transcription" else {}
+                await seat.serve(channel, model=query.get("model"), settings=settings, ids=ids)
         except CapacityError as error:
             await websocket.send_denial_response(_error(503, error.code, str(error)))
 

@@ -103,11 +103,11 @@ class FakeRunner:
             state.finished, state.rest, state.rest_count = "stop", "calls", 1
 
 
-def request(text: str, key: str = "a", audio: str | None = None) -> GenerationRequest:
+def request(text: str, key: str = "a", audio: str | None = None, *, background: bool = False) -> GenerationRequest:
     messages = [Message("human", text)]
     if audio is not None:
         messages.insert(0, Message("human", (Audio(audio, np.zeros(10, np.float32)),)))
-    return GenerationRequest(tuple(messages), True, SamplingParams(), key)
+    return GenerationRequest(tuple(messages), True, SamplingParams(), key, background)
 
 
 class Harness:
@@ -194,6 +194,15 @@ def test_a_long_prompt_does_not_stop_a_running_reply() -> None:
     pieces = [i for i, entry in enumerate(log) if entry.startswith("prefill b")]
     assert len(pieces) >= 4
     assert all(log[i + 1] == "decode a" for i in pieces[:-1])
+
+
+def test_what_runs_in_the_background_lets_a_later_reply_go_first() -> None:
+    engine = Harness()
+    engine.submit("transcript", request("2", key="t", background=True))
+    engine.submit("reply", request("2", key="a"))
+    engine.run()
+    prefills = [entry for entry in engine.runner.log if entry.startswith("prefill")]
+    assert prefills == ["prefill a 0-1", "prefill t 0-1"]
 
 
 def test_cancel_ends_the_reply_and_frees_its_slot() -> None:

@@ -148,6 +148,11 @@ async def test_a_model_name_of_another_server_is_echoed_and_served() -> None:
         assert (await expect(ws, "session.created"))["session"]["model"] == "gpt-realtime-2.1"
 
 
+async def test_a_socket_may_ask_for_transcripts_only() -> None:
+    async with serving(reply("hello")) as server, connect(server.url + "?intent=transcription") as ws:
+        assert (await expect(ws, "session.created"))["session"]["type"] == "transcription"
+
+
 async def test_a_full_server_says_so_and_admits_again_when_a_seat_is_free() -> None:
     async with serving(max_sessions=1) as server:
         async with connect(server.url) as first:
