@@ -165,9 +165,12 @@ class UpsampleConformerEncoder(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """mask [B|1, 2 T, 2 T] over frames (True = may see), None = all; token i may see token j when frame 2
         i may see 2 j."""
+        return self.after_lookahead(self.pre_lookahead_layer(self.embed(x)), mask)
+
+    def after_lookahead(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """All that follows the look-ahead layer: tokens [B, T, D] -> frames [B, 2 T, D]."""
         stride = self.config.up_stride
         token_mask = None if mask is None else mask[:, ::stride, ::stride]
-        x = self.pre_lookahead_layer(self.embed(x))
         x = self._run(self.encoders, x, token_mask)
         x = self.up_embed(self.up_layer(x))
         return self.after_norm(self._run(self.up_encoders, x, mask))  # type: ignore[no-any-return]

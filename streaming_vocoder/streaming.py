@@ -86,6 +86,22 @@ class StreamState:
         incomplete."""
         return len(self.pending) - self.lookahead
 
+    @property
+    def owned_bytes(self) -> int:
+        """Memory of this stream alone: its caches and seams, without the voice's snapshot and the weights."""
+        encoder, solver = self.flow.encoder, self.flow.solver
+        tensors = [
+            encoder.lookahead_tail,
+            encoder.upsample_tail,
+            encoder.token_cache.buffer,
+            encoder.frame_cache.buffer,
+            solver.cache.buffer,
+            solver.tails,
+        ]
+        if self.hift is not None:
+            tensors += [self.hift.mel, self.hift.source, self.hift.tail]
+        return sum(tensor.nbytes for tensor in tensors)
+
     def wanted(self, chunk_tokens: int) -> int:
         """How many more tokens make `step` give a chunk of ``chunk_tokens``."""
         return max(0, chunk_tokens - self.buffered)
