@@ -182,11 +182,14 @@ class Hift(nn.Module):
         return wave.clamp(-config.audio_limit, config.audio_limit)
 
 
+def source_down_kernel(factor: int) -> int:
+    """Kernel that brings the source's spectrum to a rate ``factor`` below that of the last stage."""
+    return 1 if factor == 1 else 2 * factor
+
+
 def _source_down(bins: int, channels: int, factor: int) -> nn.Conv1d:
     """Brings the source's spectrum to the rate of one stage, ``factor`` below that of the last."""
-    if factor == 1:
-        return nn.Conv1d(bins, channels, 1)
-    return nn.Conv1d(bins, channels, 2 * factor, factor, padding=factor // 2)
+    return nn.Conv1d(bins, channels, source_down_kernel(factor), factor, padding=factor // 2)
 
 
 def _sum(values: list[Tensor]) -> Tensor:

@@ -1,0 +1,286 @@
+"""What the vocoder costs: chunk times, first packets, memory, growth, and the gain over the plain path.
+
+All figures of a report come from one run on one machine, and the ratios (gain over the plain path, share of the
+matrix-product rate, growth) are between things timed in it: those may be compared across machines, the times not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from streaming_vocoder.config import FRAMES_PER_TOKEN, TOKEN_RATE, VocoderConfig
+from streaming_vocoder.dit_stream import RECENT_FRAMES, TrimRule
+from streaming_vocoder.flops import flow_flops, hift_flops
+from streaming_vocoder.flow import Flow
+from streaming_vocoder.hift import Hift
+from streaming_vocoder.hift_stream import SEAM_FRAMES
+from streaming_vocoder.plain import PlainVocoder
+from streaming_vocoder.streaming import StreamState, Vocoder
+from streaming_vocoder.voice import Voice
+
+_Result = TypeVar("_Result")
+
+PRODUCT_SIZE = 1024
+PRODUCT_REPEATS = 10
+SETTLED_SECONDS = 5.0
+"""Sound after which the caches have their final size; growth is measured from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure. ``chunks``: timed per row; ``plain_chunks``: of the plain path, 0 to leave it out."""
+
+    streams: tuple[int, ...] = (1, 4, 16)
+    ladder: tuple[int, ...] = (5, 10, 25)
+    steps: int = 10
+    trim: TrimRule = "upstream"
+    chunks: int = 8
+    plain_chunks: int = 3
+    reply_seconds: float = 30.0
+    prompt_tokens: int = 75
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFigures:
+    """Chunks of ``rung`` tokens, one of each stream in a step. Times are of the whole step."""
+
+    streams: int
+    rung: int
+    p50_ms: float
+    p95_ms: float
+    rtf: float
+    """Compute per second of sound, of all streams together (median)."""
+    in_time: bool
+    """Whether 95 % of the steps were done before the sound of one chunk has been played."""
+    peak_share: float
+    """Arithmetic of the step / its time / the rate of a matrix product in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPacket:
+    """From all of the first chunk's tokens at hand to its samples, for ``streams`` replies that begin together."""
+
+    streams: int
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A long reply alone, in chunks of the largest rung. Ratios: newest / just settled (medians of times)."""
+
+    seconds: float
+    chunk_ratio: float
+    bytes_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFigures:
+    """The plain path beside the fast one: same tokens, same chunks, one stream."""
+
+    first_packet_ms: float
+    fast_first_packet_ms: float
+    first_packet_gain: float
+    chunk_ms: float
+    fast_chunk_ms: float
+    chunk_gain: float
+    """Of the last chunk measured; it grows with the reply, since the plain path computes all of it again."""
+    at_seconds: float
+    """Where in the reply that chunk lies."""
+    largest_difference: float
+    """Between the samples of the two, full scale 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of one run."""
+
+    plan: Plan
+    prompt_ms: float
+    """The voice's snapshot, made once."""
+    product_gflops: float
+    """Best rate of a float32 product of 1024 x 1024 matrices in this run."""
+    stream_bytes: int
+    snapshot_bytes: int
+    chunks: tuple[ChunkFigures, ...]
+    first_packets: tuple[FirstPacket, ...]
+    growth: Growth | None
+    plain: PlainFigures | None
+
+    @property
+    def streams_in_time(self) -> int:
+        """The most streams measured that ran in real time at some rung; 0 when none did."""
+        return max((row.streams for row in self.chunks if row.in_time), default=0)
+
+
+def random_weights(config: VocoderConfig, seed: int = 0) -> tuple[Flow, Hift]:
+    """Modules of these sizes; speed does not depend on the weights."""
+    torch.manual_seed(seed)
+    flow, hift = Flow(config.flow).eval(), Hift(config.hift).eval()
+    hift.f0_predictor.classifier.weight.data *= 500.0  # Hz: partly voiced, as speech is
+    return flow, hift
+
+
+def measure(
+    config: VocoderConfig, flow: Flow, hift: Hift, plan: Plan, progress: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Runs the plan. ``flow`` and ``hift`` lie where it is to run; ``progress`` hears what comes next."""
+    bench = _Bench(config, flow, hift, plan)
+    progress("prompt and first chunks")
+    prompt_ms = bench.prompt_ms()
+    plain = None
+    if plan.plain_chunks:
+        progress("the plain path")
+        plain = bench.plain(flow, hift)
+    rows = []
+    for streams in plan.streams:
+        for rung in plan.ladder:
+            progress(f"{streams} streams, {rung} tokens")
+            rows.append(bench.chunks(streams, rung))
+    first = [bench.first_packet(streams) for streams in plan.streams]
+    growth = None
+    if plan.reply_seconds > SETTLED_SECONDS:
+        progress("a long reply")
+        growth = bench.growth()
+    stream_bytes, snapshot_bytes = bench.memory()
+    rate = bench.product_flops / 1e9
+    return Report(plan, prompt_ms, rate, stream_bytes, snapshot_bytes, tuple(rows), tuple(first), growth, plain)
+
+
+class _Bench:
+    """One vocoder, one voice, and the clock."""
+
+    def __init__(self, config: VocoderConfig, flow: Flow, hift: Hift, plan: Plan) -> None:
+        self.config, self.plan = config, plan
+        self.device = hift.stft_window.device
+        self.vocoder = Vocoder(config, flow, hift, steps=plan.steps, trim=plan.trim)
+        self.voice = _voice(config, plan.prompt_tokens)
+        self.product_flops = self._product_rate()
+
+    def prompt_ms(self) -> float:
+        return self._timed(lambda: self.vocoder.prepare(self.voice))[0]
+
+    def chunks(self, streams: int, rung: int) -> ChunkFigures:
+        states = self._settled(streams, rung)
+        times = [self._step(states, rung, seed) for seed in range(self.plan.chunks)]
+        middle, high = percentile(times, 50), percentile(times, 95)
+        sound_ms = 1000.0 * rung / TOKEN_RATE
+        share = streams * self._flops(rung) / (middle / 1000.0) / self.product_flops
+        return ChunkFigures(streams, rung, middle, high, middle / sound_ms / streams, high <= sound_ms, share)
+
+    def first_packet(self, streams: int) -> FirstPacket:
+        tokens = self._tokens(self.plan.ladder[0] + self.vocoder.lookahead, 0)
+        times = []
+        for _ in range(self.plan.chunks):
+            requests = [(self.vocoder.open(self.voice), tokens, False) for _ in range(streams)]
+            times.append(self._timed(partial(self.vocoder.step, requests))[0])
+        return FirstPacket(streams, percentile(times, 50), percentile(times, 95))
+
+    def growth(self) -> Growth:
+        rung = max(self.plan.ladder)
+        chunk_seconds = rung / TOKEN_RATE
+        count = max(4, round((self.plan.reply_seconds - SETTLED_SECONDS) / chunk_seconds))
+        states = self._settled(1, rung, SETTLED_SECONDS)
+        settled_bytes = states[0].owned_bytes
+        times = [self._step(states, rung, seed) for seed in range(count)]
+        part = max(2, count // 5)
+        ratio = statistics.median(times[-part:]) / statistics.median(times[:part])
+        return Growth(self.plan.reply_seconds, ratio, states[0].owned_bytes / settled_bytes)
+
+    def memory(self) -> tuple[int, int]:
+        (state,) = self._settled(1, max(self.plan.ladder))
+        snapshot = StreamState(state.prompt, state.prompt, None, None, 0)
+        return state.owned_bytes, snapshot.owned_bytes
+
+    def plain(self, flow: Flow, hift: Hift) -> PlainFigures:
+        """First chunk by the smallest rung, the others by the largest."""
+        slow = PlainVocoder(flow, hift, steps=self.plan.steps, trim=self.plan.trim)
+        sizes = [self.plan.ladder[0] + self.vocoder.lookahead] + [max(self.plan.ladder)] * (self.plan.plain_chunks - 1)
+        self._settled(1, max(self.plan.ladder))  # the machine warms up on the fast path, not on either's time
+        slow_stream, fast_stream = slow.open(self.voice), self.vocoder.open(self.voice)
+        slow_ms, fast_ms, difference = [], [], 0.0
+        for seed, size in enumerate(sizes):
+            tokens = self._tokens(size, seed)
+            slow_time, expected = self._timed(partial(slow.step, slow_stream, tokens, False))
+            fast_time, (samples,) = self._timed(partial(self.vocoder.step, [(fast_stream, tokens, False)]))
+            slow_ms.append(slow_time)
+            fast_ms.append(fast_time)
+            difference = max(difference, float(np.abs(samples - expected).max()))
+        return PlainFigures(
+            first_packet_ms=slow_ms[0],
+            fast_first_packet_ms=fast_ms[0],
+            first_packet_gain=slow_ms[0] / fast_ms[0],
+            chunk_ms=slow_ms[-1],
+            fast_chunk_ms=fast_ms[-1],
+            chunk_gain=slow_ms[-1] / fast_ms[-1],
+            at_seconds=sum(sizes) / TOKEN_RATE,
+            largest_difference=difference,
+        )
+
+    def _settled(self, streams: int, rung: int, seconds: float = 0.0) -> list[StreamState]:
+        """Streams whose caches are full: after these chunks each further one costs the same."""
+        states = [self.vocoder.open(self.voice) for _ in range(streams)]
+        filling = FRAMES_PER_TOKEN * rung
+        chunks = max(1 + -(-RECENT_FRAMES // filling), round(seconds * TOKEN_RATE / rung))
+        self._step(states, rung + self.vocoder.lookahead, 0)
+        for seed in range(1, chunks):
+            self._step(states, rung, seed)
+        return states
+
+    def _step(self, states: Sequence[StreamState], tokens: int, seed: int) -> float:
+        requests = [(state, self._tokens(tokens, seed), False) for state in states]
+        return self._timed(partial(self.vocoder.step, requests))[0]
+
+    def _tokens(self, count: int, seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        drawn: list[int] = torch.randint(self.config.flow.vocab_size, (count,), generator=generator).tolist()
+        return drawn
+
+    def _timed(self, work: Callable[[], _Result]) -> tuple[float, _Result]:
+        """Milliseconds, with all that was queued on the device; and what came of it."""
+        self._synchronize()
+        started = time.perf_counter()
+        result = work()
+        self._synchronize()
+        return 1000.0 * (time.perf_counter() - started), result
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _flops(self, rung: int) -> int:
+        """Of a settled chunk of one stream."""
+        kept = FRAMES_PER_TOKEN * self.plan.prompt_tokens + RECENT_FRAMES
+        flow = flow_flops(self.config.flow, self.plan.steps, rung, kept // FRAMES_PER_TOKEN, kept)
+        return flow + hift_flops(self.config.hift, FRAMES_PER_TOKEN * rung + SEAM_FRAMES)
+
+    def _product_rate(self) -> float:
+        """Best FLOP/s of a large float32 product."""
+        left, right = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=self.device) for _ in range(2))
+        out = torch.empty_like(left)
+        product = partial(torch.mm, left, right, out=out)
+        best_ms = min(self._timed(product)[0] for _ in range(PRODUCT_REPEATS))
+        return 2.0 * PRODUCT_SIZE**3 / (best_ms / 1000.0)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Nearest rank: a value that was seen."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100.0) - 1)]
+
+
+def _voice(config: VocoderConfig, tokens: int) -> Voice:
+    """A voice of noise: as much work as any other with so long a prompt."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(config.flow.vocab_size, (tokens,), generator=generator)
+    mel = torch.randn(FRAMES_PER_TOKEN * tokens, config.flow.output_size, generator=generator) - 5.0
+    return Voice("bench", codes, mel, torch.randn(config.flow.spk_embed_dim, generator=generator))
