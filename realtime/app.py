@@ -33,7 +33,9 @@ from realtime.profile import Profile, load_profile
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import Seat, SessionManager
 from realtime.session.session import Services
+from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.http import Health
+from realtime.transports.metrics_page import ServerMetrics
 from realtime.turns.vad import SileroVad
 from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.streaming import Vocoder
@@ -53,6 +55,33 @@ def find_frontend() -> Path | None:
     """The console's folder in a checkout; None where it is not installed."""
     folder = Path(__file__).parent.parent / "frontend"
     return folder if (folder / "index.html").exists() else None
+
+
+def build_access(settings: Settings) -> Access:
+    """Who may connect. Raises `ConfigError`, also when an open server would listen to other machines."""
+    keys = _read_keys(settings)
+    if not keys and not settings.allow_anonymous and not is_loopback(settings.host):
+        raise ConfigError(
+            f"host {settings.host!r} can be reached from other machines, and no key is set: anyone could use this "
+            "server. Set REALTIME_API_KEY or give --api-keys-file; or --allow-anonymous if that is what you want; "
+            "or listen on 127.0.0.1"
+        )
+    allowed = settings.allowed_origins.replace(",", " ").split()
+    return Access(keys, Origins(allowed, trust_names=bool(keys) or settings.allow_anonymous))
+
+
+def _read_keys(settings: Settings) -> ApiKeys:
+    keys = ApiKeys.read([settings.api_key], "api_key")
+    if not settings.api_keys_file:
+        return keys
+    path = Path(settings.api_keys_file)
+    try:
+        listed = ApiKeys.read(path.read_text("utf-8").splitlines(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"API keys file {path}: {error}; give a text file with a key a line") from error
+    if not listed:
+        raise ConfigError(f"API keys file {path} has no key in it; write one a line")
+    return keys + listed
 
 
 def choose_device(name: str) -> torch.device:
@@ -194,6 +223,8 @@ class Application:
         self._health = Health("loading", f"loading the model from {settings.model}")
         self._model_name = settings.model.name
         self._turns: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_TURNS)
+        self._metrics = ServerMetrics()
+        self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
 
@@ -204,6 +235,14 @@ class Application:
     @property
     def model_name(self) -> str:
         return self._model_name
+
+    @property
+    def metrics(self) -> ServerMetrics:
+        return self._metrics
+
+    @property
+    def session_config(self) -> SessionConfig | None:
+        return self._session_config
 
     @property
     def sessions(self) -> SessionManager | None:
@@ -261,8 +300,10 @@ class Application:
             sampling=profile.sampling,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
         )
+        self._session_config = config
         services = Services(threads.engine, threads.vocoder, SileroVad(), self._remember)
         return SessionManager(services, config, max_sessions=self._settings.max_sessions)
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
         self._turns.append({"response_id": response_id, **summary})
+        self._metrics.reply_measured(summary)

@@ -18,9 +18,12 @@ from realtime.errors import ConfigError
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "nano"
 ENV_PREFIX = "REALTIME_"
 
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+"""How the environment says yes and no."""
 
-def _setting(default: Any, help: str, **extra: Any) -> Any:
-    return field(default=default, metadata={"help": help, **extra})
+
+def _setting(default: Any, help: str, *, repr: bool = True, **extra: Any) -> Any:
+    return field(default=default, repr=repr, metadata={"help": help, **extra})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,15 @@ class Settings:
     max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
     max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
     session_seconds: int = _setting(3600, "lifetime of a session")
+    api_key: str = _setting("", "a key that callers must show; better in the environment: `ps` shows flags", repr=False)
+    api_keys_file: str = _setting("", "file with a key a line, or `sha256:` and the hash of one; # begins a comment")
+    allow_anonymous: bool = _setting(False, "serve anyone, also from other machines, where no key is set")
+    allowed_origins: str = _setting(
+        "", "web pages that may connect beside our own and those of this machine: https://HOST,… or *"
+    )
+    tls_cert: str = _setting("", "certificate (PEM, with its chain): serve https and wss")
+    tls_key: str = _setting("", "private key of --tls-cert (PEM)")
+    tls_self_signed: bool = _setting(False, "https and wss with a certificate made at start, for microphones in a LAN")
     log_level: str = _setting("info", "logging level", choices=("debug", "info", "warning", "error"))
 
     @classmethod
@@ -66,13 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag a setting; each names its environment variable in ``--help``."""
     for f in fields(Settings):
         shown = "embedded nano" if f.name == "model" else repr(f.default)
+        flag = "--" + f.name.replace("_", "-")
+        help = f"{f.metadata['help']} (default {shown}; env {ENV_PREFIX}{f.name.upper()})"
+        if isinstance(f.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help)
+            continue
         parser.add_argument(
-            "--" + f.name.replace("_", "-"),
+            flag,
             type=_type_of(f.default),
             choices=f.metadata.get("choices"),
             default=None,
             metavar=None if f.metadata.get("choices") else f.name.upper(),
-            help=f"{f.metadata['help']} (default {shown}; env {ENV_PREFIX}{f.name.upper()})",
+            help=help,
         )
 
 
@@ -81,6 +98,8 @@ def _type_of(default: Any) -> type:
 
 
 def _parse(name: str, kind: type, text: str, metadata: Mapping[str, Any], variable: str) -> Any:
+    if kind is bool:
+        return _SWITCH[_parse(name, str, text.lower(), {"choices": tuple(_SWITCH)}, variable)]
     try:
         value = kind(text)
     except ValueError:

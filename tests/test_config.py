@@ -38,3 +38,13 @@ def test_every_flag_names_its_environment_variable() -> None:
     text = parser.format_help()
     for name in Settings.__dataclass_fields__:
         assert f"REALTIME_{name.upper()}" in text
+
+
+def test_a_switch_is_a_flag_and_a_word_in_the_environment() -> None:
+    assert not read().tls_self_signed
+    assert read("--tls-self-signed").tls_self_signed
+    assert read(REALTIME_TLS_SELF_SIGNED="Yes").tls_self_signed
+    assert not read("--no-tls-self-signed", REALTIME_TLS_SELF_SIGNED="1").tls_self_signed
+    assert not read(REALTIME_TLS_SELF_SIGNED="false").tls_self_signed
+    with pytest.raises(ConfigError, match="REALTIME_TLS_SELF_SIGNED: got 'maybe', expected one of 1, true"):
+        read(REALTIME_TLS_SELF_SIGNED="maybe")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from realtime.app import Application, find_frontend
+import uvicorn
+from starlette.applications import Starlette
+
+from realtime.app import Application, build_access, find_frontend
 from realtime.cli import configure_logging
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
 from realtime.transports.http import build_app
-from realtime.transports.server import listen, web_server
+from realtime.transports.self_signed import lan_address, names_of, write_self_signed
+from realtime.transports.server import TlsFiles, listen, web_server
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,11 +25,24 @@ __all__ = ["add_arguments", "run"]
 def run(arguments: argparse.Namespace) -> int:
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
-    server = web_server(build_app(Application(settings), find_frontend()))
+    access = build_access(settings)
+    server = _server(settings, build_app(Application(settings), find_frontend(), access))
     with _listen(settings) as listener:
         print(_greeting(settings), file=sys.stderr, flush=True)
         server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _server(settings: Settings, app: Starlette) -> uvicorn.Server:
+    given = bool(settings.tls_cert), bool(settings.tls_key)
+    if any(given) and not all(given):
+        raise ConfigError("--tls-cert and --tls-key go together; give both, or --tls-self-signed")
+    if all(given) and settings.tls_self_signed:
+        raise ConfigError("--tls-self-signed makes its own certificate; leave it out, or --tls-cert and --tls-key")
+    if settings.tls_self_signed:
+        with TemporaryDirectory(prefix="realtime-tls-") as folder:  # read at once, so the key stays on no disk
+            return web_server(app, write_self_signed(Path(folder), names_of(settings.host)))
+    return web_server(app, TlsFiles(Path(settings.tls_cert), Path(settings.tls_key)) if all(given) else None)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -37,12 +56,20 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _greeting(settings: Settings) -> str:
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    return (
-        f"\n  Console     http://{shown}:{settings.port}/\n"
-        f"  WebSocket   ws://{shown}:{settings.port}/v1/realtime\n"
-        f"  Terminal    .venv/bin/realtime talk --url ws://{shown}:{settings.port}/v1/realtime"
+    tls = "s" if settings.tls_cert or settings.tls_self_signed else ""
+    shown = settings.host
+    if shown in ("0.0.0.0", "::", ""):  # another machine is meant where there is TLS for its microphone
+        shown = (lan_address() if tls else None) or "127.0.0.1"
+    if ":" in shown:
+        shown = f"[{shown}]"
+    talk = (
+        f"  Terminal    .venv/bin/realtime talk --url ws{tls}://{shown}:{settings.port}/v1/realtime"
         ' --text "what time is it" --out answer.wav\n'
-        f"  Health      http://{shown}:{settings.port}/healthz\n"
+    )
+    return (
+        f"\n  Console     http{tls}://{shown}:{settings.port}/\n"
+        f"  WebSocket   ws{tls}://{shown}:{settings.port}/v1/realtime\n"
+        f"{'' if settings.tls_self_signed else talk}"  # it trusts no certificate of our own making
+        f"  Health      http{tls}://{shown}:{settings.port}/healthz\n"
         f"  Model       {settings.model} (loading; the log says when it is ready)\n"
     )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+
+from realtime.errors import ConfigError
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """One `input_audio_buffer.append` may hold 15 MiB of audio: 20 MiB of base64 and its envelope."""
@@ -26,18 +30,45 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def web_server(app: Starlette) -> uvicorn.Server:
-    """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with `listen`'s."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,  # base64 audio gains nothing
-            ws_ping_interval=PING_SECONDS,
-            ws_ping_timeout=PING_SECONDS,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """In PEM; ``cert`` with the whole chain."""
+
+    cert: Path
+    key: Path
+
+
+def web_server(app: Starlette, tls: TlsFiles | None = None) -> uvicorn.Server:
+    """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with `listen`'s.
+
+    The files of ``tls`` are read here and not again. Raises `ConfigError` when they do not fit.
+    """
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # base64 audio gains nothing
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
+    if tls is not None:
+        _read_tls(config, tls)
+    return uvicorn.Server(config)
+
+
+def _read_tls(config: uvicorn.Config, tls: TlsFiles) -> None:
+    for path in (tls.cert, tls.key):
+        if not path.is_file():
+            raise ConfigError(f"TLS file {path} does not exist; give --tls-cert and --tls-key files in PEM")
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"TLS files {tls.cert} and {tls.key}: {error.strerror or error}; expected a certificate and its own "
+            "private key, both in PEM, the key without a password"
+        ) from error

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from realtime.errors import ChannelClosed
+from realtime.errors import ChannelClosed, PeerError
 from realtime.protocol.beta import older_dialect
 from realtime.protocol.dialect import GA, Connection
-from realtime.protocol.events import ServerEvent
+from realtime.protocol.events import Error, ErrorDetails, ResponseDone, ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.session.channel import Inbound
 
@@ -44,12 +45,22 @@ CLOSE_SECONDS = 2.0
 """A peer that does not read gets no close frame: the socket's own time limit ends it."""
 
 
+BAD_KEY_CLOSE_CODE = 3000
+"""What the API closes with where a browser's key is wrong; the reason is the error's type and code."""
+
+
+def uncounted(status: str) -> None:
+    """Nobody counts the responses."""
+
+
 class WebSocketChannel:
     """`realtime.session.channel.Channel` over an accepted WebSocket."""
 
-    def __init__(self, websocket: WebSocket, ids: Ids) -> None:
-        """``ids``: the session's, from which the events get theirs."""
+    def __init__(self, websocket: WebSocket, ids: Ids, on_response: Callable[[str], None] = uncounted) -> None:
+        """``ids``: the session's, from which the events get theirs. ``on_response``: told the status of each
+        response that has ended."""
         self._websocket = websocket
+        self._on_response = on_response
         older = older_dialect(websocket.query_params.get("model"), ids.conversation())
         self._connection = Connection(ids, older) if asks_for_beta(websocket) else Connection(ids, GA, suspected=older)
 
@@ -57,6 +68,8 @@ class WebSocketChannel:
         return self._connection.decode(await self._receive_message())
 
     async def send(self, event: ServerEvent) -> None:
+        if isinstance(event, ResponseDone):
+            self._on_response(event.response.status)
         try:
             for message in self._connection.encode(event):
                 await self._websocket.send_text(message)
@@ -84,3 +97,16 @@ class WebSocketChannel:
             raise ChannelClosed(f"the peer closed the connection (code {message.get('code')})")
         content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
         return content
+
+
+async def turn_away(websocket: WebSocket, fault: PeerError) -> None:
+    """Refuse a browser: it sees nothing of an HTTP answer to its handshake, but events and close reasons."""
+    await websocket.accept(subprotocol=chosen_subprotocol(websocket))
+    channel = WebSocketChannel(websocket, Ids())
+    details = ErrorDetails(type=fault.type, code=fault.code, message=fault.message, param=None, event_id=None)
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await channel.send(Error(error=details))
+    except (ChannelClosed, TimeoutError):
+        logger.debug("the peer was gone before it was told why it is refused")
+    await channel.close(BAD_KEY_CLOSE_CODE, f"{fault.type}.{fault.code}")

@@ -19,7 +19,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import Seat, SessionManager
 from realtime.session.session import Services
+from realtime.transports.access import Access
 from realtime.transports.http import Health, build_app
+from realtime.transports.metrics_page import ServerMetrics
 from realtime.transports.server import listen, web_server
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
 
@@ -32,9 +34,12 @@ class FakeHost:
         self.model_name = "fake"
         self.engine = engine
         self.vocoder = FakeVocoder()
-        services = Services(engine, self.vocoder, LoudnessVad())
-        config = SessionConfig(limits=limits or SessionLimits())
-        self.sessions = SessionManager(services, config, max_sessions=max_sessions)
+        self.metrics = ServerMetrics()
+        self.session_config = SessionConfig(limits=limits or SessionLimits())
+        services = Services(
+            engine, self.vocoder, LoudnessVad(), lambda _, summary: self.metrics.reply_measured(summary)
+        )
+        self.sessions = SessionManager(services, self.session_config, max_sessions=max_sessions)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,10 +79,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*scripts: Sequence[Step], frontend: Path | None = None, **options: Any) -> AsyncIterator[Server]:
+async def serving(
+    *scripts: Sequence[Step], frontend: Path | None = None, access: Access | None = None, **options: Any
+) -> AsyncIterator[Server]:
     host = FakeHost(FakeEngine(*scripts), **options)
     with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, frontend))
+        server = web_server(build_app(host, frontend, access))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)

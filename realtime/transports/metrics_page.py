@@ -1,0 +1,82 @@
+"""`/metrics`: what Prometheus reads of a server, in its text format (version 0.0.4)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+FIRST_AUDIO_BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Fine where people notice the difference: turns between people take 0.2 s, a second feels slow."""
+
+
+class ServerMetrics:
+    """Counts since the start. Owned by the event loop: nothing here is locked."""
+
+    def __init__(self) -> None:
+        self._sessions = 0
+        self._admitted = 0
+        self._refused: Counter[str] = Counter()
+        self._responses: Counter[str] = Counter()
+        self._first_audio = [0] * (len(FIRST_AUDIO_BOUNDS_S) + 1)
+        self._first_audio_sum_s = 0.0
+
+    def session_began(self) -> None:
+        self._sessions += 1
+        self._admitted += 1
+
+    def session_ended(self) -> None:
+        self._sessions -= 1
+
+    def refused(self, code: str) -> None:
+        """A caller was turned away; ``code`` as it was told."""
+        self._refused[code] += 1
+
+    def response_done(self, status: str) -> None:
+        self._responses[status] += 1
+
+    def reply_measured(self, summary: Mapping[str, float | None]) -> None:
+        """Takes the latency of a reply that spoke: `realtime.metrics.ReplyTrace.summary`."""
+        total_ms, audio_ms = summary.get("total_ms"), summary.get("audio_ms")
+        if total_ms is None or not audio_ms:
+            return
+        seconds = total_ms / 1000
+        self._first_audio[bisect_left(FIRST_AUDIO_BOUNDS_S, seconds)] += 1
+        self._first_audio_sum_s += seconds
+
+    def page(self) -> str:
+        return "".join(line + "\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield from _head("realtime_sessions", "gauge", "Sessions that run now.")
+        yield f"realtime_sessions {self._sessions}"
+        yield from _head("realtime_sessions_admitted_total", "counter", "Callers that got a session.")
+        yield f"realtime_sessions_admitted_total {self._admitted}"
+        yield from _head("realtime_sessions_refused_total", "counter", "Callers that were turned away, by error code.")
+        yield from _counts("realtime_sessions_refused_total", "code", self._refused)
+        yield from _head("realtime_responses_total", "counter", "Responses that ended, by status.")
+        yield from _counts("realtime_responses_total", "status", self._responses)
+        yield from self._first_audio_lines("realtime_first_audio_seconds")
+
+    def _first_audio_lines(self, name: str) -> Iterator[str]:
+        yield from _head(
+            name, "histogram", "From the end of the user's speech, or the request, to the first audio sent."
+        )
+        total = 0
+        for bound, count in zip((*FIRST_AUDIO_BOUNDS_S, "+Inf"), self._first_audio, strict=True):
+            total += count
+            yield f'{name}_bucket{{le="{bound}"}} {total}'
+        yield f"{name}_sum {self._first_audio_sum_s:.6g}"
+        yield f"{name}_count {total}"
+
+
+def _head(name: str, kind: str, help: str) -> tuple[str, str]:
+    return f"# HELP {name} {help}", f"# TYPE {name} {kind}"
+
+
+def _counts(name: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Label values are words of our own code and need no escaping."""
+    for value, count in sorted(counts.items()):
+        yield f'{name}{{{label}="{value}"}} {count}'

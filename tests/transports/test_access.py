@@ -1,0 +1,448 @@
+"""Who gets in: keys, client secrets, web pages, TLS. Over real sockets, the model side faked."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from realtime.app import build_access
+from realtime.config import Settings, add_arguments
+from realtime.errors import ConfigError
+from realtime.transports.access import Access, ApiKeys, Origins
+from realtime.transports.client_secrets import ClientSecrets
+from realtime.transports.http import Health, build_app
+from realtime.transports.refusal import Refused
+from realtime.transports.self_signed import names_of, write_self_signed
+from realtime.transports.server import TlsFiles, listen, web_server
+from tests.fakes import FakeEngine, reply
+from tests.transports.test_server import FakeHost, Server, ask, expect, serving
+
+KEY = "rt-5f1c"
+BEARER = {"Authorization": f"Bearer {KEY}"}
+
+
+def guarded(origins: Origins | None = None, secrets: ClientSecrets | None = None) -> Access:
+    return Access(ApiKeys.read([KEY], "test"), origins, secrets)
+
+
+async def post(server: Server, path: str, body: Any = None, headers: Mapping[str, str] = BEARER) -> tuple[int, Any]:
+    """``body``: JSON, or bytes as they are."""
+
+    def fetch() -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(server.http + path, data, dict(headers), method="POST")
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    return await asyncio.to_thread(fetch)
+
+
+async def refused(server: Server, **options: Any) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(server.url, **options)
+    return refusal.value.response.status_code, json.loads(refusal.value.response.body or b"")["error"]
+
+
+async def session_of(ws: ClientConnection) -> dict[str, Any]:
+    session: dict[str, Any] = (await expect(ws, "session.created"))["session"]
+    return session
+
+
+# Keys
+
+
+@pytest.mark.parametrize("headers", [BEARER, {"Authorization": f"bearer {KEY}"}, {"api-key": KEY}])
+async def test_a_key_in_a_header_opens(headers: dict[str, str]) -> None:
+    async with serving(access=guarded()) as server, connect(server.url, additional_headers=headers) as ws:
+        await session_of(ws)
+
+
+async def test_a_key_in_an_offered_subprotocol_opens_and_is_not_repeated() -> None:
+    offered: Any = ["realtime", f"openai-insecure-api-key.{KEY}"]
+    async with serving(access=guarded()) as server, connect(server.url, subprotocols=offered) as ws:
+        assert ws.subprotocol == "realtime"
+        await session_of(ws)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"api-key": ""}, {"api-key": KEY[:-1]}],
+)
+async def test_a_header_client_without_a_good_key_gets_401(headers: dict[str, str]) -> None:
+    async with serving(access=guarded()) as server:
+        status, error = await refused(server, additional_headers=headers)
+        assert (status, error["code"], error["type"]) == (401, "invalid_api_key", "invalid_request_error")
+        assert KEY not in error["message"] and not server.host.sessions.sessions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subprotocols": ["realtime", "openai-insecure-api-key.wrong"]},
+        {"subprotocols": ["realtime"]},
+        {"origin": "http://localhost:3000"},
+    ],
+)
+async def test_a_browser_without_a_good_key_is_told_by_an_event_and_closed(options: Any) -> None:
+    async with serving(access=guarded()) as server, connect(server.url, **options) as ws:
+        event = json.loads(await ws.recv())
+        assert (event["type"], event["error"]["code"]) == ("error", "invalid_api_key")
+        assert event["event_id"]
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (3000, "invalid_request_error.invalid_api_key")
+
+
+async def test_a_wrong_key_learns_nothing_of_the_server() -> None:
+    async with serving(access=guarded(), max_sessions=0) as server:
+        server.host.health = Health("loading", "weights of secret-model")
+        assert (await refused(server))[0] == 401
+
+
+async def test_an_open_server_takes_any_key() -> None:
+    async with serving() as server, connect(server.url, additional_headers={"api-key": "whatever"}) as ws:
+        await session_of(ws)
+
+
+async def test_health_needs_no_key_and_all_else_does() -> None:
+    async with serving(access=guarded()) as server:
+        assert [(await server.get(path))[0] for path in ("/healthz", "/readyz")] == [200, 200]
+        for path in ("/metrics", "/v1/models", "/v1/realtime/turns"):
+            status, body = await server.get(path)
+            assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+        for path in ("/v1/realtime/client_secrets", "/v1/realtime/sessions"):
+            assert (await post(server, path, headers={}))[0] == 401
+        openai = AsyncOpenAI(api_key=KEY, base_url=f"{server.http}/v1")
+        assert [model.id async for model in openai.models.list()] == ["fake"]
+        await openai.close()
+
+
+def test_a_file_of_keys_may_hold_hashes_and_comments() -> None:
+    lines = ["# ours", "", "  plain-key  ", "sha256:" + sha256(b"other-key").hexdigest()]
+    keys = ApiKeys.read(lines, "keys")
+    assert keys.know("plain-key") and keys.know("other-key")
+    assert not keys.know("# ours") and not keys.know("") and not keys.know(lines[-1])
+
+
+def test_a_key_of_64_hexadecimal_digits_is_a_key() -> None:
+    key = sha256(b"x").hexdigest()
+    assert ApiKeys.read([key], "keys").know(key) and not ApiKeys.read([key], "keys").know("x")
+
+
+@pytest.mark.parametrize("line", ["sha256:12", "sha256:" + "z" * 64, "two words", "schlüssel"])
+def test_a_bad_line_is_named_by_its_number_and_not_repeated(line: str) -> None:
+    with pytest.raises(ConfigError, match="keys.txt, line 2") as fault:
+        ApiKeys.read(["good", line], "keys.txt")
+    assert line not in str(fault.value)
+
+
+# Settings
+
+
+def access(*flags: str, **environ: str) -> Access:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return build_access(Settings.read(parser.parse_args(flags), environ))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "voice.example"])
+def test_a_server_without_a_key_stays_on_its_own_machine_unless_told_otherwise(host: str) -> None:
+    with pytest.raises(ConfigError, match="REALTIME_API_KEY.*--allow-anonymous"):
+        access("--host", host)
+    access("--host", host, "--allow-anonymous")
+    access("--host", host, REALTIME_ALLOW_ANONYMOUS="true")
+    access("--host", host, REALTIME_API_KEY=KEY)
+    with pytest.raises(ConfigError):
+        access("--host", host, "--no-allow-anonymous", REALTIME_ALLOW_ANONYMOUS="true")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_server_of_one_machine_needs_no_key(host: str) -> None:
+    access("--host", host)
+
+
+def test_a_file_without_keys_does_not_open_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    with pytest.raises(ConfigError, match="keys"):
+        access("--api-keys-file", str(file))
+    file.write_text("# none yet\n")
+    with pytest.raises(ConfigError, match="no key"):
+        access("--api-keys-file", str(file))
+    file.write_text(KEY)
+    access("--api-keys-file", str(file), "--host", "0.0.0.0")
+
+
+def test_settings_do_not_show_the_key() -> None:
+    assert KEY not in repr(Settings(api_key=KEY))
+
+
+# Web pages
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 101),
+        ("https://127.0.0.1", 101),
+        ("https://app.example", 101),
+        ("https://app.example:8443", 403),
+        ("http://app.example", 403),
+        ("https://evil.example", 403),
+        ("https://localhost.evil.example", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("null", 403),
+        ("http://[::1", 403),
+    ],
+)
+async def test_pages_of_others_may_not_connect(origin: Any, status: int) -> None:
+    async with serving(access=Access(origins=Origins(["https://app.example"]))) as server:
+        if status == 101:
+            async with connect(server.url, origin=origin) as ws:
+                await session_of(ws)
+        else:
+            answered, error = await refused(server, origin=origin)
+            assert (answered, error["code"]) == (status, "origin_not_allowed")
+
+
+async def test_a_page_of_another_site_cannot_make_secrets() -> None:
+    async with serving() as server:
+        headers = {"Origin": "https://evil.example"}
+        status, body = await post(server, "/v1/realtime/client_secrets", {}, headers)
+        assert (status, body["error"]["code"]) == (403, "origin_not_allowed")
+
+
+def test_our_own_page_may_connect_by_whatever_name_it_was_reached() -> None:
+    assert Origins().admit("http://voice.lan:8765", "voice.lan:8765")
+    assert Origins().admit("https://voice.example", "voice.example")
+    assert not Origins().admit("http://voice.lan:8765", "voice.lan:9000")
+    assert Origins(["*"]).admit("https://evil.example", "voice.lan")
+
+
+def test_a_name_that_was_made_to_lead_to_this_machine_is_not_our_own_page() -> None:
+    origins = Origins(trust_names=False)
+    assert not origins.admit("http://evil.example:8765", "evil.example:8765")
+    assert origins.admit("http://192.168.1.5:8765", "192.168.1.5:8765")
+    assert Origins(["http://mine.example"], trust_names=False).admit("http://mine.example", "mine.example")
+
+
+@pytest.mark.parametrize("allowed", ["app.example", "https://app.example/page", "https://"])
+def test_an_allowed_origin_that_is_none_is_refused_at_start(allowed: str) -> None:
+    with pytest.raises(ConfigError, match="allowed origin"):
+        access("--allowed-origins", allowed)
+
+
+# Client secrets
+
+
+async def test_the_openai_package_makes_a_secret_whose_session_is_the_one_bound_to_it() -> None:
+    async with serving(access=guarded()) as server:
+        openai = AsyncOpenAI(api_key=KEY, base_url=f"{server.http}/v1")
+        secret = await openai.realtime.client_secrets.create(
+            expires_after={"anchor": "created_at", "seconds": 60},
+            session={"type": "realtime", "model": "bound", "instructions": "Be brief.", "output_modalities": ["text"]},
+        )
+        await openai.close()
+        assert secret.value.startswith("ek_") and secret.session.id and secret.session.type == "realtime"
+        offered: Any = ["realtime", f"openai-insecure-api-key.{secret.value}"]
+        for _ in range(2):  # as often as wanted until it expires
+            async with connect(server.url + "?model=other", subprotocols=offered) as ws:
+                session = await session_of(ws)
+                assert session["instructions"] == "Be brief." and session["output_modalities"] == ["text"]
+                assert session["model"] == "bound"
+
+
+async def test_a_secret_needs_no_body() -> None:
+    async with serving(reply("Hi."), access=guarded()) as server:
+        status, body = await post(server, "/v1/realtime/client_secrets")
+        assert status == 200 and body["session"]["object"] == "realtime.session"
+        async with connect(server.url, additional_headers={"Authorization": f"Bearer {body['value']}"}) as ws:
+            await ask(ws, "hello")
+            assert (await expect(ws, "response.done"))["response"]["status"] == "completed"
+
+
+async def test_a_secret_may_be_for_transcripts() -> None:
+    async with serving(access=guarded()) as server:
+        _, body = await post(server, "/v1/realtime/client_secrets", {"session": {"type": "transcription"}})
+        async with connect(server.url, additional_headers={"Authorization": f"Bearer {body['value']}"}) as ws:
+            assert (await session_of(ws))["type"] == "transcription"
+
+
+async def test_a_secret_opens_sessions_and_nothing_else() -> None:
+    async with serving(access=guarded()) as server:
+        _, body = await post(server, "/v1/realtime/client_secrets")
+        headers = {"Authorization": f"Bearer {body['value']}"}
+        assert (await post(server, "/v1/realtime/client_secrets", headers=headers))[0] == 401
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_an_expired_secret_is_refused_and_a_session_outlives_it(is_open: bool) -> None:
+    now = 1000.0
+    secrets = ClientSecrets(clock=lambda: now)
+    async with serving(reply("Hi."), access=Access(secrets=secrets) if is_open else guarded(None, secrets)) as server:
+        _, body = await post(server, "/v1/realtime/client_secrets", {"expires_after": {"seconds": 10}})
+        assert body["expires_at"] == 1010
+        headers = {"Authorization": f"Bearer {body['value']}"}
+        async with connect(server.url, additional_headers=headers) as ws:
+            now = 1010.0
+            assert (await refused(server, additional_headers=headers))[0] == 401
+            await ask(ws, "hello")
+            assert (await expect(ws, "response.done"))["response"]["status"] == "completed"
+
+
+def test_secrets_are_bounded_and_expired_ones_make_room() -> None:
+    now = 0.0
+    secrets = ClientSecrets(most=2, clock=lambda: now)
+    for _ in range(2):
+        secrets.create({}, seconds=10)
+    with pytest.raises(Refused) as full:
+        secrets.create({})
+    assert full.value.status == 429
+    now = 10.0
+    value, _ = secrets.create({})
+    assert secrets.find(value)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({"expires_after": {"seconds": 9}}, 400, "expires_after.seconds"),
+        ({"expires_after": {"seconds": 7201}}, 400, "expires_after.seconds"),
+        ({"expires_after": {"anchor": "never"}}, 400, "expires_after.anchor"),
+        ({"expires_after": 60}, 400, "expires_after"),
+        ({"session": []}, 400, "session"),
+        ({"session": {"type": "nope"}}, 400, "session.type"),
+        ({"session": {"model": 5}}, 400, "session.model"),
+        ({"session": {"audio": {"output": {"speed": 9}}}}, 400, "session.audio.output.speed"),
+        (b"not json", 400, None),
+        (b"\xff", 400, None),
+        (b"[1]", 400, None),
+        (b"[" * 1000, 400, None),
+        (b" " * 300_000, 413, None),
+    ],
+)
+async def test_a_bad_request_for_a_secret_says_what_is_wrong(body: Any, status: int, param: str | None) -> None:
+    async with serving(access=guarded()) as server:
+        answered, said = await post(server, "/v1/realtime/client_secrets", body)
+        assert (answered, said["error"]["param"]) == (status, param)
+        assert said["error"]["type"] == "invalid_request_error" and said["error"]["message"]
+
+
+async def test_the_older_route_speaks_beta() -> None:
+    async with serving(access=guarded()) as server:
+        asked = {"model": "gpt-4o-realtime-preview", "modalities": ["text"], "instructions": "Be brief."}
+        status, body = await post(server, "/v1/realtime/sessions", asked)
+        assert status == 200 and body["object"] == "realtime.session" and body["modalities"] == ["text"]
+        secret = body["client_secret"]
+        assert secret["value"].startswith("ek_") and secret["expires_at"]
+        offered: Any = ["realtime", f"openai-insecure-api-key.{secret['value']}", "openai-beta.realtime-v1"]
+        async with connect(server.url, subprotocols=offered) as ws:
+            session = await session_of(ws)
+            assert session["modalities"] == ["text"] and session["instructions"] == "Be brief."
+
+
+@pytest.mark.parametrize("body", [{"model": 5, "modalities": ["text"]}, {"modalities": "x"}, {"client_secret": 1}])
+async def test_a_bad_older_request_says_what_is_wrong(body: Any) -> None:
+    async with serving(access=guarded()) as server:
+        assert (await post(server, "/v1/realtime/sessions", body))[0] == 400
+
+
+async def test_no_secrets_before_the_model_is_ready() -> None:
+    async with serving() as server:
+        server.host.session_config = None
+        server.host.health = Health("loading", "reading weights")
+        status, body = await post(server, "/v1/realtime/client_secrets")
+        assert (status, body["error"]["code"]) == (503, "server_not_ready")
+
+
+# Watching
+
+
+async def test_readiness_is_a_free_place() -> None:
+    async with serving(max_sessions=1) as server:
+        assert (await server.get("/readyz"))[0] == 200
+        async with connect(server.url) as ws:
+            await session_of(ws)
+            status, body = await server.get("/readyz")
+            assert (status, body["status"]) == (503, "full")
+            assert (await server.get("/healthz"))[0] == 200
+        await server.all_gone()
+        assert (await server.get("/readyz"))[0] == 200
+        server.host.health = Health("loading", "reading weights")
+        assert await server.get("/readyz") == (503, {"status": "loading", "reason": "reading weights"})
+
+
+async def test_metrics_count_sessions_refusals_and_responses() -> None:
+    async with serving(reply("Hi."), access=guarded()) as server:
+        await refused(server)
+        async with connect(server.url, additional_headers=BEARER) as ws:
+            await ask(ws, "hello")
+            await expect(ws, "response.done")
+            during = await metrics_of(server)
+        await server.all_gone()
+        after = await metrics_of(server)
+    assert during["realtime_sessions"] == 1 and after["realtime_sessions"] == 0
+    assert after["realtime_sessions_admitted_total"] == 1
+    assert after['realtime_sessions_refused_total{code="invalid_api_key"}'] == 1
+    assert after['realtime_responses_total{status="completed"}'] == 1
+    assert after["realtime_first_audio_seconds_count"] == after['realtime_first_audio_seconds_bucket{le="+Inf"}'] == 1
+
+
+async def metrics_of(server: Server) -> dict[str, float]:
+    def fetch() -> str:
+        with urllib.request.urlopen(urllib.request.Request(server.http + "/metrics", headers=BEARER)) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            return str(answer.read().decode())
+
+    lines = (await asyncio.to_thread(fetch)).splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
+
+
+# TLS
+
+
+async def test_a_self_signed_server_is_reached_by_its_names(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    files = write_self_signed(tmp_path, names_of("127.0.0.1"))
+    assert files.key.stat().st_mode & 0o077 == 0
+    trust = ssl.create_default_context(cafile=str(files.cert))
+    server = web_server(build_app(FakeHost(FakeEngine()), None), files)
+    files.key.unlink()  # it has been read
+    with listen("127.0.0.1", 0) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.005)
+        for host in ("127.0.0.1", "localhost"):
+            url = f"wss://{host}:{listener.getsockname()[1]}/v1/realtime"
+            async with connect(url, ssl=trust, origin=f"https://{host}") as ws:  # type: ignore[arg-type]
+                await session_of(ws)
+        server.should_exit = True
+        await task
+
+
+def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
+    app = build_app(FakeHost(FakeEngine()), None)
+    with pytest.raises(ConfigError, match="cert.pem does not exist"):
+        web_server(app, files)
+    files.cert.write_text("nonsense")
+    files.key.write_text("nonsense")
+    with pytest.raises(ConfigError, match="expected a certificate"):
+        web_server(app, files)
