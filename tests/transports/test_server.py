@@ -35,11 +35,12 @@ class FakeHost:
         self.engine = engine
         self.vocoder = FakeVocoder()
         self.metrics = ServerMetrics()
-        self.session_config = SessionConfig(limits=limits or SessionLimits())
+        config = SessionConfig(limits=limits or SessionLimits())
+        self.session_config: SessionConfig | None = config
         services = Services(
             engine, self.vocoder, LoudnessVad(), lambda _, summary: self.metrics.reply_measured(summary)
         )
-        self.sessions = SessionManager(services, self.session_config, max_sessions=max_sessions)
+        self.sessions = SessionManager(services, config, max_sessions=max_sessions)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -139,7 +140,7 @@ async def test_the_console_and_the_lists_are_served_from_the_same_port(tmp_path:
 
 
 @pytest.mark.parametrize("offered", [["realtime"], ["realtime", "openai-insecure-api-key.secret"]])
-async def test_of_the_offered_subprotocols_only_realtime_is_selected(offered: list[str]) -> None:
+async def test_of_the_offered_subprotocols_only_realtime_is_selected(offered: Any) -> None:
     async with serving() as server, connect(server.url, subprotocols=offered) as ws:
         assert ws.subprotocol == "realtime"
 
