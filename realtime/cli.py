@@ -1,4 +1,4 @@
-"""The command line: `realtime serve | talk | infer | doctor | bench`. Results on stdout, all else on stderr.
+"""The command line: `realtime serve | talk | infer | doctor | bench | voice`. Results on stdout, all else on stderr.
 
 Each command lives in `realtime.commands.NAME` with ``add_arguments(parser)`` and ``run(arguments) -> exit status``,
 and is imported when it is asked for: `realtime --help` needs no torch.
@@ -19,7 +19,8 @@ COMMANDS = {
     "talk": "speak to a running server from a wav file or the microphone",
     "infer": "answer one wav file offline, without a server",
     "doctor": "say what is installed, which device is used and whether the model loads",
-    "bench": "measure latency",
+    "bench": "measure latency, or the vocoder alone",
+    "voice": "add voices from recordings, list them, listen to them",
 }
 
 

@@ -58,7 +58,7 @@ class ChunkFigures:
     p50_ms: float
     p95_ms: float
     rtf: float
-    """Compute per second of sound, of all streams together (median)."""
+    """Compute per second of sound that came of it, all streams' sounds added up (median)."""
     in_time: bool
     """Whether 95 % of the steps were done before the sound of one chunk has been played."""
     peak_share: float
@@ -115,6 +115,11 @@ class Report:
     first_packets: tuple[FirstPacket, ...]
     growth: Growth | None
     plain: PlainFigures | None
+
+    @property
+    def streams_by_throughput(self) -> int:
+        """Streams that the best row's throughput would carry: a bound, where `streams_in_time` was seen."""
+        return max((int(1.0 / row.rtf) for row in self.chunks), default=0)
 
     @property
     def streams_in_time(self) -> int:

@@ -114,7 +114,8 @@ class PlainVocoder:
         looked = torch.cat([layer.conv1(part.T[None]) for part in parts], dim=2)
         kept = torch.cat([part[: len(part) - ahead] for part in parts])
         past = layer.conv2.kernel_size[0] - 1
-        return kept + layer.conv2(F.pad(F.leaky_relu(looked, LOOKAHEAD_SLOPE), (past, 0)))[0].T
+        seen: Tensor = layer.conv2(F.pad(F.leaky_relu(looked, LOOKAHEAD_SLOPE), (past, 0)))
+        return kept + seen[0].T
 
 
 def chunk_mask(spans: Sequence[range]) -> Tensor:

@@ -36,7 +36,7 @@ def test_a_chunk_sees_itself_and_the_past() -> None:
 
 def test_the_rules_differ_in_what_they_keep() -> None:
     spans = [range(0, 4), range(4, 104), range(104, 110), range(110, 112)]
-    kept = {rule: trimmed_mask(spans, rule)[0][111, :110].nonzero().flatten() for rule in ("upstream", "prompt")}  # type: ignore[arg-type]
+    kept = {rule: trimmed_mask(spans, rule)[0][111, :110].nonzero().flatten() for rule in ("upstream", "prompt")}
     assert kept["prompt"].tolist() == [0, 1, 2, 3, *range(10, 110)]
     assert len(kept["upstream"]) == 104 and set(range(104, 108)) <= set(kept["upstream"].tolist())
     assert not torch.equal(kept["upstream"], kept["prompt"])

@@ -1,0 +1,162 @@
+"""`realtime bench vocoder`: chunk times by rung and number of streams, first packets, memory, growth, and gain.
+
+No server and no checkpoint is needed: weights of the official sizes are random, since speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from realtime.commands.machine import describe_machine, describe_torch
+from realtime.config import EMBEDDED_CHECKPOINT
+from realtime.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from streaming_vocoder.bench import Plan, Report
+    from streaming_vocoder.config import VocoderConfig
+    from streaming_vocoder.flow import Flow
+    from streaming_vocoder.hift import Hift
+
+SMALLEST_RUNG, LARGEST_RUNG = 4, 200
+SHORTEST_PROMPT = 3
+
+_LEGEND = (
+    "One step gives a chunk of `rung` tokens to each of `streams` replies; p50, p95: ms of the step.\n"
+    "RTF: compute / sound, the sounds of all streams added. in time: 95 % of the steps took less than their\n"
+    "sound lasts. peak: share of the rate of a float32 matrix product measured in this run. Percentiles: nearest rank."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--streams", type=_counts, default=(1, 4, 16), metavar="1,4,16", help="replies at once")
+    parser.add_argument("--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="tokens of a chunk")
+    parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, cuda:1, auto (default cpu)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
+    parser.add_argument("--size", choices=("nano", "official"), default="nano", help="official: random weights")
+    parser.add_argument("--trim", choices=("upstream", "prompt"), default="upstream", help="rule of the solver's cache")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: PyTorch's own)")
+    parser.add_argument("--chunks", type=int, default=8, metavar="N", help="timed per row (default 8)")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply; 0: none (default 0.5)")
+    parser.add_argument(
+        "--plain", type=int, default=3, metavar="N", help="chunks of the plain path; 0: none (default 3)"
+    )
+    parser.add_argument("--prompt-tokens", type=int, default=75, metavar="N", help="of the voice (default 75: 3 s)")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from realtime.app import choose_device
+    from streaming_vocoder.bench import measure
+
+    plan = _plan(arguments)
+    device = choose_device(arguments.device)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    config, flow, hift = _modules(arguments.size, device)
+    report = measure(config, flow, hift, plan, lambda what: print(f"measuring: {what}", file=sys.stderr, flush=True))
+    machine = describe_machine() | describe_torch() | {"device": str(device), "size": arguments.size}
+    if arguments.json is not None:
+        summary = {
+            "machine": machine,
+            **asdict(report),
+            "streams_in_time": report.streams_in_time,
+            "streams_by_throughput": report.streams_by_throughput,
+        }
+        arguments.json.write_text(json.dumps(summary, indent=2) + "\n")
+    _print(report, machine)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    from streaming_vocoder.bench import Plan
+
+    rungs = tuple(sorted(arguments.ladder))
+    if rungs[0] < SMALLEST_RUNG or rungs[-1] > LARGEST_RUNG:
+        raise ConfigError(f"--ladder: chunks have {SMALLEST_RUNG} to {LARGEST_RUNG} tokens, got {rungs}")
+    for name, least in (("steps", 1), ("chunks", 1), ("plain", 0), ("prompt_tokens", SHORTEST_PROMPT), ("minutes", 0)):
+        if getattr(arguments, name) < least:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag}: got {getattr(arguments, name)}, expected at least {least}")
+    return Plan(
+        streams=arguments.streams,
+        ladder=rungs,
+        steps=arguments.steps,
+        trim=arguments.trim,
+        chunks=arguments.chunks,
+        plain_chunks=arguments.plain,
+        reply_seconds=60.0 * arguments.minutes,
+        prompt_tokens=arguments.prompt_tokens,
+    )
+
+
+def _modules(size: str, device: torch.device) -> tuple[VocoderConfig, Flow, Hift]:
+    from streaming_vocoder import VocoderError
+    from streaming_vocoder.bench import random_weights
+    from streaming_vocoder.config import VocoderConfig
+    from streaming_vocoder.weights import load_token2wav
+
+    if size == "official":
+        config = VocoderConfig()
+        flow, hift = random_weights(config)
+    else:
+        try:
+            config, flow, hift = load_token2wav(EMBEDDED_CHECKPOINT / "token2wav")
+        except VocoderError as error:
+            raise CheckpointError(str(error)) from error
+    return config, flow.to(device), hift.to(device)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """ "1,4,16" -> (1, 4, 16)."""
+    counts = tuple(int(part) for part in text.split(","))
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("expected positive numbers with commas between them")
+    return counts
+
+
+def _print(report: Report, machine: dict[str, Any]) -> None:
+    rows = [["streams", "rung", "p50 ms", "p95 ms", "RTF", "in time", "peak"]]
+    for packet in report.first_packets:
+        rows.append([str(packet.streams), "first", f"{packet.p50_ms:.1f}", f"{packet.p95_ms:.1f}", "", "", ""])
+    for row in report.chunks:
+        yes = "yes" if row.in_time else "no"
+        figures = [f"{row.p50_ms:.1f}", f"{row.p95_ms:.1f}", f"{row.rtf:.3f}", yes, f"{row.peak_share:.0%}"]
+        rows.append([str(row.streams), str(row.rung), *figures])
+    for cells in rows:
+        print("".join(f"{cell:>9}" for cell in cells).rstrip())
+    print()
+    for name, value in _summary(report):
+        print(f"{name:>26}  {value}")
+    print(f"\n{_LEGEND}", file=sys.stderr)
+    for name, value in machine.items():
+        print(f"{name:>14}  {value}", file=sys.stderr)
+
+
+def _summary(report: Report) -> Sequence[tuple[str, str]]:
+    lines = [
+        ("streams in real time", f"{report.streams_in_time} seen, {report.streams_by_throughput} by throughput"),
+        ("memory of a stream", f"{report.stream_bytes / 1e6:.1f} MB"),
+        ("snapshot of the voice", f"{report.snapshot_bytes / 1e6:.1f} MB, made once in {report.prompt_ms:.0f} ms"),
+        ("matrix product", f"{report.product_gflops:.0f} GFLOP/s"),
+    ]
+    if (growth := report.growth) is not None:
+        text = f"chunk time x {growth.chunk_ratio:.2f}, memory x {growth.bytes_ratio:.2f}, late / settled"
+        lines.append((f"reply of {growth.seconds:.0f} s", text))
+    if (plain := report.plain) is not None:
+        first = f"x {plain.first_packet_gain:.1f} ({plain.first_packet_ms:.0f} -> {plain.fast_first_packet_ms:.0f} ms)"
+        chunk = f"x {plain.chunk_gain:.1f} ({plain.chunk_ms:.0f} -> {plain.fast_chunk_ms:.0f} ms)"
+        lines += [
+            ("gain, first packet", f"{first} over the plain path"),
+            (f"gain, chunk at {plain.at_seconds:.1f} s", f"{chunk}, samples differ by {plain.largest_difference:.0e}"),
+        ]
+    return lines
