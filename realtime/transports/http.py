@@ -6,6 +6,7 @@ WebSocket, where the `websockets` server alone refuses every method but GET (and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from realtime.transports.metrics_page import CONTENT_TYPE, ServerMetrics
 from realtime.transports.refusal import Refused, refusal
 from realtime.transports.secret_requests import answer, older_answer, read_older_request, read_request
 from realtime.transports.websocket import WebSocketChannel, chosen_subprotocol, turn_away
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,7 @@ class _Endpoints:
             await websocket.send_denial_response(refusal(error))
         except Refused as error:
             self._host.metrics.refused(error.fault.code)
+            logger.info("a caller was refused (%s): %s", error.fault.code, error)
             if error.status == 401 and not reads_status(websocket):
                 await turn_away(websocket, error.fault)
             else:

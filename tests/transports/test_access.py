@@ -437,6 +437,12 @@ async def test_a_self_signed_server_is_reached_by_its_names(tmp_path: Path) -> N
         await task
 
 
+def test_a_missing_package_for_certificates_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.transports.self_signed.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install cryptography"):
+        write_self_signed(tmp_path, ("localhost",))
+
+
 def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     files = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
     app = build_app(FakeHost(FakeEngine()), None)
