@@ -107,18 +107,20 @@ def held_out_mel_error(hift: Hift, folder: Path, count: int = 12) -> tuple[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--sizes", type=Path, default=FLOW_YAML, help="a flow.yaml with a `hift:` section")
+    parser.add_argument("--name", default="hift", help="of the file and the log that it leaves")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
-    config = read_flow_yaml(FLOW_YAML).hift
+    config = read_flow_yaml(arguments.sizes).hift
     hift, judged = Hift(config), Hift(config).eval()
     with torch.no_grad():
         hift.conv_post.weight.mul_(0.3)
         hift.conv_post.bias[: config.istft_n_fft // 2 + 1].fill_(START_LOG_MAGNITUDE)  # type: ignore[index]
-    training = Training("hift", hift, arguments.steps, arguments.learning_rate)
+    training = Training(arguments.name, hift, arguments.steps, arguments.learning_rate)
     torch.manual_seed(training.step)
     crops = Crops(arguments.data)
 
