@@ -11,8 +11,9 @@ caller chooses the chunk length by how many tokens it passes (`ladder`). Not thr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -42,11 +43,19 @@ from streaming_vocoder.hift_stream import (
 from streaming_vocoder.voice import Voice
 from streaming_vocoder.weights import load_token2wav
 
+logger = logging.getLogger(__name__)
+
 MIN_CHUNK_TOKENS = 4
 """A shorter chunk (but the last) has less than the 160 ms that a seam takes; its tokens wait for the next
 call."""
 MAX_CHUNK_TOKENS = 200
 """A longer one is cut, so that memory stays bounded whatever the caller passes."""
+
+SILENT_PEAK = 1e-3
+"""A chunk that is nowhere louder (-60 dB of full scale) is silent."""
+SPEECH_CODES = 8
+"""A pause is a few codes again and again: a chunk with at least as many different ones, each of them twice on
+average at most, is taken to say something."""
 
 Samples = NDArray[np.float32]
 
@@ -63,6 +72,13 @@ class StreamReport:
     broken_chunks: int = 0
     """Chunks with a NaN or an infinity: silence was given instead, and the stream went on from its voice's
     start."""
+    silent_tokens: int = 0
+    """In chunks whose codes say something and whose sound is silent."""
+
+    def faults(self) -> str:
+        """What should have stayed zero, as words; empty when all did."""
+        counts = {item.name: getattr(self, item.name) for item in fields(self)[2:]}
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 @dataclass(slots=True, eq=False)
@@ -190,6 +206,7 @@ class Vocoder:
         while True:
             ready = [(index, chunk) for index, state in enumerate(states) if (chunk := self._next_chunk(state))]
             if not ready:
+                _warn_of_faults(states)
                 return [np.concatenate(parts) if len(parts) != 1 else parts[0] for parts in map(_or_empty, made)]
             chunks = [_Chunk(states[index], *chunk) for index, chunk in ready]
             for (index, _), samples in zip(ready, self._run(chunks), strict=True):
@@ -262,6 +279,8 @@ class Vocoder:
         elif peak > 1.0:
             state.report.clipped_samples += int((np.abs(samples) > 1.0).sum())
             samples = samples.clip(-1.0, 1.0)
+        elif peak < SILENT_PEAK and _say_something(chunk.tokens):
+            state.report.silent_tokens += len(chunk.tokens)
         if chunk.last:  # free the caches now, however long the caller keeps the stream
             state.flow, state.hift = state.prompt, None
         state.report.samples += len(samples)
@@ -273,6 +292,18 @@ class _Chunk:
     state: StreamState
     tokens: list[int]
     last: bool
+
+
+def _say_something(tokens: list[int]) -> bool:
+    different = len(set(tokens))
+    return different >= SPEECH_CODES and 2 * different >= len(tokens)
+
+
+def _warn_of_faults(states: Sequence[StreamState]) -> None:
+    """Once a reply: a stream that is finished does not come again."""
+    for state in states:
+        if state.finished and (faults := state.report.faults()):
+            logger.warning("a reply of %d tokens had %s", state.report.tokens, faults)
 
 
 def _or_empty(parts: list[Samples]) -> list[Samples]:

@@ -14,7 +14,7 @@ from streaming_vocoder.errors import StreamError, VoiceError
 from streaming_vocoder.flow import default_noise
 from streaming_vocoder.streaming import MIN_CHUNK_TOKENS, Samples, StreamState, Vocoder, to_int16
 from streaming_vocoder.voice import Voice
-from tests.vocoder.conftest import codes, make_vocoder, make_voice
+from tests.vocoder.conftest import SIZES, STEPS, codes, make_flow, make_hift, make_vocoder, make_voice
 
 TOLERANCE = 2e-4
 """Products of other shapes round differently; the source's phase makes 1e-4 of that."""
@@ -237,6 +237,34 @@ def test_a_broken_chunk_becomes_silence_and_the_stream_goes_on(voice: Voice) -> 
         assert np.abs(other).max() > 0.0
     assert (stream.report.broken_chunks, bystander.report.broken_chunks) == (1, 0)
     assert stream.report.samples == 48 * SAMPLES_PER_TOKEN
+
+
+def mute_vocoder() -> Vocoder:
+    hift = make_hift()
+    hift.conv_post.weight.data.zero_()
+    hift.conv_post.bias.data.fill_(-20.0)  # type: ignore[union-attr]  # the log magnitude
+    return Vocoder(SIZES, make_flow(), hift, steps=STEPS)
+
+
+def test_silence_where_tokens_say_something_is_counted(vocoder: Vocoder, voice: Voice) -> None:
+    tokens, pause = list(range(30)), [3, 7, 11] * 10
+    counted = []
+    for model, said in ((mute_vocoder(), tokens), (mute_vocoder(), pause), (vocoder, tokens)):
+        stream = model.open(voice)
+        model.step([(stream, said[:15], False)])
+        model.step([(stream, said[15:], True)])
+        counted.append(stream.report.silent_tokens > 0)
+    assert counted == [True, False, False]
+
+
+def test_faults_of_a_reply_are_logged_once_at_its_end(
+    vocoder: Vocoder, voice: Voice, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = vocoder.open(voice), vocoder.open(voice)
+    vocoder.step([(bad, [*codes(12), 4000], False), (good, codes(12), False)])
+    assert not caplog.records
+    vocoder.step([(bad, [4001], True), (good, [], True)])
+    assert [record.getMessage() for record in caplog.records] == ["a reply of 12 tokens had 2 dropped tokens"]
 
 
 def test_a_finished_stream_takes_no_more_tokens(vocoder: Vocoder, voice: Voice) -> None:
