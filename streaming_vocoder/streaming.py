@@ -25,6 +25,7 @@ from torch import Tensor
 from streaming_vocoder.config import (
     FRAMES_PER_TOKEN,
     HOP_SAMPLES,
+    SAMPLES_PER_TOKEN,
     VocoderConfig,
 )
 from streaming_vocoder.dit_stream import CHUNK_ROOM, RECENT_FRAMES, TrimRule
@@ -279,7 +280,7 @@ class Vocoder:
         elif peak > 1.0:
             state.report.clipped_samples += int((np.abs(samples) > 1.0).sum())
             samples = samples.clip(-1.0, 1.0)
-        elif peak < SILENT_PEAK and _say_something(chunk.tokens):
+        elif peak < SILENT_PEAK and _say_something(chunk.tokens, len(samples)):
             state.report.silent_tokens += len(chunk.tokens)
         if chunk.last:  # free the caches now, however long the caller keeps the stream
             state.flow, state.hift = state.prompt, None
@@ -294,9 +295,11 @@ class _Chunk:
     last: bool
 
 
-def _say_something(tokens: list[int]) -> bool:
+def _say_something(tokens: list[int], samples: int) -> bool:
+    """Whether the tokens of a chunk of so many samples must be heard. A first chunk is too short to tell: its
+    seam is held back."""
     different = len(set(tokens))
-    return different >= SPEECH_CODES and 2 * different >= len(tokens)
+    return samples >= SPEECH_CODES * SAMPLES_PER_TOKEN and different >= SPEECH_CODES and 2 * different >= len(tokens)
 
 
 def _warn_of_faults(states: Sequence[StreamState]) -> None:

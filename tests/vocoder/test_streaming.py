@@ -257,6 +257,14 @@ def test_silence_where_tokens_say_something_is_counted(vocoder: Vocoder, voice: 
     assert counted == [True, False, False]
 
 
+def test_a_first_chunk_may_begin_in_silence(voice: Voice) -> None:
+    """Five tokens give 40 ms at first: too little to tell."""
+    mute = mute_vocoder()
+    stream = mute.open(voice)
+    (samples,) = mute.step([(stream, list(range(8)), False)])
+    assert len(samples) > 0 and stream.report.silent_tokens == 0
+
+
 def test_faults_of_a_reply_are_logged_once_at_its_end(
     vocoder: Vocoder, voice: Voice, caplog: pytest.LogCaptureFixture
 ) -> None:
