@@ -40,11 +40,9 @@ VOCABULARY: Final = 6561
 TOKEN_SECONDS: Final = 0.04
 TOKENS_PER_SECOND: Final = 25
 
-PHONES: Final = tuple(
-    (
-        "pau aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p r s sh t th uh uw v w y"
-        " z zh dx"
-    ).split()
+PHONES: Final = (
+    *"pau aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng".split(),
+    *"ow oy p r s sh t th uh uw v w y z zh dx".split(),
 )
 """Phones of festival's American voices; index 0 is silence."""
 _ALIASES: Final = {
