@@ -148,16 +148,17 @@ def measure(
     if plan.plain_chunks:
         progress("the plain path")
         plain = bench.plain(flow, hift)
-    rows = []
+    timed = []
     for streams in plan.streams:
         for rung in plan.ladder:
             progress(f"{streams} streams, {rung} tokens")
-            rows.append(bench.chunks(streams, rung))
+            timed.append((streams, rung, *bench.chunks(streams, rung)))
     first = [bench.first_packet(streams) for streams in plan.streams]
     growth = None
     if plan.reply_seconds > SETTLED_SECONDS:
         progress("a long reply")
         growth = bench.growth()
+    rows = [bench.figures(*row) for row in timed]  # last: the best product of the whole run is known only now
     rate, snapshot_bytes = bench.product_flops / 1e9, bench.snapshot_bytes()
     stream_bytes = max(row.stream_bytes for row in rows)
     return Report(plan, prompt_ms, rate, stream_bytes, snapshot_bytes, tuple(rows), tuple(first), growth, plain)
@@ -176,9 +177,13 @@ class _Bench:
     def prompt_ms(self) -> float:
         return self._timed(lambda: self.vocoder.prepare(self.voice))[0]
 
-    def chunks(self, streams: int, rung: int) -> ChunkFigures:
+    def chunks(self, streams: int, rung: int) -> tuple[list[float], int]:
+        """Milliseconds of every step, and the memory of a stream."""
+        self.product_flops = max(self.product_flops, self._product_rate())
         states = self._settled(streams, rung)
-        times = [self._step(states, rung, seed) for seed in range(self.plan.chunks)]
+        return [self._step(states, rung, seed) for seed in range(self.plan.chunks)], states[0].owned_bytes
+
+    def figures(self, streams: int, rung: int, times: Sequence[float], stream_bytes: int) -> ChunkFigures:
         middle, high = percentile(times, 50), percentile(times, 95)
         sound_ms = 1000.0 * rung / TOKEN_RATE
         share = streams * self._flops(rung) / (middle / 1000.0) / self.product_flops
@@ -190,7 +195,7 @@ class _Bench:
             rtf=middle / sound_ms / streams,
             in_time=high <= sound_ms,
             peak_share=share,
-            stream_bytes=states[0].owned_bytes,
+            stream_bytes=stream_bytes,
         )
 
     def first_packet(self, streams: int) -> FirstPacket:
