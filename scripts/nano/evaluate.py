@@ -138,7 +138,7 @@ def interval(hits: int, n: int) -> str:
     z, p = 1.96, hits / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return f"{p:.3f} [{centre - half:.3f}, {centre + half:.3f}] n={n}"
+    return f"{p:.3f} [{max(centre - half, 0):.3f}, {min(centre + half, 1):.3f}] n={n}"
 
 
 class Table:

@@ -212,6 +212,10 @@ def losses(mind: Mind, batch: Batch, code_noise: float, everything: bool) -> tup
 # --- data -------------------------------------------------------------------------------------------------
 
 
+MOMENT = ("time", "weekday", "date", "tomorrow")
+"""Intents that are answered from the system prompt."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
     """A spoken user text as the encoder hears it. No text: noise. `phrasing`: 'train' or 'unseen' wording."""
@@ -281,6 +285,8 @@ class Conversations:
         self.noise_clips = [c for c in self.clips if not c.text]
         self.readable = [t for t in voice.spoken if domain.intent_of(t) is None or domain.intent_of(t) == "repeat"]
         self.words = domain.word_list()
+        self.moment_clips = [c for c in self.spoken_clips if c.intent in MOMENT]
+        self.share_copy = 0.12
         self.share_transcribe = 0.2
         self.share_read = 0.1
         self.share_text_reply = 0.3
@@ -291,11 +297,13 @@ class Conversations:
 
     def draw(self) -> Sequence_:
         """Draw one conversation."""
+        if self.rng.random() < self.share_copy:
+            return self._moment() if self.rng.random() < 0.7 else self._copying()
         kind = self.rng.random()
         if kind < self.share_transcribe:
             return self._transcription()
         if kind < self.share_transcribe + self.share_read:
-            sequence = self._copying() if self.rng.random() < 0.5 else self._reading()
+            sequence = self._reading()
             if sequence is not None:
                 return sequence
         return self._conversation()
@@ -318,11 +326,25 @@ class Conversations:
         self.writer.write(sequence, text)
         return sequence
 
+    def _moment(self) -> Sequence_:
+        """Ask for the time or the day: the answer is read off the system prompt."""
+        sequence = Sequence_()
+        context = domain.sample_context(self.rng)
+        turn = domain.sample(self.rng, intent=self.rng.choice(MOMENT), context=(context,))
+        heard: Heard | None = None
+        if self.moment_clips and self.rng.random() < 0.6:
+            clip = self.rng.choice(self.moment_clips)
+            turn, heard = clip.turn(context, self.rng), varied(clip.heard, self.rng)
+        self.writer.system(sequence, domain.system_prompt(context, self.rng))
+        self._write_turn(sequence, turn, heard, cut=self.voice.get(turn.reply_text, self.rng) is not None)
+        return sequence
+
     def _copying(self) -> Sequence_:
         """Teach copying, which answers with a moment or with the user's words need: "say X", X of random words."""
         sequence = Sequence_()
-        text = " ".join(self.rng.choice(self.words) for _ in range(self.rng.randint(2, 9)))
-        self.writer.human_text(sequence, typed("say " + text, self.rng))
+        text = " ".join(self.rng.choice(self.words) for _ in range(self.rng.randint(1, 6)))
+        asked = self.rng.choice(domain.BY_NAME["repeat"].phrasings_of("train")).format(a=text)
+        self.writer.human_text(sequence, typed(asked, self.rng))
         self.writer.open_reply(sequence, speech=False)
         self.writer.write(sequence, domain.sentence(text))
         return sequence
@@ -345,7 +367,7 @@ class Conversations:
         turns = self.rng.choices((1, 2, 3, 4), (0.62, 0.22, 0.11, 0.05))[0]
         context = None if self.rng.random() < 0.12 else domain.sample_context(self.rng)
         asked = [self._turn(context, first=k == 0) for k in range(turns)]
-        about_moment = any(t.intent in {"time", "weekday", "date", "tomorrow"} for t, _ in asked)
+        about_moment = any(t.intent in MOMENT for t, _ in asked)
         if not about_moment and self.rng.random() < 0.5:
             self.writer.system(sequence, self.rng.choice(domain.TIMELESS_PROMPTS))
         elif context is not None or self.rng.random() < 0.8:
@@ -703,6 +725,7 @@ def main() -> None:
     parser.add_argument("--written", type=float, default=0.3, help="share of replies that are text only")
     parser.add_argument("--transcribe", type=float, default=0.2, help="share of transcriptions")
     parser.add_argument("--read", type=float, default=0.1, help="share of texts to read aloud")
+    parser.add_argument("--copy", type=float, default=0.12, help="share of exercises in copying")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
     parser.add_argument("--minutes", type=float, default=45.0)
@@ -741,7 +764,7 @@ def main() -> None:
     source = Conversations(vocabulary, voice, args.seed, clips, args.real if clips else 0.0)
     source.writer = Writer(vocabulary, Weights(code=args.code_weight))
     source.share_text_reply, source.share_transcribe = args.written, args.transcribe
-    source.share_read = args.read
+    source.share_read, source.share_copy = args.read, args.copy
     if args.stage in ("pseudo", "join"):
         train_steps(mind, source, args, name, args.lr)
     if args.stage == "probe":
