@@ -101,9 +101,9 @@ async def test_a_spoken_conversation_of_several_turns(server: RunningServer) -> 
 
 async def test_a_written_question_is_answered_with_speech(server: RunningServer) -> None:
     async with connection(server) as realtime:
-        await write(realtime, "what is two plus three")
+        await write(realtime, "hello")
         turn = await take_turn(realtime)
-        assert "five" in turn.transcript.lower()
+        assert "help you" in turn.transcript
         assert 0.3 < seconds(turn.audio) < 10
 
 
@@ -129,12 +129,12 @@ async def test_a_turn_is_committed_by_hand(server: RunningServer) -> None:
 
 async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: RunningServer) -> None:
     async with connection(server) as realtime:
-        await write(realtime, "count from one to one hundred")
-        counted = Turn()
+        await write(realtime, "tell me a story")
+        begun = Turn()
         async for event in realtime:
             if event.type == "response.output_audio.delta":
-                counted.audio += base64.b64decode(event.delta)
-                if seconds(counted.audio) > 1.0:
+                begun.audio += base64.b64decode(event.delta)
+                if seconds(begun.audio) > 1.0:
                     break
         await speak(realtime, "what_time_is_it_slt")
         cut = await take_turn(realtime)
