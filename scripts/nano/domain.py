@@ -317,14 +317,14 @@ def _falling_numbers(rng: random.Random) -> dict[str, str]:
 def _count_range(rng: random.Random) -> dict[str, str]:
     first = 1 if rng.random() < 0.3 else rng.randint(1, 90)
     last = min(100, first + rng.randint(2, 14))
-    if rng.random() < 0.03:
-        first, last = 1, rng.choice((30, 50, 100))
+    if rng.random() < 0.15:
+        first, last = 1, rng.choice((30, 50, 100, 100))
     return {"a": spoken_number(first), "b": spoken_number(last)}
 
 
 def _count_end(rng: random.Random) -> dict[str, str]:
     last = rng.choice((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 12, 15, 20))
-    if rng.random() < 0.04:
+    if rng.random() < 0.12:
         last = rng.choice((30, 50, 100))
     return {"b": spoken_number(last)}
 
