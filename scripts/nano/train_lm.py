@@ -216,6 +216,10 @@ MOMENT = ("time", "weekday", "date", "tomorrow")
 """Intents that are answered from the system prompt."""
 
 
+COUNT_STRETCH = 900
+"""Ids of a long count that are worth their training time, about thirty numbers."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
     """A spoken user text as the encoder hears it. No text: noise. `phrasing`: 'train' or 'unseen' wording."""
@@ -287,6 +291,7 @@ class Conversations:
         self.words = domain.word_list()
         self.moment_clips = [c for c in self.spoken_clips if c.intent in MOMENT]
         self.share_copy = 0.12
+        self.share_count = 0.0
         self.share_transcribe = 0.2
         self.share_read = 0.1
         self.share_text_reply = 0.3
@@ -297,6 +302,8 @@ class Conversations:
 
     def draw(self) -> Sequence_:
         """Draw one conversation."""
+        if self.rng.random() < self.share_count:
+            return self._counting()
         if self.rng.random() < self.share_copy:
             return self._moment() if self.rng.random() < 0.7 else self._copying()
         kind = self.rng.random()
@@ -347,6 +354,33 @@ class Conversations:
         self.writer.human_text(sequence, typed(asked, self.rng))
         self.writer.open_reply(sequence, speech=False)
         self.writer.write(sequence, domain.sentence(text))
+        return sequence
+
+    def _counting(self) -> Sequence_:
+        """Count to any bound: a stretch of the count is the target, so that the bound and not the habit decides."""
+        sequence = Sequence_()
+        first = 1 if self.rng.random() < 0.8 else self.rng.randint(1, 90)
+        last = self.rng.choice((20, 30, 40, 50, 60, 70, 80, 90, 100, 100, 100))
+        if last <= first or self.rng.random() < 0.5:
+            last = self.rng.randint(first + 1, 100)
+        spoken = self.voice.get(domain.count_reply(first, last), self.rng)
+        if spoken is None:
+            return self._copying()
+        intent = domain.BY_NAME["count_to" if first == 1 and self.rng.random() < 0.5 else "count"]
+        values = {"a": domain.spoken_number(first), "b": domain.spoken_number(last)}
+        asked = self.rng.choice(intent.phrasings_of("train")).format(**values)
+        if self.rng.random() < 0.6:
+            self.writer.system(sequence, domain.system_prompt(domain.sample_context(self.rng), self.rng))
+        if self.rng.random() < 0.5:
+            self.writer.human_text(sequence, typed(asked, self.rng))
+        else:
+            self.writer.human_audio(sequence, pseudo_audio(asked, self.rng, self.errors))
+        self.writer.open_reply(sequence, speech=True)
+        before = len(sequence.ids)
+        self.writer.say(sequence, spoken)
+        if len(sequence.ids) - before > COUNT_STRETCH and self.rng.random() < 0.85:
+            keep = before + self.rng.randint(COUNT_STRETCH // 2, COUNT_STRETCH)
+            del sequence.ids[keep:], sequence.weights[keep:]
         return sequence
 
     def _reading(self) -> Sequence_ | None:
@@ -726,6 +760,7 @@ def main() -> None:
     parser.add_argument("--transcribe", type=float, default=0.2, help="share of transcriptions")
     parser.add_argument("--read", type=float, default=0.1, help="share of texts to read aloud")
     parser.add_argument("--copy", type=float, default=0.12, help="share of exercises in copying")
+    parser.add_argument("--counts", type=float, default=0.0, help="share of counts to any bound")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
     parser.add_argument("--minutes", type=float, default=45.0)
@@ -765,7 +800,7 @@ def main() -> None:
     source = Conversations(vocabulary, voice, args.seed, clips, args.real if clips else 0.0)
     source.writer = Writer(vocabulary, Weights(code=args.code_weight))
     source.share_text_reply, source.share_transcribe = args.written, args.transcribe
-    source.share_read, source.share_copy = args.read, args.copy
+    source.share_read, source.share_copy, source.share_count = args.read, args.copy, args.counts
     if args.stage in ("pseudo", "join"):
         train_steps(mind, source, args, name, args.lr)
     if args.stage == "probe":
