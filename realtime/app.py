@@ -52,9 +52,10 @@ REMEMBERED_TURNS = 1000
 
 
 def find_frontend() -> Path | None:
-    """The console's folder in a checkout; None where it is not installed."""
-    folder = Path(__file__).parent.parent / "frontend"
-    return folder if (folder / "index.html").exists() else None
+    """The console's folder, in a checkout or in an installed wheel; None where it is not there."""
+    package = Path(__file__).parent
+    folders = (package.parent / "frontend", package / "frontend")
+    return next((folder for folder in folders if (folder / "index.html").exists()), None)
 
 
 def build_access(settings: Settings) -> Access:

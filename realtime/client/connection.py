@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -94,8 +95,13 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_session(url: str, *, api_key: str | None = None) -> AsyncIterator[Connection]:
-    """Connect to ``ws(s)://HOST/v1/realtime`` and wait for the session. Raises `ClientError`."""
+async def open_session(
+    url: str, *, api_key: str | None = None, any_certificate: bool = False
+) -> AsyncIterator[Connection]:
+    """Connect to ``ws(s)://HOST/v1/realtime`` and wait for the session. Raises `ClientError`.
+
+    ``any_certificate``: do not ask who a ``wss`` server is (for one that signed its certificate itself).
+    """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
     try:
         # No deflate: base64 sound gains nothing. No proxy for a machine's own server.
@@ -105,6 +111,7 @@ async def open_session(url: str, *, api_key: str | None = None) -> AsyncIterator
             compression=None,
             max_size=None,
             proxy=None if _is_local(url) else True,
+            ssl=_tls(any_certificate) if url.startswith("wss:") else None,
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
         raise ClientError(_why_not_connected(url, error)) from error
@@ -114,6 +121,14 @@ async def open_session(url: str, *, api_key: str | None = None) -> AsyncIterator
         if first.type != "session.created":
             raise ClientError(f"{url} began with {first.type}, expected session.created: is it a realtime server?")
         yield connection
+
+
+def _tls(any_certificate: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if any_certificate:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _is_local(url: str) -> bool:
@@ -127,6 +142,8 @@ def _lost(closed: ConnectionClosed) -> ClientError:
 def _why_not_connected(url: str, error: Exception) -> str:
     if isinstance(error, InvalidStatus):
         return f"{url} answered HTTP {error.response.status_code}: {_message_of(error.response.body)}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{url}: its certificate is not trusted ({error.verify_message}); --insecure takes any certificate"
     if isinstance(error, OSError):
         return f"nothing answers at {url} ({error}); start a server with `realtime serve`"
     return f"{url}: {error}"

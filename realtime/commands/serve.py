@@ -62,14 +62,15 @@ def _greeting(settings: Settings) -> str:
         shown = (lan_address() if tls else None) or "127.0.0.1"
     if ":" in shown:
         shown = f"[{shown}]"
+    insecure = " --insecure" if settings.tls_self_signed else ""
     talk = (
-        f"  Terminal    .venv/bin/realtime talk --url ws{tls}://{shown}:{settings.port}/v1/realtime"
+        f"  Terminal    .venv/bin/realtime talk --url ws{tls}://{shown}:{settings.port}/v1/realtime{insecure}"
         ' --text "what time is it" --out answer.wav\n'
     )
     return (
         f"\n  Console     http{tls}://{shown}:{settings.port}/\n"
         f"  WebSocket   ws{tls}://{shown}:{settings.port}/v1/realtime\n"
-        f"{'' if settings.tls_self_signed else talk}"  # it trusts no certificate of our own making
+        f"{talk}"
         f"  Health      http{tls}://{shown}:{settings.port}/healthz\n"
         f"  Model       {settings.model} (loading; the log says when it is ready)\n"
     )

@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, Connection, Received, open_session
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
 from realtime.client.utterance import load_utterance
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for a server with keys (env REALTIME_API_KEY)",
     )
     parser.add_argument(
+        "--insecure", action="store_true", help="take any TLS certificate, as of a server with --tls-self-signed"
+    )
+    parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for the answer (default 60)"
     )
 
@@ -53,9 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[Connection]:
+    return open_session(arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
+
+
 async def _one_turn(arguments: argparse.Namespace) -> TurnRecord:
     utterance = load_utterance(arguments.file) if arguments.file is not None else None
-    async with open_session(arguments.url, api_key=arguments.api_key) as connection:
+    async with _connected(arguments) as connection:
         if utterance is None:
             return await ask(connection, arguments.text, watch=print_answer, patience_s=arguments.timeout)
         return await speak(connection, utterance, watch=print_answer, patience_s=arguments.timeout)
@@ -98,6 +106,6 @@ def _save(path: Path, record: TurnRecord) -> None:
 async def _conversation(arguments: argparse.Namespace) -> None:
     device = PortAudioDevice()
     with device.opened():
-        async with open_session(arguments.url, api_key=arguments.api_key) as connection:
+        async with _connected(arguments) as connection:
             print("Speak; Ctrl-C ends. Use headphones: a terminal has no echo cancellation.", file=sys.stderr)
             await converse(connection, device, print_answers)

@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.app import build_access
+from realtime.client.connection import ClientError, open_session
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
 from realtime.transports.access import Access, ApiKeys, Origins
@@ -433,6 +434,11 @@ async def test_a_self_signed_server_is_reached_by_its_names(tmp_path: Path) -> N
             url = f"wss://{host}:{listener.getsockname()[1]}/v1/realtime"
             async with connect(url, ssl=trust, origin=f"https://{host}") as ws:  # type: ignore[arg-type]
                 await session_of(ws)
+        with pytest.raises(ClientError, match="certificate is not trusted .* --insecure"):
+            async with open_session(url):
+                pass
+        async with open_session(url, any_certificate=True):
+            pass
         server.should_exit = True
         await task
 
