@@ -9,7 +9,8 @@ about new speakers; espeak variants share one synthesizer and count as one.
     python scripts/nano/input_speech.py say "what time is it" --voice flite:slt --out time.wav
 
 A shard is `NAME.npz`: pcm int16 [sum of samples] at 16 kHz, ends int64 [U], and text, voice, intent [U] strings.
-Needs: libflite1, libespeak-ng1, festival with festvox-kallpc16k, festvox-kdlpc16k, festvox-us-slt-hts; pocketsphinx.
+Needs: libflite1, libespeak-ng1, festival with festvox-kallpc16k, festvox-kdlpc16k, festvox-us-slt-hts; from PyPI
+ttspico (SVOX Pico; built with a C compiler) and pocketsphinx.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +51,8 @@ VARIANTS = (
     "klatt klatt2 klatt4 klatt5 klatt6 Lee marcelo Marco Mario max michael michel miguel Nguyen norbert pablo pedro "
     "quincy rob robert sandro shelby steph steph3 Storm travis victor Zac anika"
 ).split()
-NATURAL = {"flite:slt": 0.22, "flite:awb": 0.22, "flite:kal16": 0.08, "festival:kal": 0.03, "festival:ked": 0.09,
-           "festival:slt": 0.02}  # fmt: skip
+NATURAL = {"flite:slt": 0.15, "flite:awb": 0.16, "flite:kal16": 0.06, "festival:kal": 0.03, "festival:ked": 0.07,
+           "festival:slt": 0.02, "pico:en-US": 0.12, "pico:en-GB": 0.12}  # fmt: skip
 VOICES_TRAIN: tuple[str, ...] = (
     *NATURAL,
     *(f"espeak:{accent}+{variant}" for accent in ACCENTS for variant in VARIANTS),
@@ -60,7 +62,7 @@ VOICES_HELD_OUT = HELD_OUT
 
 
 def sample_voice(rng: Rng) -> str:
-    """A training voice: a natural-voice synthesizer of `NATURAL` by its weight (66 %), else any espeak voice."""
+    """A training voice: a natural-voice synthesizer of `NATURAL` by its weight (73 %), else any espeak voice."""
     names = list(NATURAL)
     draw = rng.random()
     for name in names:
@@ -250,6 +252,19 @@ def _festival(name: str) -> _Festival:
     return _Festival(name)
 
 
+@functools.cache
+def _pico(language: str) -> Any:
+    from ttspico import TtsEngine
+
+    return TtsEngine(language)
+
+
+def _say_pico(text: str, language: str, prosody: Prosody) -> Samples:
+    speed, pitch = round(100 / prosody.duration), round(100 * prosody.pitch)
+    marked = f'<speed level="{speed}"><pitch level="{np.clip(pitch, 50, 200)}">{text}</pitch></speed>'
+    return np.frombuffer(_pico(language).speak(marked), dtype=np.int16) * np.float32(1 / 32768)
+
+
 def resample(samples: Samples, ratio: float) -> Samples:
     """Band-limited resampling to `ratio` times as many samples, through one FFT."""
     size = next_fast_len(len(samples) + 64, real=True)
@@ -285,12 +300,14 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
         samples, rate = _say_flite(spoken, name, asked)
     elif engine == "festival":
         samples, rate = _festival(name).say(spoken, asked), SAMPLE_RATE
+    elif engine == "pico":
+        samples, rate = _say_pico(spoken, name, asked), SAMPLE_RATE
     elif engine == "espeak":
         speed = int(np.clip(rng.uniform(120, 190) / wanted.formants, 90, 220))
         samples = _espeak().say(spoken, name, speed, int(rng.integers(20, 81)), int(rng.integers(30, 71)))
         rate = _espeak().rate
     else:
-        raise ValueError(f"voice {voice!r}: the part before the colon must be flite, festival or espeak")
+        raise ValueError(f"voice {voice!r}: the part before the colon must be flite, festival, pico or espeak")
     ratio = SAMPLE_RATE / rate / wanted.formants
     if abs(ratio - 1) > 1e-3:
         samples = resample(samples, ratio)
