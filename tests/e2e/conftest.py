@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-START_SECONDS = 120
-"""A loaded CI machine may take many times what an idle one takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunningServer:
-    port: int
-    log: Path
-
-    @property
-    def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/realtime"
+from tests.serving import RunningServer, serving
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     log = tmp_path_factory.mktemp("serve") / "serve.log"
-    port = free_port()
-    command = [sys.executable, "-m", "realtime.cli", "serve", "--port", str(port)]
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        running = RunningServer(port, log)
-        try:
-            wait_until_ready(running, process)
-            yield running
-        finally:
-            process.terminate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def wait_until_ready(server: RunningServer, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended by itself:\n{server.log.read_text()}"
-        status, body = health(server)
-        if status == 200:
-            return
-        assert body.get("status") in (None, "loading"), body
-        time.sleep(0.1)
-    pytest.fail(f"not ready after {START_SECONDS} s:\n{server.log.read_text()}")
-
-
-def health(server: RunningServer) -> tuple[int, dict[str, str]]:
-    """Status and body of /healthz; 0 while nothing listens yet."""
-    try:
-        with urllib.request.urlopen(f"{server.http}/healthz", timeout=10) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-    except OSError:
-        return 0, {}
+    with serving("realtime.cli serve", log, ["--port", "{port}"]) as running:
+        yield running

@@ -15,7 +15,7 @@ import soundfile
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
-from tests.e2e.conftest import RunningServer
+from tests.serving import RunningServer
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 FRAME = 2 * 24_000 // 50  # 20 ms of PCM16 at 24 kHz
