@@ -25,9 +25,9 @@ from realtime.checkpoint_layout import missing_files
 from realtime.config import Settings
 from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
+from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.vocoding import ThreadedVocoder
 from realtime.errors import CapacityError, CheckpointError, ConfigError, RealtimeError
-from realtime.model.prompt import TRANSCRIBE
 from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
 from realtime.session.config import SessionConfig, SessionLimits
@@ -145,7 +145,7 @@ def load_model(settings: Settings) -> LoadedModel:
 
 def _profile(settings: Settings) -> Profile:
     """The checkpoint's profile with what the settings say otherwise."""
-    profile = load_profile(settings.model)
+    profile = load_profile(settings.model, settings.profile)
     if settings.instructions:
         profile = replace(profile, instructions=settings.instructions)
     if settings.flow_steps:
@@ -297,12 +297,12 @@ class Application:
             voice=threads.vocoder.voices[0],
             instructions=profile.instructions,
             render=lambda template: spoken.fill(template, datetime.now()),
-            transcription_prompt=TRANSCRIBE,
             sampling=profile.sampling,
+            thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
         )
         self._session_config = config
-        services = Services(threads.engine, threads.vocoder, SileroVad(), self._remember)
+        services = Services(ThinkingEngine(threads.engine), threads.vocoder, SileroVad(), self._remember)
         return SessionManager(services, config, max_sessions=self._settings.max_sessions)
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:

@@ -34,6 +34,9 @@ class Settings:
         EMBEDDED_CHECKPOINT,
         "checkpoint folder (official Step-Audio 2 layout); default: the embedded nano model",
     )
+    profile: str = _setting(
+        "", "how the model wants to be used, where its folder has no profile.json: step-audio-2-mini, -mini-think, …"
+    )
     voice: str = _setting(
         "",
         "voice to speak with: a name from the checkpoint's voices/, or a .safetensors or .wav file to enroll",

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 MODEL_SAMPLE_RATE = 16_000
 """Rate of all audio given to the model, in Hz."""
 
-Role = Literal["system", "tool_json_schemas", "human", "assistant", "input", "function_output"]
+Role = Literal["system", "tool_json_schemas", "human", "assistant", "input", "function_output", "plain"]
+"""``plain`` is no turn: its parts stand in the prompt as they are, as the base model was trained."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""`realtime infer FILE.wav`: answer one recording offline, without a server. The shortest path through the parts."""
+"""`realtime infer FILE.wav`: answer one recording offline, without a server. The shortest path through the parts.
+
+``--task`` asks for something else than an answer: the instruct models take it as system prompt, the base model as the
+beginning of a text to continue (`realtime.tasks`).
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,12 @@ from realtime.audio import Resampler
 from realtime.cli import configure_logging
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
-from realtime.errors import AudioFormatError, EngineError
-from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.engine.thinking import ThinkingEngine
+from realtime.errors import AudioFormatError, ConfigError, EngineError
+from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.profile import Profile
 from realtime.session.ports import OUTPUT_SAMPLE_RATE, GenerationDone, GenerationRequest
+from realtime.tasks import CHAT, TASKS, task_messages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="what the user writes, instead of a file")
     parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="where the spoken answer goes")
     parser.add_argument("--text-only", action="store_true", help="a written answer, no speech")
+    tasks = "; ".join(f"{name}: {task.help}" for name, task in TASKS.items())
+    parser.add_argument("--task", choices=(CHAT, *TASKS), default=CHAT, help=f"{CHAT}: an answer; {tasks}")
+    parser.add_argument("--no-thinking", action="store_true", help="answer at once, also where the model can think")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,11 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
-    message = Message("human", arguments.text) if arguments.text else _spoken_message(arguments.file)
+    given = Text(arguments.text) if arguments.text else _recording(arguments.file)
     loaded = load_model(settings)
+    request = _request(arguments, loaded.profile, given)
     threads = start_threads(loaded, settings)
     try:
-        samples = asyncio.run(_answer(threads, loaded.profile, message, speech=not arguments.text_only))
+        samples = asyncio.run(_answer(threads, request))
     finally:
         threads.stop()
     if arguments.out is not None and samples.size:
@@ -52,33 +62,49 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _spoken_message(path: Path) -> Message:
+def _recording(path: Path) -> Audio:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioFormatError(f"{path}: {error}; give a WAV, FLAC or OGG file") from error
     resampler = Resampler(rate, MODEL_SAMPLE_RATE)
     speech = np.concatenate((resampler.push(np.ascontiguousarray(samples[:, 0])), resampler.flush()))
-    return Message("human", (Audio(str(path), speech),))
+    return Audio(str(path), speech)
 
 
-async def _answer(threads: ModelThreads, profile: Profile, message: Message, *, speech: bool) -> NDArray[np.float32]:
-    """Print the text as it comes; gives the speech [n] at 24 kHz, empty for a written answer."""
+def _request(arguments: argparse.Namespace, profile: Profile, given: Text | Audio) -> GenerationRequest:
+    """What the model is asked. Raises `ConfigError` for what it was not trained for."""
+    if arguments.task != CHAT:
+        task = TASKS[arguments.task]
+        messages = task_messages(arguments.task, given, profile.prompt_format)
+        speech = task.speech and not arguments.text_only
+        return GenerationRequest(messages, speech, task.sampling(profile.sampling), cache_key="infer")
+    if profile.prompt_format != "chat":
+        raise ConfigError(f"{profile.name} was not trained to talk; give --task {', '.join(TASKS)}")
     system = Message("system", spoken.fill(profile.instructions, datetime.now()))
-    request = GenerationRequest((system, message), speech, profile.sampling, cache_key="infer")
+    human = Message("human", given.text if isinstance(given, Text) else (given,))
+    thinking = 0 if arguments.no_thinking else profile.thinking_tokens
+    return GenerationRequest(
+        (system, human), not arguments.text_only, profile.sampling, cache_key="infer", thinking=thinking
+    )
+
+
+async def _answer(threads: ModelThreads, request: GenerationRequest) -> NDArray[np.float32]:
+    """Print the text as it comes, a thought on stderr; gives the speech [n] at 24 kHz, empty for a written answer."""
     stream = threads.vocoder.open(threads.vocoder.voices[0])
     started = time.perf_counter()
     done: GenerationDone | None = None
-    async for event in threads.engine.generate(request):
+    async for event in ThinkingEngine(threads.engine).generate(request):
         if isinstance(event, GenerationDone):
             done = event
             break
+        print(event.thought, end="", flush=True, file=sys.stderr)
         print(event.text, end="", flush=True)
-        if speech:
+        if request.speech:
             stream.push(event.audio_tokens)
     print()
     stream.finish()
-    chunks = [chunk.samples async for chunk in stream] if speech else []
+    chunks = [chunk.samples async for chunk in stream] if request.speech else []
     stream.close()
     if done is None or done.reason in ("failed", "context_full"):
         error = done.error if done is not None else None

@@ -22,19 +22,8 @@ from realtime.tool_calls import tool_schemas as tool_schemas
 TTS_START = "<tts_start>"
 """Content of an open assistant turn that is to be spoken."""
 
-THINK_SYSTEM = (
-    "你的名字叫小跃，你是由阶跃星辰(StepFun)公司训练出来的语音大模型，你能听见用户的声音特征并在思维过程中描述出来，"
-    "请激活深度思考模式，通过逐步分析、逻辑推理来解决用户的问题。"
-)
-"""System prompt of the Think model."""
-
 THINK_START = "\n<think>\n"
 THINK_END = "</think>"
-
-# Tasks of the instruct model (as system prompt) and of the base model (as first piece).
-TRANSCRIBE = "请记录下你所听到的语音内容。"
-TRANSLATE_SPEECH = "请仔细聆听这段语音，然后将其内容翻译成中文并用语音播报。"
-BASE_READ_ALOUD = "以自然的语速读出下面的文字。\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +130,15 @@ def think() -> Message:
     return Message("assistant", THINK_START, closed=False)
 
 
-def speak_after_thinking(thought: str) -> Message:
-    """The same turn continued with speech. ``thought``: what was generated, without `THINK_END`."""
-    return Message("assistant", f"{THINK_START}{thought}{THINK_END}\n\n{TTS_START}", closed=False)
+def answer_after_thinking(thought: str, *, speech: bool = True) -> Message:
+    """The same turn continued with the answer. ``thought``: what was generated, without `THINK_END`."""
+    opening = TTS_START if speech else ""
+    return Message("assistant", f"{THINK_START}{thought}{THINK_END}\n\n{opening}", closed=False)
 
 
 def _turn(message: Message, tokens: SpecialTokens) -> list[Piece]:
+    if message.role == "plain" and isinstance(message.content, tuple):
+        return part_pieces(message.content, tokens, trusted=True)
     header = TextPiece(f"{message.role}\n", begins=True)
     trusted = message.role == "assistant"
     if message.content is None:

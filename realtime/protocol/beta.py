@@ -174,6 +174,7 @@ class Beta:
     """The shape of the first Realtime API."""
 
     name = "beta"
+    shows_thoughts = False
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation_id = conversation_id
@@ -239,6 +240,7 @@ class StepFun(Beta):
     """
 
     name = "stepfun"
+    shows_thoughts = True
 
     def __init__(self, conversation_id: str) -> None:
         super().__init__(conversation_id)

@@ -13,9 +13,19 @@ from typing import Protocol
 
 from realtime.protocol.beta import shape
 from realtime.protocol.codec import decode, decode_object, dump, encode, parse_client_message
-from realtime.protocol.events import ClientEvent, ServerEvent
+from realtime.protocol.events import (
+    ClientEvent,
+    ResponseThinkingDelta,
+    ResponseThinkingDone,
+    ServerEvent,
+    SessionCreated,
+    SessionUpdated,
+)
 from realtime.protocol.ids import Ids
 from realtime.protocol.wire import JsonObject
+
+THOUGHTS = "response.thinking"
+"""In a session's ``include``: asks for the events of a thought."""
 
 
 class Dialect(Protocol):
@@ -23,6 +33,10 @@ class Dialect(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def shows_thoughts(self) -> bool:
+        """Whether its clients know the events of a thought. Others get them when they ask for them."""
 
     def translate_in(self, message: JsonObject) -> JsonObject:
         """A client's message in GA shape. What is unknown stays as it is: the codec says what is wrong with
@@ -36,6 +50,7 @@ class GeneralAvailability:
     """The shape since August 2025: the one we speak."""
 
     name = "ga"
+    shows_thoughts = False
 
     def translate_in(self, message: JsonObject) -> JsonObject:
         return message
@@ -55,6 +70,7 @@ class Connection:
         self._ids = ids
         self.dialect = dialect
         self._suspected = suspected
+        self._asked_for_thoughts = False
 
     def decode(self, message: str | bytes) -> ClientEvent:
         """As `codec.decode`, from the client's dialect."""
@@ -65,11 +81,19 @@ class Connection:
         return decode_object(self.dialect.translate_in(document))
 
     def encode(self, event: ServerEvent) -> list[str]:
-        """The messages for an event, each with an ``event_id``."""
+        """The messages for an event, each with an ``event_id``; none for what this client does not know."""
+        if isinstance(event, SessionCreated | SessionUpdated):
+            self._asked_for_thoughts = THOUGHTS in (event.session.include or ())
+        if isinstance(event, ResponseThinkingDelta | ResponseThinkingDone) and not self._shows_thoughts:
+            return []
         if self.dialect is GA:
             return [encode(event, self._ids.event())]
         messages = self.dialect.translate_out(event.model_dump(mode="json"))
         return [dump({"event_id": self._ids.event()} | message) for message in messages]
+
+    @property
+    def _shows_thoughts(self) -> bool:
+        return self._asked_for_thoughts or self.dialect.shows_thoughts
 
     def _listen_for_dialect(self, document: JsonObject) -> None:
         """The first message that can only be one shape settles it for good."""

@@ -409,6 +409,19 @@ class ResponseOutputAudioTranscriptDone(_ContentEvent):
     transcript: str
 
 
+class ResponseThinkingDelta(_ContentEvent):
+    """What the model thinks before it answers: neither spoken nor kept. StepFun's event; others get it when they ask
+    for it (``include: ["response.thinking"]``)."""
+
+    type: Literal["response.thinking.delta"] = "response.thinking.delta"
+    delta: str
+
+
+class ResponseThinkingDone(_ContentEvent):
+    type: Literal["response.thinking.done"] = "response.thinking.done"
+    thinking: str
+
+
 class ResponseFunctionCallArgumentsDelta(_OutputItemEvent):
     type: Literal["response.function_call_arguments.delta"] = "response.function_call_arguments.delta"
     call_id: str
@@ -530,6 +543,8 @@ ServerEvent = Annotated[
     | ResponseOutputAudioDone
     | ResponseOutputAudioTranscriptDelta
     | ResponseOutputAudioTranscriptDone
+    | ResponseThinkingDelta
+    | ResponseThinkingDone
     | ResponseFunctionCallArgumentsDelta
     | ResponseFunctionCallArgumentsDone
     | ResponseMcpCallArgumentsDelta

@@ -5,7 +5,8 @@
    the ``done`` of each kind of delta, content part done, conversation item done, output item done.
 3. All those ``done`` events also come when the response is cancelled, incomplete or failed.
 4. The deltas joined are the text in every ``done`` event, the item and the response.
-5. Out of band (no conversation) there are no ``conversation.item.*`` events.
+5. A thought comes in an open message before its first words, and is no part of the item.
+6. Out of band (no conversation) there are no ``conversation.item.*`` events.
 
 A call that is not legal in the present state raises `IllegalTransition`; the table is `_LEGAL`.
 """
@@ -35,6 +36,8 @@ from realtime.protocol.events import (
     ResponseOutputItemDone,
     ResponseOutputTextDelta,
     ResponseOutputTextDone,
+    ResponseThinkingDelta,
+    ResponseThinkingDone,
     ServerEvent,
 )
 from realtime.protocol.items import (
@@ -79,6 +82,7 @@ _LEGAL: dict[str, frozenset[State]] = {
     "create": frozenset({State.NEW}),
     "start_message": frozenset({State.IDLE}),
     "start_function_call": frozenset({State.IDLE}),
+    "think": frozenset({State.MESSAGE}),
     "text": frozenset({State.MESSAGE}),
     "audio": frozenset({State.MESSAGE}),
     "arguments": frozenset({State.CALL}),
@@ -105,6 +109,7 @@ class _Draft:
     name: str = ""
     call_id: str = ""
     pieces: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -170,15 +175,30 @@ class ResponseStream:
         added = self._item_added(opening_message(item_id))
         return [*added, ResponseContentPartAdded(**self._content, part=part)]
 
+    def think(self, delta: str) -> list[ServerEvent]:
+        """More of the thought that goes before the message's words."""
+        self._enter("think", State.MESSAGE)
+        if not delta:
+            return []
+        self._draft.thoughts.append(delta)
+        return [ResponseThinkingDelta(**self._content, delta=delta)]
+
+    def end_thought(self) -> list[ServerEvent]:
+        """What follows is said aloud. Nothing when there is no thought that is still open."""
+        thought = "".join(self._draft.thoughts)
+        self._draft.thoughts.clear()
+        return [ResponseThinkingDone(**self._content, thinking=thought)] if thought else []
+
     def text(self, delta: str) -> list[ServerEvent]:
         """More words: of the transcript when the response is spoken. May come before or after their audio."""
         self._enter("text", State.MESSAGE)
         if not delta:
             return []
+        events = self.end_thought()
         self._draft.pieces.append(delta)
         if self._speech:
-            return [ResponseOutputAudioTranscriptDelta(**self._content, delta=delta)]
-        return [ResponseOutputTextDelta(**self._content, delta=delta)]
+            return [*events, ResponseOutputAudioTranscriptDelta(**self._content, delta=delta)]
+        return [*events, ResponseOutputTextDelta(**self._content, delta=delta)]
 
     def audio(self, data: bytes) -> list[ServerEvent]:
         """More speech in the response's output format, whole samples. Long pieces become several events."""
@@ -213,7 +233,7 @@ class ResponseStream:
         self._enter("finish_item", State.IDLE)
         status: ItemStatus = "completed" if completed else "incomplete"
         item = self._finished_message(status) if is_message else self._finished_call(status)
-        events = self._message_done() if is_message else self._arguments_done()
+        events = [*self.end_thought(), *self._message_done()] if is_message else self._arguments_done()
         index = len(self._finished)
         self._finished.append(item)
         if self._predecessor is not None:

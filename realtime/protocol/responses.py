@@ -185,6 +185,8 @@ class ResponseConfig:
     metadata: dict[str, str] | None
     input: tuple[InputItem, ...] | None
     out_of_band: bool
+    effort: str | None = None
+    """How long to think before the answer; None: as the model does by default."""
 
     def response(self, response_id: str, conversation_id: str) -> Response:
         """The response object as ``response.created`` shows it."""
@@ -249,4 +251,5 @@ def configure_response(
         metadata=asked.metadata,
         input=asked.input,
         out_of_band=out_of_band,
+        effort=(asked.reasoning.effort if asked.reasoning is not None else None) or session.effort,
     )

@@ -241,6 +241,9 @@ class RetentionRatio(Lenient):
 
 
 class Reasoning(Lenient):
+    """How long a model that thinks does so before it answers: ``none``, ``minimal``, ``low``, ``medium``, ``high``,
+    ``xhigh``. Any other word is ``medium``, and models that do not think ignore it."""
+
     effort: Maybe[str] = None
 
 
@@ -252,7 +255,8 @@ class Prompt(Lenient):
     variables: Maybe[JsonObject] = None
 
 
-Include = tuple[Literal["item.input_audio_transcription.logprobs"], ...]
+Include = tuple[Literal["item.input_audio_transcription.logprobs", "response.thinking"], ...]
+"""``response.thinking`` is our extension: strict clients know no such events, so they must be asked for."""
 
 
 # The session: nulls say what is off here, so these are not `Lenient`
@@ -304,6 +308,11 @@ class Session(Wire):
     @property
     def turn_detection(self) -> ServerVad | SemanticVad | None:
         return self.audio.input.turn_detection
+
+    @property
+    def effort(self) -> str | None:
+        """How long to think; None: as the model does by default."""
+        return self.reasoning.effort if self.reasoning is not None else None
 
     @property
     def speaks(self) -> bool:

@@ -42,6 +42,10 @@ class SessionLimits:
     prefill of all that remains."""
 
 
+_EFFORT = {"none": 0.0, "minimal": 1 / 16, "low": 1 / 4, "medium": 1.0, "high": 2.0, "xhigh": 4.0}
+"""Of the checkpoint's own number of ids, which is enough for its examples."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
     """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
@@ -56,4 +60,10 @@ class SessionConfig:
     render: Callable[[str], str] = as_written
     transcription_prompt: str = "请记录下你所听到的语音内容。"
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    thinking_tokens: int = 0
+    """The most ids of a thought before an answer; 0: the model does not think."""
     limits: SessionLimits = field(default_factory=SessionLimits)
+
+    def thinking_budget(self, effort: str | None) -> int:
+        """Ids of a thought for a ``reasoning.effort`` of the wire; None is the model's own measure."""
+        return int(self.thinking_tokens * _EFFORT.get(effort or "medium", 1.0))

@@ -46,6 +46,8 @@ class GenerationRequest:
     sampling: SamplingParams
     cache_key: str
     background: bool = False
+    thinking: int = 0
+    """The most ids of a thought before the answer; 0: the model answers at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,13 @@ class TokenUsage:
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
     """What new ids say: ``text`` (whole characters; may be empty), ``audio_tokens`` (speech codes, padding removed)
-    and the raw ``ids`` themselves (to be kept for the history)."""
+    and the raw ``ids`` themselves (to be kept for the history). ``thought``: text that comes before the answer, is not
+    spoken and has no ids here, since no history keeps it."""
 
     text: str
     audio_tokens: tuple[int, ...]
     ids: tuple[int, ...]
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

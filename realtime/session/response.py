@@ -206,10 +206,14 @@ class Reply:
             return
         self._progress.ids += delta.ids
         self._progress.audio_tokens += len(delta.audio_tokens)
+        if delta.thought:
+            self._open_message()
+            self._send(self._stream.think(delta.thought))
         if delta.text:
             self._open_message()
             self._send(self._stream.text(delta.text))
         if delta.audio_tokens and voice is not None:
+            self._send(self._stream.end_thought())
             voice.push(delta.audio_tokens)
 
     # Speech

@@ -574,7 +574,13 @@ class Session:
         sampling = self._config.sampling
         if config.max_output_tokens != "inf":
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
-        return GenerationRequest((*system, *declaration(config), *messages), config.speech, sampling, cache_key)
+        return GenerationRequest(
+            (*system, *declaration(config), *messages),
+            config.speech,
+            sampling,
+            cache_key,
+            thinking=self._config.thinking_budget(config.effort),
+        )
 
     def _forget(self) -> bool:
         """Make the context shorter, as the session's ``truncation`` allows."""

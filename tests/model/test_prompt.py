@@ -9,10 +9,10 @@ from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.prompt import (
     AFTER_TOOL_RESULT,
     AudioSpan,
+    answer_after_thinking,
     message_pieces,
     open_reply,
     render,
-    speak_after_thinking,
     think,
     tool_result,
     tool_schemas,
@@ -131,6 +131,6 @@ def test_a_tools_result_is_followed_by_the_sentence_the_model_knows(tokens: Spec
 
 def test_thinking_is_one_open_turn_in_two_stages(tokens: SpecialTokens) -> None:
     assert texts([think()], tokens) == ["<|BOT|>assistant\n\n<think>\n"]
-    assert texts([speak_after_thinking("reasoning\n")], tokens) == [
+    assert texts([answer_after_thinking("reasoning\n")], tokens) == [
         "<|BOT|>assistant\n\n<think>\nreasoning\n</think>\n\n<tts_start>"
     ]

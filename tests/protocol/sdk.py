@@ -14,6 +14,9 @@ CLIENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
 BETA_SERVER: TypeAdapter[BetaServerEvent] = TypeAdapter(BetaServerEvent)
 BETA_CLIENT: TypeAdapter[BetaClientEvent] = TypeAdapter(BetaClientEvent)
 
+EXTENSIONS = {"response.thinking.delta", "response.thinking.done"}
+"""Server events of ours that the contract does not have. Clients get them only where they or the operator ask."""
+
 
 def unknown_fields(value: Any, path: str = "") -> set[str]:
     """Paths of the fields that a parsed message has and the contract does not name."""
