@@ -38,12 +38,14 @@ class Audio:
 class Tokens:
     """An earlier reply as the ids the model produced, replayed as they are (spec/model.md section 8).
 
-    ``heard_samples``: how much of its speech was played, in samples at 24 kHz; None: all of it. The prompt keeps
-    whole groups of text and speech up to that point.
+    ``heard_samples``: how much of its speech was played, in samples at 24 kHz; None: all of it. The prompt keeps the
+    speech up to that point and the words that were spoken by then. ``speech`` False: only the words and the tool calls
+    are told, as of a written reply.
     """
 
     ids: tuple[int, ...]
     heard_samples: int | None = None
+    speech: bool = True
 
 
 Part = Text | Audio | Tokens

@@ -35,28 +35,6 @@ def interleave(
     return [*ids, tokens.tts_end]
 
 
-def heard_part(ids: Sequence[int], heard_samples: int, tokens: SpecialTokens) -> list[int]:
-    """The ids of a spoken reply of which ``heard_samples`` (24 kHz) were played: whole groups, then
-    <tts_end>.
-
-    A finished reply that was heard to its end comes back as it is, tool call included.
-    """
-    heard_codes = heard_samples // SAMPLES_PER_CODE
-    codes = in_group = 0
-    kept = int(bool(ids) and ids[0] == tokens.tts_start)
-    for index, id_ in enumerate(ids):
-        kind = tokens.kind(id_)
-        if kind is TokenKind.TTS_END:
-            return list(ids)
-        codes += kind is TokenKind.SPEECH
-        if codes > heard_codes:
-            break
-        in_group = in_group + 1 if kind is TokenKind.SPEECH or id_ == tokens.speech_padding else 0
-        if in_group == GROUP_SPEECH_IDS:
-            kept = index + 1
-    return [*ids[:kept], tokens.tts_end]
-
-
 @dataclass(frozen=True, slots=True)
 class Split:
     """Ids by channel, without markers and padding. ``rest``: a tool call, the end of turn."""

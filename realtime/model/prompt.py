@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.features import feature_count, split_segments
-from realtime.model.interleave import heard_part
+from realtime.model.replay import replay
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.tool_calls import AFTER_TOOL_RESULT as AFTER_TOOL_RESULT
@@ -58,13 +58,13 @@ class AudioPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class IdsPiece:
-    """Ids as they are."""
+class ReplyPiece:
+    """An earlier reply by its ids, or what is left of it (`realtime.model.replay`)."""
 
-    ids: tuple[int, ...]
+    reply: Tokens
 
 
-Piece = TextPiece | AudioPiece | IdsPiece
+Piece = TextPiece | AudioPiece | ReplyPiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def assemble(pieces: Iterable[Piece], tokenizer: TextTokenizer, tokens: SpecialT
     ids: list[int] = []
     spans: list[AudioSpan] = []
     for piece in pieces:
-        if isinstance(piece, IdsPiece):
-            ids += piece.ids
+        if isinstance(piece, ReplyPiece):
+            ids += replay(piece.reply, tokenizer, tokens)
         elif isinstance(piece, AudioPiece):
             spans.append(AudioSpan(piece.audio_id, len(ids) + 1, piece.first, piece.count))
             ids += [tokens.audio_start, *[tokens.audio_patch] * piece.count, tokens.audio_end]
@@ -153,8 +153,7 @@ def _part(part: Part, tokens: SpecialTokens, trusted: bool) -> list[Piece]:
     if isinstance(part, Text):
         return [TextPiece(part.text, trusted=trusted)]
     if isinstance(part, Tokens):
-        heard = part.heard_samples
-        return [IdsPiece(part.ids if heard is None else tuple(heard_part(part.ids, heard, tokens)))]
+        return [ReplyPiece(part)]
     return _segments(part)
 
 

@@ -24,7 +24,7 @@ from realtime.model.encoder import Adapter, AudioEncoder, encode_batch, pad_mels
 from realtime.model.features import feature_count, log_mel, mel_frame_count, split_segments
 from realtime.model.http_prompt import HttpPiece, http_feature_count, http_pieces
 from realtime.model.interleave import Demultiplexer, Split, interleave
-from realtime.model.prompt import AudioSpan, IdsPiece, Piece, message_pieces, part_pieces
+from realtime.model.prompt import AudioSpan, Piece, ReplyPiece, message_pieces, part_pieces
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import encode_audio, place_features
 from realtime.model.tokens import SpecialTokens
@@ -339,7 +339,7 @@ def _part(part: Any, lengths: Mapping[str, int]) -> Part:
 
 
 def _plain(piece: Piece) -> str | list[int]:
-    return list(piece.ids) if isinstance(piece, IdsPiece) else str(piece)
+    return list(piece.reply.ids) if isinstance(piece, ReplyPiece) else str(piece)
 
 
 def _expand(piece: str | list[int]) -> str | list[int]:

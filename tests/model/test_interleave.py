@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.model.interleave import Demultiplexer, ReplyDecoder, heard_part, interleave
+from realtime.model.interleave import Demultiplexer, ReplyDecoder, interleave
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from tests.model.samples import write_tokenizer
@@ -74,38 +74,3 @@ def test_a_tool_call_in_a_text_reply_is_not_shown(tokenizer: TextTokenizer, toke
 def test_ids_outside_the_vocabulary_are_dropped(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     delta = ReplyDecoder(tokenizer, tokens).push([tokens.speech_padding + 1, tokens.audio_patch, tokens.tts_pad])
     assert (delta.text, delta.speech_codes) == ("", ())
-
-
-def group(tokens: SpecialTokens, text: int, *codes: int) -> list[int]:
-    return [text, *(tokens.audio_0 + code for code in codes)]
-
-
-@pytest.mark.parametrize(
-    ("heard_samples", "groups"),
-    [(0, 0), (4 * 960 - 1, 0), (4 * 960, 1), (7 * 960, 1), (8 * 960, 2), (9 * 960, 2), (11 * 960, 2)],
-)
-def test_a_reply_cut_off_keeps_the_groups_that_were_heard(
-    heard_samples: int, groups: int, tokens: SpecialTokens
-) -> None:
-    all_groups = [group(tokens, 10 + k, 1, 2, 3, 4) for k in range(3)]
-    ids = [id_ for one in all_groups for id_ in one] + [tokens.tts_end, 5, 6]
-    expected = [id_ for one in all_groups[:groups] for id_ in one]
-    assert heard_part(ids, heard_samples, tokens) == [*expected, tokens.tts_end]
-
-
-def test_a_reply_heard_to_its_end_stays_as_it_is(tokens: SpecialTokens) -> None:
-    ids = [*group(tokens, 10, 1, 2, 3, 4), tokens.tts_end, 5, 6]
-    assert heard_part(ids, 4 * 960, tokens) == ids
-
-
-def test_an_unfinished_reply_is_closed_after_its_last_whole_group(tokens: SpecialTokens) -> None:
-    whole = group(tokens, 10, 1, 2, 3, 4)
-    assert heard_part([*whole, *group(tokens, 11, 5, 6)], 10**6, tokens) == [*whole, tokens.tts_end]
-    assert heard_part([*whole, 11], 10**6, tokens) == [*whole, tokens.tts_end]
-    assert heard_part([tokens.tts_start, *whole], 0, tokens) == [tokens.tts_start, tokens.tts_end]
-
-
-def test_padding_in_a_group_is_not_counted_as_heard(tokens: SpecialTokens) -> None:
-    padded = [tokens.tts_pad, tokens.audio_0 + 5, *[tokens.speech_padding] * 3]
-    ids = [*group(tokens, 10, 1, 2, 3, 4), *padded, *group(tokens, 11, 1, 2, 3, 4), tokens.tts_end]
-    assert heard_part(ids, 5 * 960, tokens) == [*ids[:10], tokens.tts_end]

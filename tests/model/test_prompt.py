@@ -97,7 +97,7 @@ def test_a_reply_that_was_cut_off_is_replayed_as_far_as_it_was_heard(
     tokenizer: TextTokenizer, tokens: SpecialTokens
 ) -> None:
     group = (7, *range(tokens.audio_0, tokens.audio_0 + 4))
-    reply = Message("assistant", (Text("<tts_start>"), Tokens(group * 3, heard_samples=5 * 960)))
+    reply = Message("assistant", (Tokens((tokens.tts_start, *group * 3), heard_samples=4 * 960),))
     ids = render([reply, Message("human", "hello")], tokenizer, tokens, speech=True).ids
     start = ids.index(tokens.tts_start)
     assert ids[start : start + 8] == (tokens.tts_start, *group, tokens.tts_end, tokens.eot)

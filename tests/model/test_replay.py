@@ -1,0 +1,110 @@
+"""What the next prompt tells of an earlier reply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realtime.messages import Tokens
+from realtime.model.interleave import SAMPLES_PER_CODE, Demultiplexer, interleave
+from realtime.model.replay import heard_part, replay
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+from realtime.tool_calls import ToolCall, render_tool_call
+from tests.model.samples import write_tokenizer
+
+CALL = render_tool_call(ToolCall("now", "{}"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder)
+    return TextTokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def tokens(tokenizer: TextTokenizer) -> SpecialTokens:
+    return SpecialTokens.from_ids(tokenizer.ids)
+
+
+def spoken(text: str, codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
+    """A reply in the official layout, <tts_start> to <tts_end>: all its text at the beginning."""
+    return interleave(tokenizer.encode(text), [tokens.audio_0 + k % 10 for k in range(codes)], tokens)
+
+
+def heard(ids: list[int], codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
+    return heard_part(ids, codes * SAMPLES_PER_CODE, tokenizer, tokens)
+
+
+def test_text_ahead_of_the_speech_is_cut_to_the_words_that_were_heard(
+    tokenizer: TextTokenizer, tokens: SpecialTokens
+) -> None:
+    ids = spoken("one two three one two three one two three", 400, tokenizer, tokens)
+    split = Demultiplexer(tokens).push(heard(ids, 200, tokenizer, tokens))
+    assert len(split.speech) == 200
+    assert tokenizer.decode(split.text) == "one two three one two"
+
+
+def test_a_slot_of_a_word_that_was_not_heard_is_padding(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    text = tokenizer.encode("one two three")
+    ids = spoken("one two three", 400, tokenizer, tokens)
+    kept = heard(ids, 40, tokenizer, tokens)
+    assert kept[1::5][: len(text)] == [tokens.tts_pad] * len(text)
+    assert len(kept) == 1 + 10 * 5 + 1
+
+
+@pytest.mark.parametrize("codes", range(13))
+def test_speech_ends_with_the_last_code_that_was_heard(
+    codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens
+) -> None:
+    ids = spoken("one two three", 12, tokenizer, tokens)
+    kept = heard(ids, codes, tokenizer, tokens)
+    assert Demultiplexer(tokens).push(kept).speech == tuple(tokens.audio_0 + k % 10 for k in range(codes))
+    assert kept[0] == tokens.tts_start and kept[-1] == tokens.tts_end
+    assert len(kept) == 2 + 5 * -(-codes // 4)
+
+
+def test_part_of_a_code_is_not_heard(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    ids = spoken("one", 12, tokenizer, tokens)
+    kept = heard_part(ids, 5 * SAMPLES_PER_CODE - 1, tokenizer, tokens)
+    assert len(Demultiplexer(tokens).push(kept).speech) == 4
+
+
+def test_a_reply_heard_to_its_end_stays_as_it_is(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    ids = [*spoken("one", 8, tokenizer, tokens), *tokenizer.encode(CALL)]
+    assert heard(ids, 8, tokenizer, tokens) == ids
+    assert heard(ids, 7, tokenizer, tokens)[-1] == tokens.tts_end
+
+
+def test_padding_is_not_heard(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    ids = [*spoken("one", 5, tokenizer, tokens)[:-1], tokens.tts_pad, *[tokens.audio_0] * 4, tokens.tts_end]
+    assert heard(ids, 5, tokenizer, tokens) == [*spoken("one", 5, tokenizer, tokens)]
+
+
+@pytest.mark.parametrize("missing", range(1, 5))
+def test_speech_that_broke_off_is_closed(missing: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    whole = spoken("one", 8, tokenizer, tokens)
+    broken = whole[: -1 - missing]
+    expected = spoken("one", 8 - missing, tokenizer, tokens)
+    assert replay(Tokens(tuple(broken)), tokenizer, tokens) == expected
+    assert heard(broken, 10**6, tokenizer, tokens) == expected
+
+
+def test_a_written_reply_is_left_alone(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    ids = tuple(tokenizer.encode("one two"))
+    assert replay(Tokens(ids), tokenizer, tokens) == list(ids)
+
+
+def test_without_its_speech_a_reply_is_a_written_one(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+    ids = (*spoken("one two three", 60, tokenizer, tokens), *tokenizer.encode(CALL))
+    assert tokenizer.decode(replay(Tokens(ids, speech=False), tokenizer, tokens)) == "one two three" + CALL
+
+
+def test_without_its_speech_a_reply_keeps_the_words_that_were_heard(
+    tokenizer: TextTokenizer, tokens: SpecialTokens
+) -> None:
+    ids = tuple(spoken("one two three one two three", 400, tokenizer, tokens))
+    cut = Tokens(ids, 200 * SAMPLES_PER_CODE, speech=False)
+    assert tokenizer.decode(replay(cut, tokenizer, tokens)) == "one two three one"
