@@ -40,12 +40,18 @@ class Tokens:
 
     ``heard_samples``: how much of its speech was played, in samples at 24 kHz; None: all of it. The prompt keeps the
     speech up to that point and the words that were spoken by then. ``speech`` False: only the words and the tool calls
-    are told, as of a written reply.
+    are told, as of a written reply. ``speed``: how much faster than the model spoke it was played.
     """
 
     ids: tuple[int, ...]
     heard_samples: int | None = None
     speech: bool = True
+    speed: float = 1.0
+
+    @property
+    def heard_of_model(self) -> int | None:
+        """``heard_samples`` as the model spoke them, before the speed was changed."""
+        return None if self.heard_samples is None else int(self.heard_samples * self.speed)
 
 
 Part = Text | Audio | Tokens

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"audio", "audio_g711", "errors", "messages", "metrics", "spoken", "tool_calls"}
+LEAVES = {
+    "audio",
+    "audio_g711",
+    "errors",
+    "messages",
+    "metrics",
+    "noise_reduction",
+    "spoken",
+    "time_scale",
+    "tool_calls",
+}
 ALLOWED = {
     "protocol": LEAVES,
     "turns": LEAVES,

@@ -14,8 +14,8 @@ from realtime.model.word_timing import TextSlot, spoken_slots
 def replay(reply: Tokens, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
     """The ids of a reply for the history: nothing of it that was not heard, speech closed by <tts_end>."""
     ids = list(reply.ids)
-    if reply.heard_samples is not None:
-        ids = heard_part(ids, reply.heard_samples, tokenizer, tokens)
+    if (heard := reply.heard_of_model) is not None:
+        ids = heard_part(ids, heard, tokenizer, tokens)
     elif ids[:1] == [tokens.tts_start] and tokens.tts_end not in ids:
         ids = _closed(ids, tokens)
     return ids if reply.speech else _words_alone(ids, tokens)

@@ -185,6 +185,8 @@ class ResponseConfig:
     metadata: dict[str, str] | None
     input: tuple[InputItem, ...] | None
     out_of_band: bool
+    speed: float = 1.0
+    """Of the speech; 1 is the model's own."""
     effort: str | None = None
     """How long to think before the answer; None: as the model does by default."""
 
@@ -251,5 +253,6 @@ def configure_response(
         metadata=asked.metadata,
         input=asked.input,
         out_of_band=out_of_band,
+        speed=session.audio.output.speed,
         effort=(asked.reasoning.effort if asked.reasoning is not None else None) or session.effort,
     )

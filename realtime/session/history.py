@@ -41,9 +41,12 @@ Decode = Callable[[bytes], Samples]
 """Wire bytes in the session's input format -> float32 at 16 kHz."""
 
 
-def reply_message(ids: Iterable[int], heard_samples: int | None = None, *, closed: bool = True) -> Message:
-    """A reply of ours; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool calls follow."""
-    return Message("assistant", (Tokens(tuple(ids), heard_samples),), closed)
+def reply_message(
+    ids: Iterable[int], heard_samples: int | None = None, *, closed: bool = True, speed: float = 1.0
+) -> Message:
+    """A reply of ours, played at ``speed``; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool calls
+    follow."""
+    return Message("assistant", (Tokens(tuple(ids), heard_samples, speed=speed),), closed)
 
 
 def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Message | None:

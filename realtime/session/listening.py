@@ -14,6 +14,7 @@ import numpy as np
 
 from realtime.audio import AudioFormat, AudioReader, Samples, samples_of_ms
 from realtime.messages import MODEL_SAMPLE_RATE
+from realtime.noise_reduction import NoiseReducer
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import SpeechEvent
 from realtime.turns.vad import VoiceDetector
@@ -31,6 +32,7 @@ class Microphone:
     def __init__(self, detector: VoiceDetector, format: AudioFormat, *, keep_s: float) -> None:
         self.received = 0
         self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
+        self._reducer: NoiseReducer | None = None
         self._endpointer = Endpointer(detector)
         self._detecting = False
         self._keep = int(keep_s * MODEL_SAMPLE_RATE)
@@ -67,6 +69,16 @@ class Microphone:
             self._endpointer.config = config
         self._detecting = config is not None
 
+    def reduce_noise(self, most_db: float | None) -> None:
+        """Lower steady noise by so much from now on, or not at all."""
+        self.settle()
+        self._reducer = None if most_db is None else NoiseReducer(most_db)
+
+    def settle(self) -> None:
+        """Take in what the noise reduction holds back, up to 32 ms: nothing comes behind it for now."""
+        if self._reducer is not None:
+            self._store(self._reducer.flush())
+
     def slices(self, data: bytes) -> Iterator[bytes]:
         """The bytes in pieces for `push`."""
         size = max(1, self.format.rate * _SLICE_MS // 1000 * self.format.sample_bytes)
@@ -75,6 +87,8 @@ class Microphone:
     def push(self, data: bytes) -> Iterator[SpeechEvent]:
         """Hear a slice; gives what was found, in order. Consume it all before the next call."""
         samples = self._reader.push(data)
+        if self._reducer is not None:
+            samples = self._reducer.push(samples)
         self._store(samples)
         if self._detecting:
             yield from self._endpointer.push(samples)

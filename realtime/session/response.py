@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from realtime.audio import AudioWriter
+from realtime.audio import AudioWriter, Samples
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
 from realtime.protocol.events import ServerEvent
@@ -55,6 +55,7 @@ from realtime.session.ports import (
     VocoderStream,
 )
 from realtime.session.tools import offered_functions
+from realtime.time_scale import TimeScaler
 from realtime.tool_calls import ToolCall, parse_tool_calls
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
@@ -219,14 +220,20 @@ class Reply:
     # Speech
 
     async def _play(self, voice: VocoderStream) -> None:
+        """From here on all samples count as the caller hears them: at the speed of the response."""
         writer = AudioWriter(audio_format(self._plan.config.output_format), OUTPUT_SAMPLE_RATE)
+        scaler = TimeScaler(self._plan.config.speed, OUTPUT_SAMPLE_RATE)
         async for chunk in voice:
             self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE)
-            for start in range(0, len(chunk.samples), _PIECE_SAMPLES):
-                piece = chunk.samples[start : start + _PIECE_SAMPLES]
-                await self._wait_for_room()
-                self._send_audio(writer.push(piece), len(piece))
+            await self._play_samples(scaler.push(chunk.samples), writer)
+        await self._play_samples(scaler.flush(), writer)
         self._send_audio(writer.flush(), 0)
+
+    async def _play_samples(self, samples: Samples, writer: AudioWriter) -> None:
+        for start in range(0, len(samples), _PIECE_SAMPLES):
+            piece = samples[start : start + _PIECE_SAMPLES]
+            await self._wait_for_room()
+            self._send_audio(writer.push(piece), len(piece))
 
     async def _wait_for_room(self) -> None:
         """Until the peer has read enough and the caller has heard enough of what went before."""
@@ -349,7 +356,7 @@ class Reply:
             return
         spoken = self._plan.config.speech
         heard = self._progress.sent_samples if spoken and not whole else None
-        entry.payload = reply_message(words, heard, closed=not calls)
+        entry.payload = reply_message(words, heard, closed=not calls, speed=self._plan.config.speed)
         if entry.truncated:
             set_heard(entry, entry.audio_ms * OUTPUT_SAMPLE_RATE // 1000)
 

@@ -36,6 +36,7 @@ from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
 from realtime.protocol.responses import ResponseConfig, configure_response
 from realtime.protocol.session_config import (
+    NoiseReduction,
     RetentionRatio,
     SemanticVad,
     TranscriptionSession,
@@ -74,6 +75,9 @@ MIN_COMMIT_MS = 100
 
 _EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 700, "auto": 700, "high": 400}
 """Silence that ends a turn of `semantic_vad` while no model judges whether the sentence is complete."""
+
+_NOISE_REDUCTION_DB = {"near_field": 12.0, "far_field": 18.0}
+"""A headset needs little; a microphone across the room hears more noise, and is worth some harm to the speech."""
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +164,7 @@ class Session:
             keep_s=config.limits.turn_s,
         )
         self._mic.detect(_endpointing(settings.turn_detection))
+        self._mic.reduce_noise(_noise_reduction_db(settings.audio.input.noise_reduction))
         self._turns = turns.TurnState(self._turn_config())
         self._alarm: int | None = None
         self._turn_item: str | None = None
@@ -301,6 +306,8 @@ class Session:
         before = self._settings
         self._settings = self._merged(event)
         self._mic.format = audio_format(self._settings.audio.input.format)
+        if self._settings.audio.input.noise_reduction != before.audio.input.noise_reduction:
+            self._mic.reduce_noise(_noise_reduction_db(self._settings.audio.input.noise_reduction))
         if self._settings.turn_detection != before.turn_detection:
             self._mic.detect(_endpointing(self._settings.turn_detection))
             detecting = self._settings.turn_detection is not None
@@ -329,6 +336,7 @@ class Session:
         return self._settings
 
     def _commit(self, event: wire.InputAudioBufferCommit) -> None:
+        self._mic.settle()
         length = self._mic.uncommitted_ms
         if length < MIN_COMMIT_MS:
             raise ProtocolError(
@@ -626,6 +634,15 @@ def _endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:
         threshold=detection.threshold,
         prefix_padding_ms=detection.prefix_padding_ms,
         silence_ms=detection.silence_duration_ms,
+    )
+
+
+def _noise_reduction_db(reduction: NoiseReduction | None) -> float | None:
+    """By how much noise is lowered at most; None: not at all."""
+    if reduction is None:
+        return None
+    return _NOISE_REDUCTION_DB[reduction.type or "near_field"] * (
+        1.0 if reduction.strength is None else reduction.strength
     )
 
 
