@@ -15,6 +15,9 @@ const PATIENCE_MS = 60_000;
 
 export const seen = { transcript: '', audio_seconds: 0, heard: null, interrupted: false, calls: [], errors: [] };
 
+// The libraries write what they could not make sense of to the console, and go on.
+console.error = console.warn = (...what) => seen.errors.push(what.map(String).join(' '));
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export function heardAudio(bytes) {

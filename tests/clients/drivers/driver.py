@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 import traceback
@@ -53,6 +54,13 @@ async def until(condition: Callable[[], object], what: str) -> None:
         raise AssertionError(f"waited in vain for: {what}; seen: {seen}") from None
 
 
+class _Complaints(logging.Handler):
+    """Most libraries log what they could not make sense of, and go on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        seen.errors.append(self.format(record))
+
+
 def drive(scenarios: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
     """Run one of the scenarios, print what was seen and end the process."""
 
@@ -62,6 +70,7 @@ def drive(scenarios: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         except Exception:
             seen.errors.append(traceback.format_exc())
 
+    logging.getLogger().addHandler(_Complaints(logging.ERROR))
     asyncio.run(run())
     print(json.dumps(asdict(seen)), flush=True)
     os._exit(0)  # some of the libraries leave threads behind
