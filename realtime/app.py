@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -36,6 +36,7 @@ from realtime.session.session import Services
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.http import Health
 from realtime.transports.metrics_page import ServerMetrics
+from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
 from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.streaming import Vocoder
@@ -297,6 +298,7 @@ class Application:
             voice=threads.vocoder.voices[0],
             instructions=profile.instructions,
             render=lambda template: spoken.fill(template, datetime.now()),
+            interruption=cast(Interruption, self._settings.interruption),
             sampling=profile.sampling,
             thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),

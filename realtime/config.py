@@ -48,6 +48,12 @@ class Settings:
     threads: int = _setting(0, "CPU threads of each model thread; 0: cores divided by the two model threads")
     instructions: str = _setting("", "default instructions; empty: the checkpoint's own")
     flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
+    interruption: str = _setting(
+        "immediate",
+        "what a voice over ours does at once: end the reply, pause it until it is known whether it is meant, or "
+        "neither; for sessions that do not say",
+        choices=("immediate", "pause", "play_on"),
+    )
     max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
     max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
     session_seconds: int = _setting(3600, "lifetime of a session")

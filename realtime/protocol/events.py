@@ -330,6 +330,21 @@ class OutputAudioBufferCleared(_ServerEvent):
     response_id: str
 
 
+class OutputAudioBufferPaused(_ServerEvent):
+    """Our extension, for sessions with ``interruption: "pause"``: hold the playback where it is. What follows is
+    `output_audio_buffer.resumed`, or `input_audio_buffer.speech_started`, which ends it."""
+
+    type: Literal["output_audio_buffer.paused"] = "output_audio_buffer.paused"
+    response_id: str
+
+
+class OutputAudioBufferResumed(_ServerEvent):
+    """Our extension: it was nothing; play on from the same sample."""
+
+    type: Literal["output_audio_buffer.resumed"] = "output_audio_buffer.resumed"
+    response_id: str
+
+
 class ResponseCreated(_ServerEvent):
     type: Literal["response.created"] = "response.created"
     response: Response
@@ -531,6 +546,8 @@ ServerEvent = Annotated[
     | OutputAudioBufferStarted
     | OutputAudioBufferStopped
     | OutputAudioBufferCleared
+    | OutputAudioBufferPaused
+    | OutputAudioBufferResumed
     | ResponseCreated
     | ResponseDone
     | ResponseOutputItemAdded

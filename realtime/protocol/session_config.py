@@ -75,6 +75,10 @@ AudioFormat = Annotated[Pcm | Pcmu | Pcma, Field(discriminator="type")]
 # Turn detection
 
 
+Interruption = Literal["immediate", "pause", "play_on"]
+"""Our extension: what a voice over the assistant's does until it is known whether it is meant."""
+
+
 class ServerVad(Lenient):
     """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: clients
     that do not read ``true`` there cancel by themselves on every barge-in."""
@@ -86,6 +90,7 @@ class ServerVad(Lenient):
     idle_timeout_ms: Milliseconds | None = None
     create_response: Bool = True
     interrupt_response: Bool = True
+    interruption: Maybe[Interruption] = None
 
 
 class SemanticVad(Lenient):
@@ -95,6 +100,7 @@ class SemanticVad(Lenient):
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: Bool = True
     interrupt_response: Bool = True
+    interruption: Maybe[Interruption] = None
 
 
 TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]

@@ -15,7 +15,9 @@ A transport implements `Channel`, the session drives it. The division of work:
   (well under a second of audio), because what is in it cannot be taken back at barge-in. The session puts a time limit
   on `send` and gives up on a peer that does not read (`SlowReader`).
 * A transport that plays the audio itself (WebRTC, phone lines) reports what it has played with `AudioPlayed`, drops
-  what it holds when it is given `speech_started`, and need not pass `response.output_audio.delta` on.
+  what it holds when it is given `speech_started`, and need not pass `response.output_audio.delta` on. At
+  `output_audio_buffer.paused` it holds its playback and at `.resumed` goes on from the same sample. Where the far end
+  cannot hold (a phone line), the transport sends at the pace of playback and pauses that.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from realtime.session.ports import SamplingParams
+from realtime.turns.turn_taking import Interruption
 
 
 def as_written(instructions: str) -> str:
@@ -23,6 +24,8 @@ class SessionLimits:
     """A user turn is committed at this length; also the most that is kept of audio that nobody committed."""
     history_audio_s: float = 900.0
     """User audio kept for the model, oldest forgotten first: more than its context holds, 58 MB at most."""
+    contest_s: float = 1.5
+    """A voice over ours is judged by its samples within a second; this long when none of them come any more."""
     lead_s: float = 30.0
     """How far audio may be sent ahead of the caller's playback."""
     outbox_audio_ms: int = 2_000
@@ -51,7 +54,7 @@ class SessionConfig:
     """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
 
     ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
-    Step-Audio 2.
+    Step-Audio 2. ``interruption``: of turn detection that names none.
     """
 
     model: str = "step-audio-2-mini"
@@ -59,6 +62,7 @@ class SessionConfig:
     instructions: str = ""
     render: Callable[[str], str] = as_written
     transcription_prompt: str = "请记录下你所听到的语音内容。"
+    interruption: Interruption = "immediate"
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""

@@ -100,6 +100,18 @@ class Microphone:
         self._buffer.drop_until(start)
         return self._buffer.start
 
+    def contest(self) -> None:
+        """The speech that has just started is over our own: `VoiceConfirmed` or `VoiceDismissed` comes first."""
+        self._endpointer.contest()
+
+    def uncontest(self) -> None:
+        """No verdict is needed any more."""
+        self._endpointer.uncontest()
+
+    def decide(self) -> list[SpeechEvent]:
+        """The verdict now, if one is awaited."""
+        return list(self._endpointer.decide())
+
     def forget_speech(self) -> None:
         """The turn was ended by a commit, a clear or a limit: the endpointer must not end it once more."""
         self._turn_open = False

@@ -63,6 +63,11 @@ class Outbox:
         """Queue an event."""
         self._append(_Entry(event, _size(event)))
 
+    def put_before_audio(self, event: ServerEvent) -> None:
+        """Queue an event that cannot wait until the audio before it was sent."""
+        first = next((index for index, entry in enumerate(self._queue) if entry.samples), len(self._queue))
+        self._append(_Entry(event, _size(event)), at=first)
+
     def put_audio(self, event: ServerEvent, samples: int, *, retractable: bool, sent: Sent | None = None) -> None:
         """Queue an event with audio. ``retractable``: `retract_audio` may take it back."""
         self._append(_Entry(event, _size(event), samples, retractable, sent))
@@ -108,11 +113,11 @@ class Outbox:
         self._emptied.clear()
         await self._emptied.wait()
 
-    def _append(self, entry: _Entry) -> None:
+    def _append(self, entry: _Entry, at: int | None = None) -> None:
         if self._size + entry.size > self._limits.outbox_bytes:
             self._overflowed = True  # `_send` says so: whoever put this can do nothing about it
             return
-        self._queue.append(entry)
+        self._queue.insert(len(self._queue) if at is None else at, entry)
         self._size += entry.size
         self._samples += entry.samples
         self._filled.set()

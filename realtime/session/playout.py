@@ -46,7 +46,22 @@ class PlayoutLedger:
 
     def __init__(self) -> None:
         self._tracks: dict[str, _Track] = {}
-        self._ends_at = 0.0
+        self._ends_at = 0.0  # as all times inside, without the pauses
+        self._paused_at: float | None = None
+        self._paused_for = 0.0
+
+    def pause(self, now: float) -> None:
+        """The playback stands still. More than once is harmless."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume(self, now: float) -> bool:
+        """It goes on from the same sample. Gives whether it had been paused."""
+        if self._paused_at is None:
+            return False
+        self._paused_for += now - self._paused_at
+        self._paused_at = None
+        return True
 
     def queued(self, item_id: str, samples: int) -> None:
         """So many more samples of the item wait to be sent."""
@@ -54,6 +69,7 @@ class PlayoutLedger:
 
     def sent(self, item_id: str, samples: int, now: float) -> None:
         """So many more samples of the item went to the peer."""
+        now = self._without_pauses(now)
         self._settle(now)
         track = self._tracks.get(item_id)
         if track is None:  # cut or forgotten while the transport took it over
@@ -79,11 +95,14 @@ class PlayoutLedger:
 
     def remaining(self, now: float) -> float:
         """Seconds of speech that the caller has not heard yet, sent or waiting."""
+        now = self._without_pauses(now)
         unheard = sum(track.queued - track.heard(now) for track in self._tracks.values())
         return unheard / OUTPUT_SAMPLE_RATE
 
     def cut(self, now: float) -> dict[str, int]:
         """The playback stops now. Gives the samples heard of each item that was not heard to its end."""
+        self.resume(now)
+        now = self._without_pauses(now)
         self._settle(now)
         heard = {item_id: track.heard(now) for item_id, track in self._tracks.items()}
         self._tracks.clear()
@@ -94,6 +113,9 @@ class PlayoutLedger:
         """The item's speech does not count any more: it was deleted, or the caller said what it heard."""
         self._tracks.pop(item_id, None)
         self._ends_at = max((run.end for track in self._tracks.values() for run in track.runs), default=0.0)
+
+    def _without_pauses(self, now: float) -> float:
+        return (now if self._paused_at is None else self._paused_at) - self._paused_for
 
     def _settle(self, now: float) -> None:
         """Drop what was heard to its end."""

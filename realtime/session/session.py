@@ -4,8 +4,8 @@ The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is le
 (one reply), `history` (what the model is told). Here is the asyncio around them.
 
 Tasks, all in one group that ends with the session: the receiver, the sender (`Outbox.run`), the transcriber
-(`Transcriber.run`), a watch over the end, one for each reply and one that waits for the end of playback. What lies
-between two awaits is atomic.
+(`Transcriber.run`), a watch over the end, one for each reply, one that waits for the end of playback and one for the
+verdict on a voice over ours. What lies between two awaits is atomic.
 
 A session that only transcribes (`TranscriptionSession`) is the same with turns that are never answered.
 
@@ -67,7 +67,7 @@ from realtime.session.tools import declaration
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.endpointing import EndpointingConfig
-from realtime.turns.events import SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.events import SpeechEvent, SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
 from realtime.turns.vad import VoiceModel
 
 MIN_COMMIT_MS = 100
@@ -170,8 +170,10 @@ class Session:
         self._turn_item: str | None = None
         self._speech_end: tuple[float, float] | None = None
         self._reply: Reply | None = None
+        self._spoken_id = ""  # the last response of the conversation, which may still be audible
         self._running: dict[str, _Running] = {}
         self._playback: asyncio.Task[None] | None = None
+        self._contest: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[SessionEnd] = asyncio.get_running_loop().create_future()
         self._group = asyncio.TaskGroup()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -280,6 +282,13 @@ class Session:
             await asyncio.sleep(remaining)
         self._playback = None
         self._step(turns.PlaybackEnded(self._mic.received))
+
+    async def _await_voice(self) -> None:
+        """A caller whose microphone falls silent in mid-word must not leave the reply hanging."""
+        await asyncio.sleep(self._config.limits.contest_s)
+        self._contest = None
+        for event in self._mic.decide():
+            self._heard(event)
 
     async def _say_farewell(self, ending: SessionEnd) -> None:
         try:
@@ -421,6 +430,11 @@ class Session:
                 late = (self._mic.received - event.voiced_until) / MODEL_SAMPLE_RATE
                 self._speech_end = (now - late, now)
                 self._step(event)
+            case VoiceConfirmed():
+                self._step(event)
+                self._prefetch()
+            case VoiceDismissed():
+                self._step(event)
             case _:
                 pass  # pauses: nothing is made ahead yet
 
@@ -438,6 +452,9 @@ class Session:
         before = self._turns.floor
         self._turns, effects = turns.step(self._turns, event)
         self._log.debug("%s: floor %s -> %s", type(event).__name__, before.value, self._turns.floor.value)
+        if self._contest is not None and self._turns.floor not in turns.CONTESTED:
+            self._contest.cancel()
+            self._contest = None
         for effect in effects:
             self._carry_out(effect, asked)
 
@@ -470,6 +487,17 @@ class Session:
                 self._cancel_reply(self._running[self._reply.id], reason)
             case turns.CutPlayback():
                 self._cut_playback()
+            case turns.PausePlayback():
+                self._playout.pause(self._clock())
+                self._outbox.put_before_audio(wire.OutputAudioBufferPaused(response_id=self._spoken_id))
+            case turns.ResumePlayback():
+                self._playout.resume(self._clock())
+                self._outbox.put_before_audio(wire.OutputAudioBufferResumed(response_id=self._spoken_id))
+            case turns.JudgeVoice():
+                self._mic.contest()
+                self._contest = self._group.create_task(self._await_voice(), name=f"{self.id} voice")
+            case turns.StopJudging():
+                self._mic.uncontest()
             case turns.AwaitPlayback():
                 self._start_awaiting_playback()
             case turns.Refuse(code):
@@ -544,6 +572,7 @@ class Session:
         if not config.out_of_band:
             self._stop_awaiting_playback()
             self._reply = reply
+            self._spoken_id = response.id
         task = self._group.create_task(self._run_reply(reply), name=f"{self.id} {response.id}")
         self._running[response.id] = _Running(reply, task, cache_key)
 
@@ -612,6 +641,7 @@ class Session:
         return turns.TurnConfig(
             create_response=detection.create_response and answers,
             interrupt_response=detection.interrupt_response,
+            interruption=detection.interruption or self._config.interruption,
             idle_timeout=None if idle_ms is None else samples_of_ms(idle_ms, MODEL_SAMPLE_RATE),
             max_turn=limit,
         )

@@ -10,18 +10,30 @@ The rules:
 4. Silence of ``silence_ms`` ends the speech.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
+6. Speech that is contested (`contest`: it began over our own) is first judged, frame by frame, by the rules of
+   `judging`: it neither pauses nor stops before the verdict.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realtime.audio import Framer, samples_of_ms
-from realtime.turns.events import PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.events import (
+    PauseEnded,
+    PauseStarted,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+    VoiceConfirmed,
+    VoiceDismissed,
+)
+from realtime.turns.judging import JudgeConfig, Verdict, Voice, judge, speech_level
 from realtime.turns.vad import FRAME_SAMPLES, VAD_SAMPLE_RATE, VoiceDetector
 
 HYSTERESIS = 0.15
@@ -31,6 +43,10 @@ _LEAST_THRESHOLD = 0.01  # below it silence would never be found (also Silero's)
 
 IDLE_RESET_MS = 20_000
 """Well under the 30 s after which the field reports a collapse of confidence."""
+
+_REMEMBERED_FRAMES = 4000 // 32
+_ROOM_FRAMES = 1000 // 32
+_LEVEL_MEMORY = 0.3  # weight of the newest turn in the caller's usual level
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,7 @@ class EndpointingConfig:
     min_speech_ms: int = 64
     min_speech_gap_ms: int = 32
     pause_ms: int = 192
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 class Endpointer:
@@ -60,6 +77,9 @@ class Endpointer:
         self._voiced_from = 0  # where the first of them begins
         self._voiced_until = 0  # where the last voiced frame ends
         self._reset_at = 0
+        self._contested = False
+        self._frames: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED_FRAMES)
+        self._usual_db: float | None = None
 
     @property
     def speaking(self) -> bool:
@@ -70,26 +90,42 @@ class Endpointer:
         """Float32 [n] at 16 kHz -> what happened, in order. Consume it all before the next push."""
         for frame in self._framer.push(samples):
             self.position += len(frame)
-            yield from self._judge(self._detector.probability(frame))
+            self._frames.append(frame)
+            yield from self._hear(self._detector.probability(frame))
+
+    def contest(self) -> None:
+        """The speech that has just started is over our own: give a verdict on it before anything else."""
+        self._contested = True
+
+    def uncontest(self) -> None:
+        """No verdict is needed any more: it is speech as any other."""
+        self._contested = False
+
+    def decide(self) -> Iterator[SpeechEvent]:
+        """The verdict now, with what was heard: no more may come. Gives nothing when none is awaited."""
+        if self._contested:
+            yield from self._decide(ended=True)
 
     def end_speech(self) -> None:
         """The turn was ended by somebody else (a commit, a limit): no `SpeechStopped` will follow."""
         self._speaking = False
+        self._contested = False
         self._confirm_silence()
 
     def skip_to(self, position: int) -> None:
         """Samples up to ``position`` were not pushed (detection was off): go on from there."""
         self._framer.clear()
+        self._frames.clear()
         self.position = position
         self.end_speech()
 
-    def _judge(self, probability: float) -> Iterator[SpeechEvent]:
+    def _hear(self, probability: float) -> Iterator[SpeechEvent]:
         if self._speaking:
-            yield from self._judge_speech(probability)
+            yield from self._hear_speech(probability)
         else:
-            yield from self._judge_silence(probability)
+            yield from self._hear_silence(probability)
 
-    def _judge_silence(self, probability: float) -> Iterator[SpeechEvent]:
+    def _hear_silence(self, probability: float) -> Iterator[SpeechEvent]:
         if probability >= self.config.threshold:
             if not self._voiced:
                 self._voiced_from = self.position - FRAME_SAMPLES
@@ -99,21 +135,26 @@ class Endpointer:
             self._voiced = 0
         if self._voiced >= self._samples(self.config.min_speech_ms):
             self._speaking = True
-            self._pausing = False
+            self._pausing = self._contested = False
             padding = self._samples(self.config.prefix_padding_ms)
             yield SpeechStarted(self.position, max(0, self._voiced_from - padding))
         elif not self._voiced and self.position - self._reset_at >= self._samples(IDLE_RESET_MS):
             self._confirm_silence()
 
-    def _judge_speech(self, probability: float) -> Iterator[SpeechEvent]:
+    def _hear_speech(self, probability: float) -> Iterator[SpeechEvent]:
         was_voiced = self._silence <= FRAME_SAMPLES
         floor = self.config.threshold - (HYSTERESIS if was_voiced else 0.0)
         if probability >= max(floor, _LEAST_THRESHOLD):
             self._voiced_until = self.position
+            self._voiced += FRAME_SAMPLES
             if self._pausing:
                 self._pausing = False
                 yield PauseEnded(self.position)
-        if self._silence >= max(self._samples(self.config.silence_ms), FRAME_SAMPLES):
+        stops = self._silence >= max(self._samples(self.config.silence_ms), FRAME_SAMPLES)
+        if self._contested:
+            yield from self._decide(ended=stops)
+        elif stops:
+            self._learn_level()
             self._speaking = False
             voiced_until = self._voiced_until
             self._confirm_silence()
@@ -121,6 +162,40 @@ class Endpointer:
         elif not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
             yield PauseStarted(self.position, self._voiced_until)
+
+    def _decide(self, *, ended: bool) -> Iterator[SpeechEvent]:
+        verdict = judge(self._contested_voice(ended), self.config.judge)
+        if verdict is Verdict.TAKES:
+            self._contested = False
+            yield VoiceConfirmed(self.position)
+        elif verdict is Verdict.NOTHING:
+            self.end_speech()
+            yield VoiceDismissed(self.position)
+
+    def _contested_voice(self, ended: bool) -> Voice:
+        return Voice(
+            samples=self._heard(self._voiced_from, self._voiced_until),
+            voiced_ms=_ms(self._voiced),
+            hushed_ms=_ms(self._silence),
+            lasted_ms=_ms(self.position - self._voiced_from),
+            room=self._heard(self._voiced_from - _ROOM_FRAMES * FRAME_SAMPLES, self._voiced_from),
+            usual_db=self._usual_db,
+            ended=ended,
+        )
+
+    def _heard(self, start: int, end: int) -> NDArray[np.float32]:
+        """The samples from ``start`` to ``end``, as far as they are remembered; both at the edge of a frame."""
+        count = len(self._frames)
+        first, last = (count - (self.position - sample) // FRAME_SAMPLES for sample in (start, end))
+        frames = [self._frames[index] for index in range(max(0, first), max(0, last))]
+        return np.concatenate(frames) if frames else np.zeros(0, np.float32)
+
+    def _learn_level(self) -> None:
+        """How loud the caller speaks who has just finished a turn."""
+        level = speech_level(self._heard(self._voiced_from, self._voiced_until))
+        if level is not None:
+            usual = level if self._usual_db is None else self._usual_db
+            self._usual_db = usual + _LEVEL_MEMORY * (level - usual)
 
     @property
     def _silence(self) -> int:
@@ -135,3 +210,7 @@ class Endpointer:
     @staticmethod
     def _samples(ms: float) -> int:
         return samples_of_ms(ms, VAD_SAMPLE_RATE)
+
+
+def _ms(samples: int) -> float:
+    return samples * 1000 / VAD_SAMPLE_RATE

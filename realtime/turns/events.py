@@ -36,4 +36,18 @@ class SpeechStopped:
     voiced_until: int
 
 
-SpeechEvent = SpeechStarted | PauseStarted | PauseEnded | SpeechStopped
+@dataclass(frozen=True, slots=True)
+class VoiceConfirmed:
+    """The voice over ours wants the floor (`Endpointer.contest`)."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceDismissed:
+    """The voice over ours was nothing: no `SpeechStopped` will follow."""
+
+    at: int
+
+
+SpeechEvent = SpeechStarted | PauseStarted | PauseEnded | SpeechStopped | VoiceConfirmed | VoiceDismissed

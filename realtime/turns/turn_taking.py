@@ -8,6 +8,9 @@ The rules, each a row or more of `TRANSITIONS`:
 1. Speech detected by the VAD opens a turn: the peer is told at once, before anything else happens.
 2. If the agent is replying or still audible then, and ``interrupt_response`` is on, it stops: the response is cancelled
    (`turn_detected`) and the history keeps what was heard. Otherwise both go on (the floor is shared).
+   Where ``interruption`` is not "immediate", the floor is contested first: nothing is told, the playback pauses
+   ("pause") or not ("play_on"), and the voice is judged. If it was nothing, all goes on from the same sample; else it
+   opens a turn as in 1 and 2.
 3. The end of speech is told, the turn's audio is committed, and with ``create_response`` a response starts. If one runs
    still, the new one is owed and starts when that one is done.
 4. A turn that reaches ``max_turn`` samples ends as if the user had stopped.
@@ -29,7 +32,7 @@ from enum import Enum
 from typing import Literal
 
 from realtime.errors import IllegalTransition
-from realtime.turns.events import SpeechStarted, SpeechStopped
+from realtime.turns.events import SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
 
 
 class Floor(Enum):
@@ -41,6 +44,14 @@ class Floor(Enum):
     AUDIBLE = "audible"  # the response is done, its audio still plays
     SHARED_REPLYING = "user and reply"
     SHARED_AUDIBLE = "user and audible"
+    CONTESTED_REPLYING = "voice over reply"  # it is not known yet whether that voice wants the floor
+    CONTESTED_AUDIBLE = "voice over audible"
+
+
+CONTESTED = (Floor.CONTESTED_REPLYING, Floor.CONTESTED_AUDIBLE)
+
+Interruption = Literal["immediate", "pause", "play_on"]
+"""What speech over ours does at once: end it, pause it until it is known whether it is meant, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class TurnConfig:
 
     create_response: bool = True
     interrupt_response: bool = True
+    interruption: Interruption = "immediate"
     idle_timeout: int | None = None
     max_turn: int = 120 * 16_000
 
@@ -57,13 +69,15 @@ class TurnConfig:
 class TurnState:
     """Everything that decides what happens next. ``turn_start``: where the user's open turn begins.
 
-    ``owed``: a committed turn waits for its response. ``quiet_since``: when the idle timeout began to run.
+    ``owed``: a committed turn waits for its response. ``paused``: our playback stands still. ``quiet_since``: when the
+    idle timeout began to run.
     """
 
     config: TurnConfig = field(default_factory=TurnConfig)
     floor: Floor = Floor.NOBODY
     turn_start: int = 0
     owed: bool = False
+    paused: bool = False
     quiet_since: int = 0
 
 
@@ -131,6 +145,8 @@ class Configured:
 Event = (
     SpeechStarted
     | SpeechStopped
+    | VoiceConfirmed
+    | VoiceDismissed
     | ManualCommit
     | ManualClear
     | ResponseCreate
@@ -204,6 +220,26 @@ class CutPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class PausePlayback:
+    """The peer holds its playback: from this sample on it goes on, or is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlayback:
+    """The peer's playback goes on where it was paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeVoice:
+    """Find out whether the voice wants the floor: `VoiceConfirmed` or `VoiceDismissed` follows within a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopJudging:
+    """The floor is free: neither follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitPlayback:
     """Say `PlaybackEnded` once the caller has heard all that was sent, at once if that is so already."""
 
@@ -232,6 +268,10 @@ Effect = (
     | StartResponse
     | CancelResponse
     | CutPlayback
+    | PausePlayback
+    | ResumePlayback
+    | JudgeVoice
+    | StopJudging
     | AwaitPlayback
     | Refuse
     | WakeAt
@@ -252,6 +292,10 @@ def interrupts(state: TurnState, event: Event) -> bool:
     return state.config.interrupt_response
 
 
+def contests(state: TurnState, event: Event) -> bool:
+    return state.config.interrupt_response and state.config.interruption != "immediate"
+
+
 def answers(state: TurnState, event: Event) -> bool:
     """The end of a turn brings a response."""
     return state.config.create_response or state.owed
@@ -265,10 +309,26 @@ def detects(state: TurnState, event: Event) -> bool:
     return isinstance(event, Configured) and event.detecting
 
 
-def open_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+def note_start(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     assert isinstance(event, SpeechStarted)
-    alarm = WakeAt(event.start + state.config.max_turn)
-    return replace(state, turn_start=event.start), (TellSpeechStarted(event.start), alarm)
+    return replace(state, turn_start=event.start), ()
+
+
+def open_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (TellSpeechStarted(state.turn_start), WakeAt(state.turn_start + state.config.max_turn))
+
+
+def contest(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    pauses = state.config.interruption == "pause"
+    return replace(state, paused=pauses), (PausePlayback(), JudgeVoice()) if pauses else (JudgeVoice(),)
+
+
+def resume(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, paused=False), (ResumePlayback(),) if state.paused else ()
+
+
+def stop_judging(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (StopJudging(),)
 
 
 def close_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -300,7 +360,7 @@ def owe(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
 
 
 def interrupt(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (CancelResponse("turn_detected"), CutPlayback())
+    return replace(state, paused=False), (CancelResponse("turn_detected"), CutPlayback())
 
 
 def cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -308,7 +368,7 @@ def cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...
 
 
 def cut_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (CutPlayback(),)
+    return replace(state, paused=False), (CutPlayback(),)
 
 
 def await_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -358,16 +418,24 @@ class Transition:
 
 _N, _U, _R, _A = Floor.NOBODY, Floor.USER, Floor.REPLYING, Floor.AUDIBLE
 _UR, _UA = Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE
+_CR, _CA = Floor.CONTESTED_REPLYING, Floor.CONTESTED_AUDIBLE
 
 TRANSITIONS: tuple[Transition, ...] = tuple(
     Transition(*row)
     for row in (
         # The user begins to speak.
-        (_N, SpeechStarted, always, (open_turn,), _U),
-        (_R, SpeechStarted, interrupts, (open_turn, interrupt), _U),
-        (_R, SpeechStarted, always, (open_turn,), _UR),
-        (_A, SpeechStarted, interrupts, (open_turn, cut_playback), _U),
-        (_A, SpeechStarted, always, (open_turn,), _UA),
+        (_N, SpeechStarted, always, (note_start, open_turn), _U),
+        (_R, SpeechStarted, contests, (note_start, contest), _CR),
+        (_R, SpeechStarted, interrupts, (note_start, open_turn, interrupt), _U),
+        (_R, SpeechStarted, always, (note_start, open_turn), _UR),
+        (_A, SpeechStarted, contests, (note_start, contest), _CA),
+        (_A, SpeechStarted, interrupts, (note_start, open_turn, cut_playback), _U),
+        (_A, SpeechStarted, always, (note_start, open_turn), _UA),
+        # It is known whether the voice over ours was meant.
+        (_CR, VoiceConfirmed, always, (open_turn, interrupt), _U),
+        (_CR, VoiceDismissed, always, (resume, forget_speech), _R),
+        (_CA, VoiceConfirmed, always, (open_turn, cut_playback), _U),
+        (_CA, VoiceDismissed, always, (resume, forget_speech), _A),
         # The user has finished.
         (_U, SpeechStopped, answers, (close_turn, commit, start), _R),
         (_U, SpeechStopped, always, (close_turn, commit), _N),
@@ -390,12 +458,16 @@ TRANSITIONS: tuple[Transition, ...] = tuple(
         (_U, ManualCommit, always, (forget_speech, commit), _N),
         (_UR, ManualCommit, always, (forget_speech, commit), _R),
         (_UA, ManualCommit, always, (forget_speech, commit), _A),
+        (_CR, ManualCommit, always, (resume, forget_speech, commit), _R),
+        (_CA, ManualCommit, always, (resume, forget_speech, commit), _A),
         (_N, ManualClear, always, (drop,), _N),
         (_R, ManualClear, always, (drop,), _R),
         (_A, ManualClear, always, (drop,), _A),
         (_U, ManualClear, always, (forget_speech, drop), _N),
         (_UR, ManualClear, always, (forget_speech, drop), _R),
         (_UA, ManualClear, always, (forget_speech, drop), _A),
+        (_CR, ManualClear, always, (resume, forget_speech, drop), _R),
+        (_CA, ManualClear, always, (resume, forget_speech, drop), _A),
         # The client asks for a response, or to end it.
         (_N, ResponseCreate, always, (disarm, start_asked), _R),
         (_A, ResponseCreate, always, (start_asked,), _R),
@@ -403,19 +475,27 @@ TRANSITIONS: tuple[Transition, ...] = tuple(
         (_UA, ResponseCreate, always, (start_asked,), _UR),
         (_R, ResponseCreate, always, (refuse_second,), _R),
         (_UR, ResponseCreate, always, (refuse_second,), _UR),
+        (_CA, ResponseCreate, always, (start_asked,), _CR),
+        (_CR, ResponseCreate, always, (refuse_second,), _CR),
         (_R, ResponseCancel, owes, (cancel, start), _R),
         (_R, ResponseCancel, always, (cancel, await_playback), _A),
         (_UR, ResponseCancel, always, (cancel, await_playback), _UA),
+        (_CR, ResponseCancel, owes, (cancel, start), _CR),
+        (_CR, ResponseCancel, always, (cancel, await_playback), _CA),
         (_N, ResponseCancel, always, (refuse_cancel,), _N),
         (_U, ResponseCancel, always, (refuse_cancel,), _U),
         (_A, ResponseCancel, always, (refuse_cancel,), _A),
         (_UA, ResponseCancel, always, (refuse_cancel,), _UA),
+        (_CA, ResponseCancel, always, (refuse_cancel,), _CA),
         # The response ends, then its audio.
         (_R, ResponseDone, owes, (start,), _R),
         (_R, ResponseDone, always, (await_playback,), _A),
         (_UR, ResponseDone, always, (await_playback,), _UA),
+        (_CR, ResponseDone, owes, (start,), _CR),
+        (_CR, ResponseDone, always, (await_playback,), _CA),
         (_A, PlaybackEnded, always, (arm_timeout,), _N),
         (_UA, PlaybackEnded, always, (), _U),
+        (_CA, PlaybackEnded, always, (stop_judging, resume, open_turn), _U),
         # Turn detection is changed.
         (_N, Configured, always, (configure, disarm), _N),
         (_R, Configured, always, (configure,), _R),
@@ -423,9 +503,13 @@ TRANSITIONS: tuple[Transition, ...] = tuple(
         (_U, Configured, detects, (configure,), _U),
         (_UR, Configured, detects, (configure,), _UR),
         (_UA, Configured, detects, (configure,), _UA),
+        (_CR, Configured, detects, (configure,), _CR),
+        (_CA, Configured, detects, (configure,), _CA),
         (_U, Configured, always, (forget_speech, close_turn, configure), _N),
         (_UR, Configured, always, (forget_speech, close_turn, configure), _R),
         (_UA, Configured, always, (forget_speech, close_turn, configure), _A),
+        (_CR, Configured, always, (resume, forget_speech, configure), _R),
+        (_CA, Configured, always, (resume, forget_speech, configure), _A),
     )
 )
 

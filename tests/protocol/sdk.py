@@ -14,7 +14,12 @@ CLIENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
 BETA_SERVER: TypeAdapter[BetaServerEvent] = TypeAdapter(BetaServerEvent)
 BETA_CLIENT: TypeAdapter[BetaClientEvent] = TypeAdapter(BetaClientEvent)
 
-EXTENSIONS = {"response.thinking.delta", "response.thinking.done"}
+EXTENSIONS = {
+    "output_audio_buffer.paused",
+    "output_audio_buffer.resumed",
+    "response.thinking.delta",
+    "response.thinking.done",
+}
 """Server events of ours that the contract does not have. Clients get them only where they or the operator ask."""
 
 

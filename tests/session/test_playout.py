@@ -109,3 +109,30 @@ def test_heard_is_never_more_than_sent_nor_than_time_allows(pieces: list[tuple[i
     heard = sent - round(speech.remaining(end) * SECOND)
     assert 0 <= heard <= min(sent, round((end - 100.0) * SECOND) + len(pieces))
     assert speech.cut(end) in ({}, {"a": heard})
+
+
+def test_nothing_is_heard_while_the_playback_is_paused() -> None:
+    speech = ledger(("a", 3 * SECOND, 10.0))
+    speech.pause(11.0)
+    assert speech.remaining(15.0) == pytest.approx(2.0)
+    speech.resume(15.0)
+    assert speech.remaining(15.5) == pytest.approx(1.5)
+    assert speech.cut(16.0) == {"a": 2 * SECOND}
+
+
+def test_what_is_sent_during_a_pause_plays_behind_it() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.pause(10.5)
+    speech.queued("a", SECOND)
+    speech.sent("a", SECOND, 12.0)
+    speech.resume(13.0)
+    assert speech.remaining(13.5) == pytest.approx(1.0)
+
+
+def test_a_cut_during_a_pause_counts_what_was_heard_before_it() -> None:
+    speech = ledger(("a", 3 * SECOND, 10.0))
+    speech.pause(11.0)
+    assert speech.cut(12.0) == {"a": SECOND}
+    speech.queued("b", SECOND)
+    speech.sent("b", SECOND, 20.0)
+    assert speech.remaining(20.5) == pytest.approx(0.5)

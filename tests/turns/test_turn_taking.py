@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import IllegalTransition
-from realtime.turns.events import SpeechStarted, SpeechStopped
+from realtime.turns.events import SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
 from realtime.turns.turn_taking import (
+    CONTESTED,
     TRANSITIONS,
     AwaitPlayback,
     CancelResponse,
@@ -23,14 +25,18 @@ from realtime.turns.turn_taking import (
     Event,
     Floor,
     ForgetSpeech,
+    JudgeVoice,
     ManualClear,
     ManualCommit,
+    PausePlayback,
     PlaybackEnded,
     Refuse,
     ResponseCancel,
     ResponseCreate,
     ResponseDone,
+    ResumePlayback,
     StartResponse,
+    StopJudging,
     TellSpeechStarted,
     TellSpeechStopped,
     TellTimeout,
@@ -205,9 +211,63 @@ def test_the_last_row_of_every_pair_has_no_condition() -> None:
     assert {row.guard.__name__ for row in rows.values()} == {"always"}
 
 
+def test_the_documentation_shows_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "turn-taking.md").read_text()
+    assert describe() in text, "the table in docs/turn-taking.md is not the code's: put describe() there"
+
+
 def test_the_table_is_printed_row_by_row() -> None:
     assert len(describe().splitlines()) == len(TRANSITIONS) + 2
-    assert "| replying | SpeechStarted | interrupts | open_turn, interrupt | user |" in describe()
+    assert "| replying | SpeechStarted | interrupts | note_start, open_turn, interrupt | user |" in describe()
+
+
+# A voice over ours, judged before it takes the floor
+
+CONFIRMED, DISMISSED = VoiceConfirmed(9_000), VoiceDismissed(9_000)
+RESUMED = (ResumePlayback(), ForgetSpeech(), WakeAt(None))
+
+
+@pytest.mark.parametrize("before", [[CREATE], [CREATE, DONE]])
+def test_a_voice_over_ours_pauses_and_tells_nothing(before: list[Event]) -> None:
+    _, effects = last([*before, STARTED], interruption="pause")
+    assert effects == (PausePlayback(), JudgeVoice())
+    _, effects = last([*before, STARTED], interruption="play_on")
+    assert effects == (JudgeVoice(),)
+
+
+def test_a_voice_that_was_nothing_leaves_all_as_it_was() -> None:
+    assert last([CREATE, STARTED, DISMISSED], interruption="pause") == (Floor.REPLYING, RESUMED)
+    assert last([CREATE, DONE, STARTED, DISMISSED], interruption="pause") == (Floor.AUDIBLE, RESUMED)
+    assert last([CREATE, STARTED, DISMISSED], interruption="play_on") == (Floor.REPLYING, RESUMED[1:])
+
+
+def test_a_voice_that_was_meant_is_told_with_its_true_start_and_ends_the_reply() -> None:
+    floor, effects = last([CREATE, STARTED, CONFIRMED], interruption="pause")
+    assert (floor, effects) == (Floor.USER, (*TOLD, CancelResponse("turn_detected"), CutPlayback()))
+    assert last([CREATE, DONE, STARTED, CONFIRMED], interruption="pause") == (Floor.USER, (*TOLD, CutPlayback()))
+
+
+def test_a_voice_is_not_contested_where_it_may_not_interrupt_or_nobody_speaks() -> None:
+    assert last([CREATE, STARTED], interruption="pause", interrupt_response=False) == (Floor.SHARED_REPLYING, TOLD)
+    assert last([STARTED], interruption="pause") == (Floor.USER, TOLD)
+
+
+def test_the_end_of_the_reply_does_not_end_the_judgement() -> None:
+    floor, effects = last([CREATE, STARTED, DONE], interruption="pause")
+    assert (floor, effects) == (Floor.CONTESTED_AUDIBLE, (AwaitPlayback(),))
+    assert last([CREATE, STARTED, DONE, DISMISSED], interruption="pause") == (Floor.AUDIBLE, RESUMED)
+
+
+def test_a_voice_that_outlasts_ours_has_the_floor() -> None:
+    floor, effects = last([CREATE, DONE, STARTED, ENDED], interruption="play_on")
+    assert (floor, effects) == (Floor.USER, (StopJudging(), *TOLD))
+
+
+@pytest.mark.parametrize("word", [ManualCommit(9), ManualClear(9), Configured(9, TurnConfig(), detecting=False)])
+def test_what_the_client_decides_by_hand_ends_the_pause(word: Event) -> None:
+    floor, effects = last([CREATE, STARTED, word], interruption="pause")
+    assert floor is Floor.REPLYING
+    assert effects[:3] == RESUMED
 
 
 class World:
@@ -216,16 +276,19 @@ class World:
     def __init__(self, config: TurnConfig) -> None:
         self.state = TurnState(config)
         self.at = 0
-        self.speaking = self.replying = self.audible = False
+        self.speaking = self.replying = self.audible = self.paused = self.contested = False
         self.alarm: int | None = None
         self.told: list[str] = []
 
     def possible(self) -> list[str]:
         happens = ["create", "cancel", "commit", "clear", "configure_on", "configure_off"]
-        happens.append("stop" if self.speaking else "start")
+        if self.contested:
+            happens += ["confirm", "dismiss"]
+        else:
+            happens.append("stop" if self.speaking else "start")
         if self.replying:
             happens.append("done")
-        if self.audible:
+        if self.audible and not self.paused:
             happens.append("ended")
         if self.alarm is not None:
             happens.append("wake")
@@ -248,6 +311,13 @@ class World:
             case "stop":
                 self.speaking = False
                 return SpeechStopped(self.at, self.at - 800)
+            case "confirm":
+                self.contested = False
+                return VoiceConfirmed(self.at)
+            case "dismiss":
+                self.contested = False
+                self.speaking = False
+                return VoiceDismissed(self.at)
             case "done":
                 self.replying = False
                 return ResponseDone(self.at)
@@ -267,8 +337,21 @@ class World:
             case TellSpeechStopped():
                 self.told.append("stopped")
             case ForgetSpeech():
-                self.speaking = False
-                self.told.append("forgotten")
+                if self.speaking and not self.contested:
+                    self.told.append("forgotten")
+                self.speaking = self.contested = False
+            case JudgeVoice():
+                assert not self.contested, "judged twice"
+                self.contested = True
+            case StopJudging():
+                self.contested = False
+            case PausePlayback():
+                assert not self.paused, "paused twice"
+                assert self.replying or self.audible, "paused nothing"
+                self.paused = True
+            case ResumePlayback():
+                assert self.paused, "resumed nothing"
+                self.paused = False
             case StartResponse():
                 assert not self.replying, "two responses at once"
                 self.replying, self.audible = True, False
@@ -278,7 +361,7 @@ class World:
             case AwaitPlayback():
                 self.audible = True
             case CutPlayback():
-                self.audible = False
+                self.audible = self.paused = False
             case WakeAt(sample=sample):
                 self.alarm = sample
             case _:
@@ -286,17 +369,30 @@ class World:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.data(), st.booleans(), st.booleans(), st.sampled_from([None, 16_000]))
-def test_random_conversations_stay_legal(data: st.DataObject, create: bool, interrupt: bool, idle: int | None) -> None:
-    world = World(TurnConfig(create_response=create, interrupt_response=interrupt, idle_timeout=idle))
+@given(
+    st.data(),
+    st.builds(
+        TurnConfig,
+        create_response=st.booleans(),
+        interrupt_response=st.booleans(),
+        interruption=st.sampled_from(["immediate", "pause", "play_on"]),
+        idle_timeout=st.sampled_from([None, 16_000]),
+    ),
+)
+def test_random_conversations_stay_legal(data: st.DataObject, config: TurnConfig) -> None:
+    world = World(config)
     for _ in range(data.draw(st.integers(0, 40))):
         event = world.event(data.draw(st.sampled_from(world.possible())))
         world.state, effects = step(world.state, event)
         for effect in effects:
             world.carry_out(effect)
-        users = (Floor.USER, Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE)
+        users = (Floor.USER, Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE, *CONTESTED)
+        replies = (Floor.REPLYING, Floor.SHARED_REPLYING, Floor.CONTESTED_REPLYING)
         assert (world.state.floor in users) == world.speaking
-        assert (world.state.floor in (Floor.REPLYING, Floor.SHARED_REPLYING)) == world.replying
+        assert (world.state.floor in replies) == world.replying
+        assert (world.state.floor in CONTESTED) == world.contested
+        assert world.paused == world.state.paused
+        assert world.contested or not world.paused
     assert_told_in_pairs(world.told)
 
 
