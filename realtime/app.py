@@ -28,6 +28,7 @@ from realtime.engine.runner import ModelRunner
 from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.vocoding import ThreadedVocoder
 from realtime.errors import CapacityError, CheckpointError, ConfigError, RealtimeError
+from realtime.model.constraints import schema_problem
 from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
 from realtime.session.config import SessionConfig, SessionLimits
@@ -304,7 +305,9 @@ class Application:
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
         )
         self._session_config = config
-        services = Services(ThinkingEngine(threads.engine), threads.vocoder, SileroVad(), self._remember)
+        services = Services(
+            ThinkingEngine(threads.engine), threads.vocoder, SileroVad(), self._remember, schema_problem
+        )
         return SessionManager(services, config, max_sessions=self._settings.max_sessions)
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:

@@ -17,7 +17,7 @@ from realtime.messages import Message, Text
 AFTER_TOOL_RESULT = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
 """Follows a tool's result ("sum the result up as one speaks, answer briefly"): the model was trained with it."""
 
-_TAGGED = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,27 @@ class ToolCall:
 
     name: str
     arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallableFunction:
+    """A function that a reply may call. ``parameters``: the JSON schema of its arguments as text; ``""``: none."""
+
+    name: str
+    parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """Which calls a reply may hold, kept to while it is decoded (`realtime.model.constraints`).
+
+    ``functions``: empty, nothing can be called. ``required``: the reply is a call from its first word on. ``parallel``:
+    there may be several.
+    """
+
+    functions: tuple[CallableFunction, ...] = ()
+    required: bool = False
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +60,20 @@ class ParsedReply:
 def parse_tool_calls(text: str, offered: Collection[str] | None = None) -> ParsedReply:
     """Read a finished reply. Calls with broken JSON, or of a tool not ``offered`` (None: any), are skipped;
     an unterminated call is none."""
-    calls = [call for body in _TAGGED.findall(text) if (call := _parse(body, offered)) is not None]
-    return ParsedReply(_TAGGED.sub("", text) if calls else text, tuple(calls))
+    calls: list[ToolCall] = []
+    words: list[str] = []
+    rest = text
+    while (found := _next_call(rest)) is not None:
+        before, call, rest = found
+        words.append(before)
+        if call is not None and (offered is None or call.name in offered):
+            calls.append(call)
+    return ParsedReply("".join([*words, rest]) if calls else text, tuple(calls))
 
 
 def render_tool_call(call: ToolCall) -> str:
     """The text that `parse_tool_calls` reads back."""
-    return f"<tool_call>function\n{call.name}\n{call.arguments}</tool_call>"
+    return f"{_OPEN}function\n{call.name}\n{call.arguments}{_CLOSE}"
 
 
 def tool_schemas(tools: Sequence[dict[str, Any]]) -> Message:
@@ -61,14 +89,26 @@ def tool_result(result: str) -> Message:
     return Message("input", (Text(result), Text(AFTER_TOOL_RESULT)))
 
 
-def _parse(body: str, offered: Collection[str] | None) -> ToolCall | None:
+def _next_call(text: str) -> tuple[str, ToolCall | None, str] | None:
+    """What stands before the first call, the call (None: broken) and what stands behind; None: there is none.
+
+    The tag that ends a call may also stand in a string of its arguments: the first that leaves valid JSON counts.
+    """
+    before, _, behind = text.partition(_OPEN)
+    ends = [match.start() for match in re.finditer(_CLOSE, behind)]
+    if not ends:
+        return None
+    calls = ((end, _parse(behind[:end])) for end in ends)
+    end, call = next((found for found in calls if found[1] is not None), (ends[0], None))
+    return before, call, behind[end + len(_CLOSE) :]
+
+
+def _parse(body: str) -> ToolCall | None:
     """``body``: kind, name and JSON, split at the first two newlines."""
     fields = body.split("\n", 2)
     if len(fields) != 3:
         return None
     _, name, arguments = fields
-    if offered is not None and name not in offered:
-        return None
     try:
         json.loads(arguments, parse_constant=_refuse)
     except (ValueError, RecursionError):

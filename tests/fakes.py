@@ -34,6 +34,7 @@ from realtime.session.ports import (
     VocoderStream,
 )
 from realtime.session.session import Services, Session
+from realtime.session.tools import SchemaCheck, unchecked
 from realtime.turns.vad import VoiceDetector
 
 SAMPLES_PER_TOKEN = 960
@@ -350,6 +351,7 @@ async def call(
     config: SessionConfig | None = None,
     vocoder: FakeVocoder | None = None,
     settings: Mapping[str, Any] | None = None,
+    schema_check: SchemaCheck = unchecked,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
@@ -359,7 +361,7 @@ async def call(
     channel, clock = MemoryChannel(), FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
-    services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)))
+    services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
     session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)

@@ -30,6 +30,7 @@ _PACKAGES = (
     ("uvicorn", "uvicorn", True, "pip install uvicorn"),
     ("websockets", "websockets", True, "pip install websockets"),
     ("soundfile", "soundfile", True, "pip install soundfile"),
+    ("llguidance", "llguidance", True, "pip install llguidance"),
     ("uvloop", "uvloop", False, "pip install uvloop (optional: a faster event loop)"),
     ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
     (

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from realtime.engine.sequence import Key, Slot
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.model.constraints import CallConstraint, CallGrammar
 from realtime.model.decoder import KVCache
 from realtime.model.interleave import GROUP_SPEECH_IDS, Demultiplexer, ReplyDecoder
 from realtime.model.prompt import AudioSpan, Prompt, render
@@ -38,6 +39,7 @@ class DecodeState:
     slot: Slot
     sampler: Sampler
     reply: ReplyDecoder
+    calls: CallConstraint
     room: int
     """How many ids may still come."""
     newest: int = 0
@@ -70,6 +72,7 @@ class ModelRunner:
         longest = model.config.text.max_position_embeddings
         self._max_tokens = min(max_tokens or longest, longest)
         self._features: dict[str, dict[str, Tensor]] = {}
+        self._calls = CallGrammar(model.tokenizer, model.tokens, model.config.text.vocab_size)
 
     @property
     def max_tokens(self) -> int:
@@ -113,14 +116,17 @@ class ModelRunner:
     ) -> DecodeState:
         """The prompt is in the cache: choose the first id."""
         params = request.sampling
+        speech = prompt.ids[-1] == self._model.tokens.tts_start
+        room = min(params.max_tokens, self._max_tokens - len(prompt.ids))
         state = DecodeState(
             slot,
             self._sampler(params),
             ReplyDecoder(self._model.tokenizer, self._model.tokens),
-            min(params.max_tokens, self._max_tokens - len(prompt.ids)),
+            self._calls.constrain(request.calls, speech=speech, room=room),
+            room,
         )
         state.sampler.observe(prompt.ids)
-        if prompt.ids[-1] == self._model.tokens.tts_start:
+        if speech:
             state._ids.append(prompt.ids[-1])  # the history replays the reply with the id that opened it
         self._accept(state, logits)
         return state
@@ -135,6 +141,7 @@ class ModelRunner:
 
     def warm_up(self) -> None:
         """Run everything once, so that the first caller does not pay for what is set up on first use."""
+        self._calls.warm_up()
         silence = Audio("warm-up", np.zeros(MODEL_SAMPLE_RATE, np.float32))
         request = GenerationRequest((Message("human", (silence,)),), True, SamplingParams(), "warm-up")
         slot = Slot("warm-up", self.new_cache())
@@ -157,8 +164,8 @@ class ModelRunner:
         )
 
     def _accept(self, state: DecodeState, logits: Tensor) -> None:
-        """Sample from logits [V] and sort the id into the reply."""
-        id_ = state.newest = state.sampler.next(logits)
+        """Choose an id by its logits [V] and sort it into the reply."""
+        id_ = state.newest = self._choose(state, logits)
         kind = self._model.tokens.kind(id_)
         if kind is TokenKind.STOP:
             state._text += state.reply.finish().text
@@ -174,6 +181,16 @@ class ModelRunner:
         state.room -= 1
         if state.room <= 0:
             self._finish(state, "length", [*state.cached_ids, id_])
+
+    def _choose(self, state: DecodeState, logits: Tensor) -> int:
+        """Sampled, unless the rules of calling leave no choice."""
+        id_ = state.calls.forced()
+        if id_ is None:
+            id_ = state.sampler.next(logits, state.calls.allowed())
+        else:
+            state.sampler.observe((id_,))
+        state.calls.accept(id_)
+        return id_
 
     def _finish(self, state: DecodeState, reason: Literal["stop", "length"], ids: list[int]) -> None:
         """``ids``: all of the reply, without what stopped it."""

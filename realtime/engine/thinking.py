@@ -22,6 +22,7 @@ from realtime.session.ports import (
     TokenDelta,
     TokenUsage,
 )
+from realtime.tool_calls import CallRules
 
 
 class ThinkingEngine:
@@ -84,6 +85,7 @@ class _Deliberation:
                 messages=(*request.messages, think()),
                 sampling=replace(request.sampling, max_tokens=budget),
                 thinking=0,
+                calls=CallRules(),  # calls belong to the answer
             )
         )
 

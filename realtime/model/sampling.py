@@ -50,13 +50,15 @@ class Sampler:
 
     @torch.inference_mode()
     def observe(self, ids: Iterable[int]) -> None:
-        """Tell the ids of the prompt; those chosen by `next` are remembered by themselves."""
+        """Tell the ids of the prompt and those that were not sampled; what `next` chooses is remembered by itself."""
         self._seen[torch.tensor(list(ids), dtype=torch.long, device=self._seen.device)] = True
 
     @torch.inference_mode()
-    def next(self, logits: Tensor) -> int:
-        """Logits [V] -> the chosen id."""
+    def next(self, logits: Tensor, allowed: Tensor | None = None) -> int:
+        """Logits [V] -> the chosen id, one of those that ``allowed`` (bool [V], None: all) leaves."""
         penalised = self.penalise(logits)
+        if allowed is not None:
+            penalised = penalised.masked_fill(~allowed.to(penalised.device), -torch.inf)
         if self.temperature == 0:
             id_ = int(penalised.argmax())
         else:

@@ -172,7 +172,7 @@ class ResponseConfig:
     """What holds for one response: the session's settings with those of ``response.create`` over them.
 
     ``input``: replaces the conversation as context; None: the conversation, ``()``: nothing.
-    ``out_of_band``: the reply does not enter the conversation.
+    ``out_of_band``: the reply does not enter the conversation. ``parallel_tool_calls``: it may call several tools.
     """
 
     speech: bool
@@ -189,6 +189,7 @@ class ResponseConfig:
     """Of the speech; 1 is the model's own."""
     effort: str | None = None
     """How long to think before the answer; None: as the model does by default."""
+    parallel_tool_calls: bool = True
 
     def response(self, response_id: str, conversation_id: str) -> Response:
         """The response object as ``response.created`` shows it."""
@@ -255,4 +256,9 @@ def configure_response(
         out_of_band=out_of_band,
         speed=session.audio.output.speed,
         effort=(asked.reasoning.effort if asked.reasoning is not None else None) or session.effort,
+        parallel_tool_calls=_first_given(asked.parallel_tool_calls, session.parallel_tool_calls, True),
     )
+
+
+def _first_given(*values: bool | None) -> bool:
+    return next(value for value in values if value is not None)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.messages import Message
+from realtime.tool_calls import CallRules
 
 OUTPUT_SAMPLE_RATE = 24_000
 """Rate of the audio that a vocoder gives, in Hz."""
@@ -38,7 +39,7 @@ class GenerationRequest:
 
     ``cache_key`` names the conversation whose KV cache may be reused: the longest common prefix of ids is kept, the
     rest is computed. The request is complete without it. ``background``: nobody waits for it with open ears, so its
-    prompt is computed when no other reply waits.
+    prompt is computed when no other reply waits. ``calls``: what may and what must be called; decoding keeps to it.
     """
 
     messages: tuple[Message, ...]
@@ -48,6 +49,7 @@ class GenerationRequest:
     background: bool = False
     thinking: int = 0
     """The most ids of a thought before the answer; 0: the model answers at once."""
+    calls: CallRules = CallRules()
 
 
 @dataclass(frozen=True, slots=True)

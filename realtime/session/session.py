@@ -63,7 +63,7 @@ from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import Engine, GenerationRequest, Vocoder
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
-from realtime.session.tools import declaration
+from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.endpointing import EndpointingConfig
@@ -99,6 +99,8 @@ class Services:
     vad: VoiceModel
     on_reply: ReplyListener = unheard
     """Told of each response that has ended, whatever its status."""
+    schema_check: SchemaCheck = unchecked
+    """Asked about the parameters of every function that a client brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +315,10 @@ class Session:
 
     def _update(self, event: wire.SessionUpdate) -> None:
         before = self._settings
-        self._settings = self._merged(event)
+        merged = self._merged(event)
+        if isinstance(merged, WireSession):
+            check_tools(merged.tools, merged.tool_choice, self._services.schema_check, "session")
+        self._settings = merged
         self._mic.format = audio_format(self._settings.audio.input.format)
         if self._settings.audio.input.noise_reduction != before.audio.input.noise_reduction:
             self._mic.reduce_noise(_noise_reduction_db(self._settings.audio.input.noise_reduction))
@@ -381,6 +386,7 @@ class Session:
             conversation_id=self._history.id,
             event_id=event.event_id,
         )
+        check_tools(config.tools, config.tool_choice, self._services.schema_check, "response")
         context = None
         if config.input is not None:
             context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
@@ -616,6 +622,7 @@ class Session:
             config.speech,
             sampling,
             cache_key,
+            calls=call_rules(config),
             thinking=self._config.thinking_budget(config.effort),
         )
 

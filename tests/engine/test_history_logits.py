@@ -44,7 +44,7 @@ class Speaker:
     def observe(self, ids: Sequence[int]) -> None:
         pass
 
-    def next(self, logits: Tensor) -> int:
+    def next(self, logits: Tensor, allowed: Tensor | None = None) -> int:
         self._said += 1
         if self._said % 5 == 1:
             return int(self._random.choice([self._tokens.tts_pad, *range(60, 300)]))

@@ -17,7 +17,7 @@ from realtime.model.decoder import KVCache
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.session.ports import GenerationRequest, SamplingParams
-from realtime.tool_calls import ToolCall, render_tool_call
+from realtime.tool_calls import CallableFunction, CallRules, ToolCall, render_tool_call
 from tests.model.samples import text_config, write_tokenizer
 
 CALL = render_tool_call(ToolCall("now", "{}"))
@@ -51,7 +51,8 @@ def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState
     config = model.config.text
     cache = KVCache(config, max_length=config.max_position_embeddings, dtype=torch.float32, device=torch.device("cpu"))
     prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
-    request = GenerationRequest((Message("human", "?"),), False, sampling, "a")
+    calls = CallRules((CallableFunction("now"),))
+    request = GenerationRequest((Message("human", "?"),), False, sampling, "a", calls=calls)
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
     text, ids = "", list[int]()
     while True:

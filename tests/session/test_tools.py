@@ -10,6 +10,7 @@ import pytest
 from realtime.messages import Message, Text, Tokens
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, FunctionCall, OutputText
+from realtime.protocol.session_config import Session
 from realtime.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from tests.fakes import Caller, Gate, Step, call, calling, delta, done, reply
 
@@ -93,6 +94,82 @@ async def test_a_response_may_have_tools_of_its_own(response: dict[str, Any], na
         assert declared(caller) == names
         await respond(caller)
         assert declared(caller, 1) == ["get_weather", "now"]
+
+
+# What decoding is held to
+
+
+@pytest.mark.parametrize(
+    ("response", "names", "required", "parallel"),
+    [
+        ({}, ["get_weather", "now"], False, True),
+        ({"tool_choice": "none"}, [], False, True),
+        ({"tool_choice": "required"}, ["get_weather", "now"], True, True),
+        ({"tool_choice": "required", "tools": []}, [], False, True),
+        ({"tool_choice": {"type": "function", "name": "now"}}, ["now"], True, False),
+        ({"parallel_tool_calls": False}, ["get_weather", "now"], False, False),
+        ({"tool_choice": "required", "parallel_tool_calls": False}, ["get_weather", "now"], True, False),
+    ],
+)
+async def test_the_choice_of_tools_becomes_a_rule_of_decoding(
+    response: dict[str, Any], names: list[str], required: bool, parallel: bool
+) -> None:
+    async with call(settings=TOOLS) as caller:
+        await respond(caller, **response)
+        rules = caller.engine.requests[0].calls
+        assert [function.name for function in rules.functions] == names
+        assert (rules.required, rules.parallel) == (required, parallel)
+
+
+async def test_the_session_may_ask_for_one_call_at_a_time() -> None:
+    async with call(settings={**TOOLS, "parallel_tool_calls": False}) as caller:
+        await respond(caller)
+        await respond(caller, parallel_tool_calls=True)
+        assert [request.calls.parallel for request in caller.engine.requests] == [False, True]
+
+
+async def test_arguments_are_held_to_the_functions_own_schema() -> None:
+    async with call(settings=TOOLS) as caller:
+        await respond(caller)
+        weather, now = caller.engine.requests[0].calls.functions
+        assert (json.loads(weather.parameters), now.parameters) == (WEATHER["parameters"], "")
+
+
+async def test_a_transcript_can_call_nothing() -> None:
+    settings = {**TOOLS, "audio": {"input": {"transcription": {"model": "any"}}}}
+    async with call(settings=settings) as caller:
+        caller.say_something()
+        await caller.expect(wire.ResponseDone)
+        await caller.settle_until(lambda: len(caller.engine.requests) == 2)
+        transcript = next(request for request in caller.engine.requests if not request.speech)
+        assert not transcript.calls.functions
+
+
+def refuse_all(schema: Any) -> str | None:
+    return "it is bad" if schema is not None else None
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [NOW, WEATHER]}, "tools[1].parameters"),
+        ({"tools": [{**NOW, "name": "now\nthen"}]}, "tools[0].name"),
+        ({"tools": [NOW], "tool_choice": {"type": "function", "name": "then"}}, "tool_choice"),
+    ],
+)
+async def test_a_function_that_cannot_be_called_is_refused_and_nothing_changes(
+    fields: dict[str, Any], param: str
+) -> None:
+    async with call(schema_check=refuse_all) as caller:
+        caller.update(**fields, instructions="changed")
+        error = await caller.expect_error()
+        assert (error.code, error.param, error.event_id) == ("invalid_value", f"session.{param}", "update")
+        caller.send("response.create", response=fields, event_id="create")
+        error = await caller.expect_error()
+        assert (error.code, error.param, error.event_id) == ("invalid_value", f"response.{param}", "create")
+        caller.update(tools=[NOW])
+        updated = await caller.expect(wire.SessionUpdated)
+        assert isinstance(updated.session, Session) and updated.session.instructions == ""
 
 
 # What the client is told

@@ -1,0 +1,327 @@
+"""Rules of a reply that hold while it is decoded: which functions it may call, must call, and with which arguments.
+
+A call is ``<tool_call>function\\n{name}\\n{arguments}</tool_call>`` (spec/model.md section 9). Before each id is chosen
+the reply's `CallConstraint` says which ids may come (`allowed`) or which one must (`forced`, then nothing is sampled),
+and is told what came (`accept`). Words are free; behind speech and between calls only a call or the end may stand;
+within a call the text follows a grammar made of the offered names and the JSON schemas of their arguments.
+
+The grammar library is llguidance: MIT, one 3 MB wheel (stable ABI) without dependencies, takes any byte-level
+vocabulary. xgrammar does the same and was left: its wheel needs transformers, triton and torch of its own choice.
+
+Letters: V vocabulary of the model (its logits), at least the tokenizer's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import OrderedDict
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+from torch import Tensor
+
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+from realtime.tool_calls import CallableFunction, CallRules
+
+logger = logging.getLogger(__name__)
+
+MAX_CALLS = 16
+"""Calls in one reply; then it ends."""
+
+MAX_CALL_IDS = 1024
+"""A call that is longer than this is brought to its end: a model that raves in a string would fill its context."""
+
+CLOSING_IDS = 96
+"""So many ids before the reply's room is used up, an open call is brought to its end."""
+
+MAX_SCHEMA_CHARS = 65_536
+"""The longest schema of one function's arguments, as JSON text."""
+
+_CACHED_GRAMMARS = 64
+"""Compiled grammars that are kept; a session uses the same one in every reply."""
+
+_CLOSING = '}],0123456789"'
+"""What ends a value soonest, outside of strings, in this order."""
+
+_COMPOSED = ("$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "propertyNames", "minProperties")
+"""Keywords whose meaning would change if no other properties were allowed beside them."""
+
+_STYLE = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?", "lenient": True}
+"""JSON on one line, with or without a space behind comma and colon; keywords unknown to llguidance hold nobody up."""
+
+
+def schema_problem(schema: Any) -> str | None:
+    """Why arguments cannot be held to this schema of a function's parameters; None: they can.
+
+    Keywords that the grammar does not know (``not``, ``if``, ``uniqueItems``, an unknown ``format``) are no problem:
+    they are not enforced.
+    """
+    if schema is None:
+        return None
+    if not isinstance(schema, dict):
+        return f"expected a JSON schema object, got {type(schema).__name__}"
+    types = schema.get("type", "object")
+    if types != "object" and not (isinstance(types, list) and "object" in types):
+        return f"arguments are always an object, but the schema's type is {str(types)[:60]!r}"
+    text = json.dumps(schema)
+    if len(text) > MAX_SCHEMA_CHARS:
+        return f"the schema has {len(text)} characters, the most are {MAX_SCHEMA_CHARS}"
+    fault = LLMatcher.validate_grammar(f"start: %json {_styled(schema)}", limits=_limits())
+    return _first_line(fault) if fault and not fault.startswith("WARNING") else None
+
+
+class CallGrammar:
+    """The grammar of calls over one tokenizer; makes the constraint of each reply. One thread only."""
+
+    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens, vocab_size: int) -> None:
+        """``vocab_size``: V."""
+        self._text = tokenizer
+        self.tokens = tokens
+        self._vocab_size = vocab_size
+        self._compiled: OrderedDict[tuple[CallableFunction, ...], LLMatcher] = OrderedDict()
+
+    def constrain(self, rules: CallRules, *, speech: bool, room: int) -> CallConstraint:
+        """The rules of one reply of at most ``room`` ids. A schema that makes no grammar counts as any object."""
+        return CallConstraint(self, rules, speech=speech, room=room)
+
+    def warm_up(self) -> None:
+        """Read the vocabulary now (a second for 158 000 ids) and not in the first caller's time."""
+        _ = self._tokenizer
+
+    def matcher(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
+        """A matcher for one call behind ``<tool_call>``; ``</tool_call>`` is its end of text."""
+        if functions not in self._compiled:
+            if len(self._compiled) >= _CACHED_GRAMMARS:
+                self._compiled.popitem(last=False)
+            self._compiled[functions] = self._compile(functions)
+        self._compiled.move_to_end(functions)
+        return self._compiled[functions].deep_copy()
+
+    def only(self, *ids: int) -> Tensor:
+        """Bool [V]: nothing but these."""
+        mask = torch.zeros(self._vocab_size, dtype=torch.bool)
+        mask[list(ids)] = True
+        return mask
+
+    def unpack(self, bitmask: bytes) -> Tensor:
+        """llguidance's bits -> bool [V]."""
+        bits = np.unpackbits(np.frombuffer(bitmask, np.uint8), bitorder="little")[: self._vocab_size]
+        mask = torch.zeros(self._vocab_size, dtype=torch.bool)
+        mask[: len(bits)] = torch.from_numpy(bits.astype(np.bool_))
+        return mask
+
+    @cached_property
+    def words_without_calls(self) -> Tensor:
+        return ~self.only(self.tokens.tool_call)
+
+    @cached_property
+    def closing_ids(self) -> tuple[int, ...]:
+        """What ends a call soonest outside of strings, the best first; the last one ends a string."""
+        return (self.tokens.tool_call_end, *(self._text.encode(symbol, special=False)[0] for symbol in _CLOSING))
+
+    def token_bytes(self, id_: int) -> bytes:
+        return self._text.token_bytes(id_)
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        return LLTokenizer(TokenizerWrapper(_Vocabulary(self._text, self.tokens)))
+
+    def _compile(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
+        schemas = [_schema(function) for function in functions]
+        matcher = self._match(functions, schemas)
+        if matcher.is_error():
+            logger.warning("arguments are held to plain JSON objects: %s", _first_line(matcher.get_error()))
+            sound = [schema if schema_problem(schema) is None else {"additionalProperties": True} for schema in schemas]
+            matcher = self._match(functions, sound)
+        if matcher.is_error():
+            raise ValueError(f"the functions make no grammar: {_first_line(matcher.get_error())}")
+        return matcher
+
+    def _match(self, functions: tuple[CallableFunction, ...], schemas: list[dict[str, Any]]) -> LLMatcher:
+        calls = [
+            f"call_{index}: {json.dumps(function.name + chr(10))} %json {_styled(schema)}"
+            for index, (function, schema) in enumerate(zip(functions, schemas, strict=True))
+        ]
+        any_call = " | ".join(f"call_{index}" for index in range(len(functions)))
+        grammar = "\n".join([f'start: "function\\n" ({any_call})', *calls])
+        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
+
+
+class _Phase(Enum):
+    WORDS = "words"
+    BETWEEN = "between calls"
+    CALL = "call"
+    BROKEN = "broken"
+
+
+class _Written:
+    """A call's text so far, as far as it says whether a string is open: two lines, then JSON."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._escaped = False
+        self.in_string = False
+
+    def push(self, data: bytes) -> None:
+        for symbol in data:
+            if self._lines < 2:
+                self._lines += symbol == ord("\n")
+            elif self._escaped:
+                self._escaped = False
+            elif symbol == ord("\\"):
+                self._escaped = True
+            elif symbol == ord('"'):
+                self.in_string = not self.in_string
+
+
+class CallConstraint:
+    """One reply's rules. Ask `forced`, then `allowed`; tell every id to `accept`."""
+
+    def __init__(self, grammar: CallGrammar, rules: CallRules, *, speech: bool, room: int) -> None:
+        self._grammar = grammar
+        self._tokens = grammar.tokens
+        self._rules = rules
+        self._speech = speech
+        self._room = room
+        self._phase = _Phase.WORDS
+        self._calls = 0
+        self._call_ids = 0
+        self._matcher = grammar.matcher(rules.functions) if rules.functions else None
+        self._given: list[int] = []
+        """Ids that must come next, in order."""
+        self._written = _Written()
+
+    def forced(self) -> int | None:
+        """The one id that may come next; None: there is a choice, see `allowed`."""
+        match self._phase:
+            case _Phase.WORDS if self._must_call:
+                return self._tokens.tts_end if self._speech else self._tokens.tool_call
+            case _Phase.BETWEEN if self._must_call:
+                return self._tokens.tool_call
+            case _Phase.BETWEEN if not self._may_call:
+                return self._tokens.eot
+            case _Phase.BROKEN:
+                return self._tokens.eot
+            case _Phase.CALL:
+                return self._forced_in_call()
+        return None
+
+    def allowed(self) -> Tensor | None:
+        """Bool [V]: the ids that may come next; None: all."""
+        match self._phase:
+            case _Phase.WORDS:
+                return None if self._may_call else self._grammar.words_without_calls
+            case _Phase.CALL:
+                assert self._matcher is not None
+                mask = self._grammar.unpack(self._matcher.compute_bitmask())
+                return self._closing(mask) if self._must_close else mask
+        return self._grammar.only(self._tokens.tool_call, *self._tokens.stop_ids)
+
+    def accept(self, id_: int) -> None:
+        """This id was chosen."""
+        self._room -= 1
+        if self._phase is _Phase.CALL:
+            self._accept_in_call(id_)
+        elif id_ == self._tokens.tool_call and self._may_call:
+            self._begin_call()
+        elif id_ == self._tokens.tts_end:
+            self._phase = _Phase.BETWEEN
+
+    @property
+    def _may_call(self) -> bool:
+        most = MAX_CALLS if self._rules.parallel else 1
+        return bool(self._rules.functions) and self._calls < most
+
+    @property
+    def _must_call(self) -> bool:
+        return self._rules.required and self._may_call and not self._calls
+
+    @property
+    def _must_close(self) -> bool:
+        return self._call_ids >= MAX_CALL_IDS or self._room <= CLOSING_IDS
+
+    def _begin_call(self) -> None:
+        assert self._matcher is not None
+        self._matcher.reset()
+        self._phase = _Phase.CALL
+        self._call_ids = 0
+        self._written = _Written()
+
+    def _forced_in_call(self) -> int | None:
+        assert self._matcher is not None
+        if not self._given:
+            self._given = self._matcher.compute_ff_tokens()
+        return self._given[0] if self._given else None
+
+    def _accept_in_call(self, id_: int) -> None:
+        assert self._matcher is not None
+        self._call_ids += 1
+        self._written.push(self._grammar.token_bytes(id_))
+        if self._given and self._given.pop(0) != id_:
+            self._given.clear()
+        if id_ == self._tokens.tool_call_end:
+            self._calls += 1
+            self._phase = _Phase.BETWEEN
+        elif not self._matcher.consume_token(id_):
+            # Only a limit of the library can do this. Other replies are decoded beside this one, so nothing is raised:
+            # the call stays open, which is no call.
+            logger.error("a tool call left its grammar: %s", _first_line(self._matcher.get_error()))
+            self._phase = _Phase.BROKEN
+
+    def _closing(self, mask: Tensor) -> Tensor:
+        """The best end that ``mask`` allows, else ``mask``."""
+        ids = self._grammar.closing_ids
+        best = next((id_ for id_ in (ids[-1:] if self._written.in_string else ids) if mask[id_]), None)
+        return mask if best is None else self._grammar.only(best)
+
+
+class _Vocabulary:
+    """Our tokenizer as llguidance wants to see it."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+        self._tokenizer = tokenizer
+        self.eos_token_id = tokens.tool_call_end
+        self.tokens = [tokenizer.token_bytes(id_) for id_ in range(len(tokenizer))]
+        self.special_token_ids = sorted(tokenizer.ids.values())
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        """The ids of exactly these characters, none of them special."""
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        ids = self._tokenizer.encode(text, special=False)
+        if self._tokenizer.decode(ids) == text:
+            return ids
+        # The tokenizer writes characters in their composed form; byte by byte they stay as they are.
+        by_byte = {data: id_ for id_, data in enumerate(self.tokens) if len(data) == 1}
+        return [by_byte[bytes((byte,))] for byte in text.encode()]
+
+
+def _schema(function: CallableFunction) -> dict[str, Any]:
+    if not function.parameters:
+        return {"type": "object", "properties": {}}
+    schema = json.loads(function.parameters)
+    assert isinstance(schema, dict)
+    return schema
+
+
+def _styled(schema: dict[str, Any]) -> str:
+    """The schema as llguidance takes it: an object, without properties that nobody declared, in our style."""
+    closed = {} if any(word in schema for word in _COMPOSED) else {"additionalProperties": False}
+    return json.dumps({**closed, **schema, "type": "object", "x-guidance": _STYLE})
+
+
+def _limits() -> LLParserLimits:
+    return LLParserLimits(max_grammar_size=100_000, verbose_errors=False)
+
+
+def _first_line(fault: str) -> str:
+    """Without the excerpt of the grammar, which the caller did not write."""
+    lines = fault.split("\n   1 | ")[0].splitlines()
+    return " ".join(" ".join(lines).removeprefix("at 1(8): ").split())[:300]
