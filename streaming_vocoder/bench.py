@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from streaming_vocoder.config import FRAMES_PER_TOKEN, TOKEN_RATE, VocoderConfig
-from streaming_vocoder.dit_stream import RECENT_FRAMES, TrimRule
 from streaming_vocoder.flops import flow_flops, hift_flops
 from streaming_vocoder.flow import Flow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import SEAM_FRAMES
 from streaming_vocoder.plain import PlainVocoder
+from streaming_vocoder.solver_cache import RECENT_FRAMES, TrimRule
 from streaming_vocoder.streaming import StreamState, Vocoder
 from streaming_vocoder.voice import Voice
 
@@ -218,8 +218,7 @@ class _Bench:
         return Growth(self.plan.reply_seconds, ratio, states[0].owned_bytes / settled_bytes)
 
     def snapshot_bytes(self) -> int:
-        prompt = self.vocoder.open(self.voice).prompt
-        return StreamState(prompt, prompt, None, None, 0).owned_bytes
+        return sum(tensor.nbytes for tensor in self.vocoder.open(self.voice).prompt.shared_tensors())
 
     def plain(self, flow: Flow, hift: Hift) -> PlainFigures:
         """First chunk by the smallest rung, the others by the largest."""

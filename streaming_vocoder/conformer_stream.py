@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streaming_vocoder.attention import Part, attend
 from streaming_vocoder.conformer import (
     LAYER_EPS,
     LOOKAHEAD_SLOPE,
@@ -26,53 +27,75 @@ from streaming_vocoder.conformer import (
     skew,
 )
 from streaming_vocoder.flow import Flow
-from streaming_vocoder.packing import fused_linear, sliding_rows, spans
+from streaming_vocoder.packing import Product, conv_product, fused_product, sliding_rows, spans
 
 CONV_PAST = 2
 """Frames that a convolution of kernel 3 keeps from the past."""
 ROOM = 256
-"""Frames by which a cache grows at least."""
+"""Frames beyond its window that a cache can take before it is moved to the front of its memory."""
 
 
 class SlidingCache:
-    """Keys and values of the newest frames of one stream, oldest first: [layers, 2, H, capacity, K].
+    """Keys and values of the newest frames of one stream, oldest first: those of the prompt, which all streams of the
+    voice share, then its own. Both [layers, 2, H, frames, K].
 
-    A chunk sees ``window`` frames of its past; memory is bounded by one and a half windows.
+    A chunk sees ``window`` frames of its past.
     """
 
-    __slots__ = ("buffer", "end", "start", "window")
+    __slots__ = ("end", "own", "prompt", "prompt_start", "start", "window")
 
-    def __init__(self, buffer: Tensor, window: int) -> None:
-        self.buffer = buffer
+    def __init__(self, prompt: Tensor, own: Tensor, window: int) -> None:
+        """``own``: the memory to write to, nothing of it in use."""
+        self.prompt, self.own = prompt, own
         self.window = window
+        self.prompt_start = 0
         self.start = self.end = 0
+
+    def __len__(self) -> int:
+        """Frames that the next chunk sees of its past."""
+        return self.prompt.shape[3] - self.prompt_start + self.end - self.start
 
     def reserve(self, count: int) -> None:
         """Drops what has left the window and makes room for ``count`` frames."""
-        self.start = max(self.start, self.end - self.window)
-        if self.end + count > self.buffer.shape[3]:
-            self._move(count + max(ROOM, (self.end - self.start) // 2))
+        gone = max(0, len(self) - self.window)
+        of_prompt = min(gone, self.prompt.shape[3] - self.prompt_start)
+        self.prompt_start += of_prompt
+        self.start += gone - of_prompt
+        if self.end + count > self.own.shape[3]:
+            self._make_room(count)
 
-    def attend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes k, v [H, T, K] behind the past; -> all keys and values that this chunk sees."""
+    def attend(self, layer: int, k: Tensor, v: Tensor) -> list[Part]:
+        """Writes k, v [H, T, K] behind the past; -> keys and values that this chunk sees, oldest first."""
         end = self.end + k.shape[1]
-        keys, values = self.buffer[layer, 0], self.buffer[layer, 1]
+        keys, values = self.own[layer]
         keys[:, self.end : end] = k
         values[:, self.end : end] = v
-        return keys[:, self.start : end], values[:, self.start : end]
+        prompt_keys, prompt_values = self.prompt[layer, :, :, self.prompt_start :]
+        return [(prompt_keys, prompt_values), (keys[:, self.start : end], values[:, self.start : end])]
+
+    def frames(self) -> Tensor:
+        """What the next chunk sees of its past [layers, 2, H, len, K]; a copy."""
+        return torch.cat((self.prompt[:, :, :, self.prompt_start :], self.own[:, :, :, self.start : self.end]), dim=3)
+
+    def snapshot(self) -> SlidingCache:
+        """From the prompt's own pass: its frames as a prompt to share."""
+        prompt = self.frames()
+        return SlidingCache(prompt, prompt[:, :, :, :0].clone(), self.window)
 
     def fork(self) -> SlidingCache:
-        """A copy with room to grow."""
-        copy = SlidingCache(self.buffer, self.window)
-        copy.start, copy.end = self.start, self.end
-        copy._move(ROOM)
-        return copy
+        """A stream's cache after the same prompt: the prompt is shared, room for a whole window is its own."""
+        return SlidingCache(self.prompt, self._memory(self.window + ROOM), self.window)
 
-    def _move(self, room: int) -> None:
-        old, kept = self.buffer, self.end - self.start
-        self.buffer = old.new_empty((*old.shape[:3], kept + room, old.shape[4]))
-        self.buffer[:, :, :, :kept] = old[:, :, :, self.start : self.end]
-        self.start, self.end = 0, kept
+    def _make_room(self, count: int) -> None:
+        """Moves the window to the front, into memory that is larger only if a chunk exceeds the room."""
+        kept = self.end - self.start
+        target = self.own if kept + count <= self.own.shape[3] else self._memory(kept + count)
+        # The frames may overlap their new place, so they go by way of a copy.
+        target[:, :, :, :kept] = self.own[:, :, :, self.start : self.end].clone()
+        self.own, self.start, self.end = target, 0, kept
+
+    def _memory(self, frames: int) -> Tensor:
+        return self.own.new_empty((*self.own.shape[:3], frames, self.own.shape[4]))
 
 
 @dataclass(slots=True, eq=False)
@@ -86,8 +109,14 @@ class EncoderState:
     token_cache: SlidingCache
     frame_cache: SlidingCache
 
+    def snapshot(self) -> EncoderState:
+        """The state after a prompt, ready to be forked."""
+        return EncoderState(
+            self.lookahead_tail, self.upsample_tail, self.token_cache.snapshot(), self.frame_cache.snapshot()
+        )
+
     def fork(self) -> EncoderState:
-        """A copy that goes its own way."""
+        """A stream's state after the same prompt."""
         return EncoderState(self.lookahead_tail, self.upsample_tail, self.token_cache.fork(), self.frame_cache.fork())
 
 
@@ -101,15 +130,15 @@ class StreamingEncoder:
         self.lookahead = self.config.pre_lookahead_len
         self.tokens = encoder.embed(flow.input_embedding.weight)
         self.lookahead_convs = [
-            _conv_rows(encoder.pre_lookahead_layer.conv1),
-            _conv_rows(encoder.pre_lookahead_layer.conv2),
+            conv_product(encoder.pre_lookahead_layer.conv1),
+            conv_product(encoder.pre_lookahead_layer.conv2),
         ]
         self.upsample = _upsample_rows(encoder.up_layer.conv, encoder.up_embed, self.config.up_stride)
         self.up_norm = _norm(encoder.up_embed.out[1], encoder.up_embed.scale)
         self.token_layers = _LayerStack(encoder.encoders, self.config.attention_heads)
         self.frame_layers = _LayerStack(encoder.up_encoders, self.config.attention_heads)
         self.after_norm = _norm(encoder.after_norm)
-        self.projection = flow.encoder_proj.weight, flow.encoder_proj.bias
+        self.projection = fused_product(flow.encoder_proj)
 
     def fresh_state(self) -> EncoderState:
         """The state before any token."""
@@ -131,7 +160,7 @@ class StreamingEncoder:
         x = self._upsample(states, x, counts)
         frames = [self.config.up_stride * count for count in counts]
         x = self.frame_layers.run(x, [state.frame_cache for state in states], frames)
-        mu = F.linear(F.layer_norm(x, x.shape[-1:], *self.after_norm, 1e-5), *self.projection)
+        mu = _product(F.layer_norm(x, x.shape[-1:], *self.after_norm, 1e-5), self.projection)
         return list(torch.split(mu, frames))
 
     def _embed(self, ids: Tensor, last: bool) -> Tensor:
@@ -139,16 +168,16 @@ class StreamingEncoder:
         return F.pad(rows, (0, 0, 0, self.lookahead)) if last else rows
 
     def _look_ahead(self, states: Sequence[EncoderState], embedded: list[Tensor], counts: list[int]) -> Tensor:
-        (weight1, bias1), (weight2, bias2) = self.lookahead_convs
+        first, second = self.lookahead_convs
         x = torch.cat([sliding_rows(rows, self.lookahead + 1) for rows in embedded])
-        x = F.leaky_relu(F.linear(x, weight1, bias1), LOOKAHEAD_SLOPE)
+        x = F.leaky_relu(_product(x, first), LOOKAHEAD_SLOPE)
         windows = []
         for state, rows in zip(states, torch.split(x, counts), strict=True):
             joined = torch.cat((state.lookahead_tail, rows))
             state.lookahead_tail = joined[-CONV_PAST:].clone()
             windows.append(sliding_rows(joined, CONV_PAST + 1))
         now = [rows[:count] for rows, count in zip(embedded, counts, strict=True)]
-        return torch.cat(now) + F.linear(torch.cat(windows), weight2, bias2)
+        return torch.cat(now) + _product(torch.cat(windows), second)
 
     def _upsample(self, states: Sequence[EncoderState], x: Tensor, counts: list[int]) -> Tensor:
         windows = []
@@ -156,7 +185,7 @@ class StreamingEncoder:
             joined = torch.cat((state.upsample_tail, rows))
             state.upsample_tail = joined[-CONV_PAST:].clone()
             windows.append(sliding_rows(joined, CONV_PAST + 1))
-        x = F.linear(torch.cat(windows), *self.upsample).view(-1, self.config.output_size)
+        x = _product(torch.cat(windows), self.upsample).view(-1, self.config.output_size)
         return F.layer_norm(x, x.shape[-1:], *self.up_norm, 1e-5)
 
 
@@ -171,8 +200,8 @@ class _LayerStack:
     def fresh_cache(self, window: int) -> SlidingCache:
         first = self.layers[0]
         width = first.out[0].shape[0]
-        shape = (len(self.layers), 2, self.heads, 0, width // self.heads)
-        return SlidingCache(first.out[0].new_empty(shape), window)
+        empty = first.out[0].new_empty((len(self.layers), 2, self.heads, 0, width // self.heads))
+        return SlidingCache(empty, empty, window)
 
     def run(self, x: Tensor, caches: Sequence[SlidingCache], counts: Sequence[int]) -> Tensor:
         """x [R, D], ``counts`` rows a stream."""
@@ -188,24 +217,23 @@ class _LayerStack:
         self, index: int, layer: _Layer, x: Tensor, caches: Sequence[SlidingCache], counts: Sequence[int]
     ) -> Tensor:
         normed = F.layer_norm(x, x.shape[-1:], *layer.norm_mha, LAYER_EPS)
-        qkv = F.linear(normed, *layer.qkv).view(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)
+        qkv = _product(normed, layer.qkv).view(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)
         heard = [
             self._attend(index, layer, qkv[:, :, rows], cache)
             for cache, rows in zip(caches, spans(counts), strict=True)
         ]
-        x = x + F.linear(heard[0] if len(heard) == 1 else torch.cat(heard), *layer.out)
-        inner = F.silu(F.linear(F.layer_norm(x, x.shape[-1:], *layer.norm_ff, LAYER_EPS), *layer.w_1), inplace=True)
-        return x + F.linear(inner, *layer.w_2)
+        x = x + _product(heard[0] if len(heard) == 1 else torch.cat(heard), layer.out)
+        inner = F.silu(_product(F.layer_norm(x, x.shape[-1:], *layer.norm_ff, LAYER_EPS), layer.w_1), inplace=True)
+        return x + _product(inner, layer.w_2)
 
     def _attend(self, index: int, layer: _Layer, qkv: Tensor, cache: SlidingCache) -> Tensor:
         """qkv [3, H, T, K] of one stream -> [T, D]."""
         q, k, v = qkv.unbind(0)
-        keys, values = cache.attend(index, k, v)
-        queries = q.shape[1]
-        by_distance = (q + layer.v) @ self.positions.rows(index, queries, keys.shape[1]).transpose(1, 2)
-        bias = skew(by_distance, queries, keys.shape[1])
-        out = F.scaled_dot_product_attention((q + layer.u)[None], keys[None], values[None], attn_mask=bias[None])
-        return out[0].transpose(0, 1).flatten(1)
+        parts = cache.attend(index, k, v)
+        queries, keys = q.shape[1], sum(part.shape[1] for part, _ in parts)
+        by_distance = (q + layer.v) @ self.positions.rows(index, queries, keys).transpose(1, 2)
+        out = attend(q + layer.u, parts, skew(by_distance, queries, keys))
+        return out.transpose(0, 1).flatten(1)
 
 
 class _Layer:
@@ -213,18 +241,21 @@ class _Layer:
 
     def __init__(self, layer: ConformerLayer) -> None:
         attention, feed_forward = layer.self_attn, layer.feed_forward
-        self.qkv = fused_linear(attention.linear_q, attention.linear_k, attention.linear_v)
-        self.out = attention.linear_out.weight, attention.linear_out.bias
+        weight, bias = fused_product(attention.linear_q, attention.linear_k, attention.linear_v)
+        width = weight.shape[0]
+        scale = (width // attention.heads) ** -0.5  # of the scores
+        weight[:, :width] *= scale
+        bias[:width] *= scale
+        self.qkv = weight, bias
+        self.out = fused_product(attention.linear_out)
         self.position_weight = attention.linear_pos.weight
-        self.u, self.v = attention.pos_bias_u[:, None], attention.pos_bias_v[:, None]
-        self.w_1 = feed_forward.w_1.weight, feed_forward.w_1.bias
-        self.w_2 = feed_forward.w_2.weight, feed_forward.w_2.bias
+        self.u, self.v = attention.pos_bias_u[:, None] * scale, attention.pos_bias_v[:, None] * scale
+        self.w_1, self.w_2 = fused_product(feed_forward.w_1), fused_product(feed_forward.w_2)
         self.norm_mha, self.norm_ff = _norm(layer.norm_mha), _norm(layer.norm_ff)
 
 
 class _PositionTable:
-    """Projected positions of every distance that was needed so far, divided by sqrt(K): grows on demand,
-    shared by all streams."""
+    """Projected positions of every distance that was needed so far: grows on demand, shared by all streams."""
 
     def __init__(self, layers: list[_Layer], heads: int) -> None:
         self.layers = layers
@@ -243,23 +274,21 @@ class _PositionTable:
         self.farthest, self.nearest = farthest, nearest
         weights = [layer.position_weight for layer in self.layers]
         width = weights[0].shape[1]
-        scale = (width // self.heads) ** -0.5
         distances = relative_positions(farthest, -nearest, width).to(weights[0])
         self.table = [
-            (F.linear(distances, weight) * scale).view(len(distances), self.heads, -1).transpose(0, 1).contiguous()
+            F.linear(distances, weight).view(len(distances), self.heads, -1).transpose(0, 1).contiguous()
             for weight in weights
         ]
+
+
+def _product(x: Tensor, weights: Product) -> Tensor:
+    weight, bias = weights
+    return torch.addmm(bias, x, weight)
 
 
 def _norm(norm: nn.Module, scale: float = 1.0) -> tuple[Tensor, Tensor]:
     assert isinstance(norm, nn.LayerNorm)
     return norm.weight * scale, norm.bias * scale
-
-
-def _conv_rows(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """Convolution as a product with `sliding_rows`: weight [out, kernel * in], bias."""
-    assert conv.bias is not None
-    return conv.weight.transpose(1, 2).flatten(1).contiguous(), conv.bias
 
 
 def _upsample_rows(conv: nn.Conv1d, embed: InputLayer, stride: int) -> tuple[Tensor, Tensor]:
@@ -277,6 +306,6 @@ def _upsample_rows(conv: nn.Conv1d, embed: InputLayer, stride: int) -> tuple[Ten
         for tap in range(weight.shape[2]):
             folded[frame, :, (frame + tap) // stride] += weight[:, :, tap]
     embedding = linear.weight.double()
-    product = torch.einsum("ed,sdki->seki", embedding, folded).flatten(2).flatten(0, 1)
+    rows = torch.einsum("ed,sdki->seki", embedding, folded).flatten(2).flatten(0, 1)
     bias = embedding @ conv.bias.double() + linear.bias.double()
-    return product.float().contiguous(), bias.float().repeat(stride)
+    return rows.T.float().contiguous(), bias.float().repeat(stride)

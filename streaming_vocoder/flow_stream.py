@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streaming_vocoder.conformer_stream import EncoderState, StreamingEncoder
-from streaming_vocoder.dit_stream import SolverInput, SolverState, StreamingSolver, TrimRule
+from streaming_vocoder.dit_stream import SolverInput, StreamingSolver
 from streaming_vocoder.flow import Flow, default_noise
+from streaming_vocoder.solver_cache import SolverState, TrimRule
 
-ENCODER_WINDOW_FRAMES = 3000
-"""Past that the encoder sees, prompt included: exact for the first minute, then sliding."""
+ENCODER_WINDOW_FRAMES = 2000
+"""Past that the encoder sees, prompt included: exact for the first 40 s, then sliding."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +27,23 @@ class FlowState:
     solver: SolverState
     speaker: Tensor
 
+    def snapshot(self) -> FlowState:
+        """The state after a prompt, ready to be forked; read-only from here on."""
+        return FlowState(self.encoder.snapshot(), self.solver.snapshot(), self.speaker)
+
     def fork(self) -> FlowState:
-        """A copy that goes its own way; this one stays as it is."""
+        """A reply's state after the same prompt; what the prompt left is shared, not copied."""
         return FlowState(self.encoder.fork(), self.solver.fork(), self.speaker)
+
+    def own_tensors(self) -> list[Tensor]:
+        """All memory that is this stream's alone."""
+        encoder, solver = self.encoder, self.solver
+        caches = [encoder.token_cache.own, encoder.frame_cache.own, solver.cache.own]
+        return [encoder.lookahead_tail, encoder.upsample_tail, *caches, solver.tails]
+
+    def shared_tensors(self) -> list[Tensor]:
+        """What it shares with all streams of its voice."""
+        return [self.encoder.token_cache.prompt, self.encoder.frame_cache.prompt, self.solver.cache.prompt]
 
 
 class StreamingFlow:
@@ -42,14 +57,15 @@ class StreamingFlow:
         noise: Tensor | None = None,
         trim: TrimRule = "upstream",
         encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """noise: buffer [1, 80, frames] that all streams start from, default seeded
-        (`flow.default_noise`)."""
+        (`flow.default_noise`). ``dtype``: of the solver's products."""
         with torch.inference_mode():
             buffer = default_noise(channels=flow.config.output_size) if noise is None else noise
             self._speaker, self._mel = flow.spk_embed_affine_layer, flow.config.mel
             self.encoder = StreamingEncoder(flow, encoder_window_frames)
-            self.solver = StreamingSolver(flow, steps, buffer.to(self.encoder.tokens), trim)
+            self.solver = StreamingSolver(flow, steps, buffer.to(self.encoder.tokens), trim, dtype)
 
     @property
     def lookahead(self) -> int:
@@ -72,8 +88,7 @@ class StreamingFlow:
         state = FlowState(self.encoder.fresh_state(), self.solver.fresh_state(), row)
         (mu,) = self.encoder.step([state.encoder], [torch.cat((tokens, tokens[: self.lookahead]))], [False])
         (made,) = self.solver.step([SolverInput(state.solver, mu, row, self._mel.apply(mel))])
-        state.solver.cache.prompt_frames = len(mu)
-        return state, mu, made
+        return state.snapshot(), mu, made
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:

@@ -1,12 +1,37 @@
-"""Small tools of the packed streaming paths: rows of several streams side by side, convolutions as
-products."""
+"""Small tools of the packed streaming paths: rows of several streams side by side, layers as products."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+
+Product = tuple[Tensor, Tensor]
+"""Weight [in, out] and bias [out]. With few rows this layout is faster than that of `nn.Linear`."""
+
+
+def product(x: Tensor, weights: Product, memory: Callable[[int, int], Tensor]) -> Tensor:
+    """x [rows, in] -> [rows, out], into what ``memory(rows, out)`` gives."""
+    weight, bias = weights
+    return torch.addmm(bias, x, weight, out=memory(len(x), weight.shape[1]))
+
+
+def fused_product(*layers: nn.Linear, dtype: torch.dtype = torch.float32) -> Product:
+    """One product that gives the outputs of all ``layers`` side by side."""
+    weights = [layer.weight.detach() for layer in layers]
+    biases = [
+        torch.zeros_like(weight[:, 0]) if layer.bias is None else layer.bias.detach()
+        for layer, weight in zip(layers, weights, strict=True)
+    ]
+    return torch.cat(weights).T.to(dtype).contiguous(), torch.cat(biases).to(dtype)
+
+
+def conv_product(conv: nn.Conv1d, dtype: torch.dtype = torch.float32) -> Product:
+    """A convolution as a product with `sliding_rows`: weight [kernel * in, out]."""
+    assert conv.bias is not None
+    weight = conv.weight.detach().permute(2, 1, 0).flatten(0, 1)
+    return weight.to(dtype).contiguous(), conv.bias.detach().to(dtype)
 
 
 def spans(counts: Sequence[int]) -> Iterator[slice]:
@@ -18,18 +43,7 @@ def spans(counts: Sequence[int]) -> Iterator[slice]:
 
 
 def sliding_rows(x: Tensor, kernel: int) -> Tensor:
-    """[..., n, D] -> a view [..., n - kernel + 1, kernel * D]: what a convolution sees at each place, oldest
-    first."""
+    """[n, D] -> a view [n - kernel + 1, kernel * D]: what a convolution sees at each place, oldest first."""
     x = x.contiguous()
-    rows, width = x.shape[-2:]
-    return x.as_strided((*x.shape[:-2], rows - kernel + 1, kernel * width), x.stride(), x.storage_offset())
-
-
-def fused_linear(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one product that gives the outputs of all ``layers`` side by side."""
-    weights = [layer.weight.detach() for layer in layers]
-    biases = [
-        torch.zeros_like(weight[:, 0]) if layer.bias is None else layer.bias.detach()
-        for layer, weight in zip(layers, weights, strict=True)
-    ]
-    return torch.cat(weights), torch.cat(biases)
+    rows, width = x.shape
+    return x.as_strided((rows - kernel + 1, kernel * width), x.stride(), x.storage_offset())

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from streaming_vocoder.config import FRAMES_PER_TOKEN, HOP_SAMPLES
 from streaming_vocoder.conformer import LOOKAHEAD_SLOPE
-from streaming_vocoder.dit_stream import RECENT_FRAMES, TrimRule
 from streaming_vocoder.flow import Flow, default_noise
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import CrossFade, HiftInput, HiftState, StreamingHift, frames_of
+from streaming_vocoder.solver_cache import RECENT_FRAMES, TrimRule
 from streaming_vocoder.streaming import Samples
 from streaming_vocoder.voice import Voice
 

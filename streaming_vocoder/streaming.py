@@ -28,7 +28,6 @@ from streaming_vocoder.config import (
     SAMPLES_PER_TOKEN,
     VocoderConfig,
 )
-from streaming_vocoder.dit_stream import CHUNK_ROOM, RECENT_FRAMES, TrimRule
 from streaming_vocoder.errors import StreamError, VoiceError
 from streaming_vocoder.flow import NOISE_FRAMES, Flow, default_noise
 from streaming_vocoder.flow_stream import ENCODER_WINDOW_FRAMES, FlowState, StreamingFlow
@@ -41,6 +40,7 @@ from streaming_vocoder.hift_stream import (
     StreamingHift,
     frames_of,
 )
+from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES, TrimRule
 from streaming_vocoder.voice import Voice
 from streaming_vocoder.weights import load_token2wav
 
@@ -105,16 +105,8 @@ class StreamState:
 
     @property
     def owned_bytes(self) -> int:
-        """Memory of this stream alone: its caches and seams, without the voice's snapshot and the weights."""
-        encoder, solver = self.flow.encoder, self.flow.solver
-        tensors = [
-            encoder.lookahead_tail,
-            encoder.upsample_tail,
-            encoder.token_cache.buffer,
-            encoder.frame_cache.buffer,
-            solver.cache.buffer,
-            solver.tails,
-        ]
+        """Memory of this stream alone: its caches and seams, without what all streams of its voice share."""
+        tensors = self.flow.own_tensors()
         if self.hift is not None:
             tensors += [self.hift.mel, self.hift.source, self.hift.tail]
         return sum(tensor.nbytes for tensor in tensors)
@@ -139,12 +131,14 @@ class Vocoder:
         noise: Tensor | None = None,
         source_noise: bool = True,
         encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Takes the modules where they are (device) and packs their weights; do not train them afterwards.
 
         ``steps``: solver steps of every chunk, fixed because each has its own cache. ``noise``: buffer [1,
         80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise of HiFT,
-        seeded per stream.
+        seeded per stream. ``dtype``: of the solver's products and caches, where nearly all of the work is;
+        encoder and HiFT stay float32.
         """
         self.config = config
         self.device = hift.stft_window.device
@@ -156,6 +150,7 @@ class Vocoder:
             trim=trim,
             encoder_window_frames=encoder_window_frames,
             noise=default_noise(channels=config.flow.output_size) if noise is None else noise,
+            dtype=dtype,
         )
         self._hift = StreamingHift(hift, fade)
         self._prompts: WeakKeyDictionary[Voice, FlowState] = WeakKeyDictionary()
@@ -169,11 +164,12 @@ class Vocoder:
         steps: int = 10,
         trim: TrimRule = "upstream",
         fade: CrossFade = "upstream",
+        dtype: torch.dtype = torch.float32,
     ) -> Vocoder:
         """From a checkpoint's ``token2wav/`` folder. `CheckpointError` names all that is missing or does not
         fit."""
         config, flow, hift = load_token2wav(folder)
-        return cls(config, flow.to(device), hift.to(device), steps=steps, trim=trim, fade=fade)
+        return cls(config, flow.to(device), hift.to(device), steps=steps, trim=trim, fade=fade, dtype=dtype)
 
     @property
     def lookahead(self) -> int:

@@ -149,8 +149,7 @@ def _packed_cache(kind: str, state: FlowState) -> Tensor:
         return torch.cat((encoder.lookahead_tail, encoder.upsample_tail.repeat_interleave(2, dim=0))).T[None]
     if kind == "conformer_att_cache":  # the 25 Hz layers twice along time
         slow, fast = (
-            torch.cat(cache.buffer[:, :, :, cache.start : cache.end].unbind(1), dim=-1)[:, None]
-            for cache in (encoder.token_cache, encoder.frame_cache)
+            torch.cat(cache.frames().unbind(1), dim=-1)[:, None] for cache in (encoder.token_cache, encoder.frame_cache)
         )
         return torch.cat((slow.repeat(1, 1, 1, 2, 1), fast))
     steps, depth = solver.tails.shape[:2]
@@ -159,8 +158,8 @@ def _packed_cache(kind: str, state: FlowState) -> Tensor:
     if kind == "estimator_cnn_cache":  # channels of the first convolution, then of the second
         tails = solver.tails.transpose(-1, -2)  # [N, depth, 2, 2, C, 2]
         return torch.cat(tails.unbind(2), dim=-2)[tuple(index)]
-    keys, values = solver.cache.buffer[tuple(index)][..., solver.cache.order, :].unbind(0)
-    return torch.cat((keys, values), dim=-1)
+    step, block = index
+    return torch.cat(solver.cache.frames(step, block).unbind(0), dim=-1)
 
 
 @torch.inference_mode()

@@ -140,26 +140,19 @@ def test_a_dropped_stream_frees_everything(vocoder: Vocoder, voice: Voice) -> No
     stream = vocoder.open(voice)
     vocoder.step([(stream, codes(12), False)])
     assert stream.hift is not None
-    encoder, solver = stream.flow.encoder, stream.flow.solver
-    owned = (
-        encoder.frame_cache.buffer,
-        encoder.token_cache.buffer,
-        solver.cache.buffer,
-        solver.tails,
-        stream.hift.tail,
-    )
+    owned = [*stream.flow.own_tensors(), stream.hift.mel, stream.hift.source, stream.hift.tail]
     watched = [weakref.ref(tensor) for tensor in owned]
     gc.disable()
     try:
-        del stream, encoder, solver, owned
-        assert [reference() for reference in watched] == [None] * 5
+        del stream, owned
+        assert {reference() for reference in watched} == {None}
     finally:
         gc.enable()
 
 
 def test_a_finished_stream_frees_its_caches_at_once(vocoder: Vocoder, voice: Voice) -> None:
     stream = vocoder.open(voice)
-    caches = weakref.ref(stream.flow.solver.cache.buffer)
+    caches = weakref.ref(stream.flow.solver.cache.own)
     vocoder.step([(stream, codes(9), True)])
     assert caches() is None
 
@@ -167,8 +160,8 @@ def test_a_finished_stream_frees_its_caches_at_once(vocoder: Vocoder, voice: Voi
 def test_the_snapshot_is_computed_once_and_dies_with_the_voice(vocoder: Vocoder) -> None:
     voice = make_voice(7)
     vocoder.prepare(voice)
-    snapshot = weakref.ref(vocoder.open(voice).prompt.solver.cache.buffer)
-    assert vocoder.open(voice).prompt.solver.cache.buffer is snapshot()
+    snapshot = weakref.ref(vocoder.open(voice).flow.solver.cache.prompt)
+    assert vocoder.open(voice).flow.solver.cache.prompt is snapshot()
     del voice
     gc.collect()
     assert snapshot() is None
@@ -182,13 +175,18 @@ def test_state_stops_growing(voice: Voice, trim: str) -> None:
     for second in range(40):
         (samples,) = vocoder.step([(stream, codes(25, seed=second), False)])
         assert np.isfinite(samples).all()
-        encoder = stream.flow.encoder
-        sizes.append(
-            stream.flow.solver.cache.buffer.numel()
-            + encoder.token_cache.buffer.numel()
-            + encoder.frame_cache.buffer.numel()
-        )
-    assert max(sizes[20:]) <= max(sizes[10:20])
+        sizes.append(stream.owned_bytes)
+    assert len(set(sizes)) == 1
+
+
+def test_streams_of_a_voice_share_its_prompt() -> None:
+    """A longer prompt costs a stream nothing under the rule that keeps it whole."""
+    vocoder = make_vocoder(trim="prompt")
+    short, long = (vocoder.open(make_voice(seed=tokens, tokens=tokens)) for tokens in (60, 400))
+    assert short.owned_bytes == long.owned_bytes
+    voice = make_voice(8)
+    one, other = (vocoder.open(voice).flow.shared_tensors() for _ in range(2))
+    assert [tensor.data_ptr() for tensor in one] == [tensor.data_ptr() for tensor in other]
 
 
 def test_the_encoder_window_is_exact_while_it_holds_everything(voice: Voice) -> None:

@@ -93,7 +93,7 @@ def test_streaming_solver_equals_the_masked_solver_until_it_trims(chunk: int) ->
     solver = StreamingSolver(flow, 3, noise, "upstream")
     state, row = solver.fresh_state(), solver.speaker_row(speaker[0])
     parts = solver.step([SolverInput(state, mu[0, :prompt], row, cond[0, :prompt])])
-    state.cache.prompt_frames = prompt
+    state = state.snapshot().fork()
     for part in torch.split(mu[0, prompt:], chunk):
         parts += solver.step([SolverInput(state, part, row)])
     torch.testing.assert_close(torch.cat(parts), whole, atol=TOLERANCE, rtol=0)

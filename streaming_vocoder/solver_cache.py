@@ -1,0 +1,124 @@
+"""What the flow's solver remembers of one stream: keys and values of past frames, and the edges of its convolutions.
+
+The frames of the voice's prompt lie in one read-only tensor that all streams of the voice share; a stream owns only
+what it has made itself. Attention knows no positions, so a frame may lie anywhere: new frames are written where
+trimming made room, and nothing else moves.
+
+Letters: P prompt frames, N solver steps, H heads, K head size, C hidden size. A plain 2 is (with conditions, without).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+RECENT_FRAMES = 100
+"""Frames that stay in the cache beyond as many as the prompt has (the reference's constant)."""
+CHUNK_ROOM = 50
+"""Frames of a new chunk for which a stream has room from the start: 25 tokens."""
+
+TrimRule = Literal["upstream", "prompt"]
+"""What stays of the solver's cache once it holds more than prompt + 100 frames.
+
+``upstream``: what the reference keeps, the newest frames (as many as the prompt has) and the 100 oldest kept
+ones, which are the end of the prompt. ``prompt``: the whole prompt and the newest 100 frames.
+"""
+
+
+class SolverCache:
+    """Keys and values: those of the prompt and those of the stream, both [N, depth, 2 (k, v), 2, H, frames, K]."""
+
+    __slots__ = ("order", "own", "prompt", "prompt_frames", "rule")
+
+    def __init__(self, prompt: Tensor, own: Tensor, rule: TrimRule) -> None:
+        """``prompt``: as `snapshot` lays it out. ``own``: the memory to write to, nothing of it in use."""
+        self.prompt, self.own = prompt, own
+        self.prompt_frames: int = prompt.shape[5]
+        self.rule = rule
+        self.order: list[int] = list(range(self.prompt_frames))
+        """Frames that count: a prompt frame by its number, one of the stream by P + its slot. Newest chunk first
+        (`upstream`), oldest frame first (`prompt`)."""
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def prompt_seen(self) -> int:
+        """Frames of ``prompt`` that count: its first ones, thanks to its layout."""
+        return sum(frame < self.prompt_frames for frame in self.order)
+
+    def reserve(self, count: int) -> list[int]:
+        """Slots of ``own`` for new frames, such that afterwards the stream's frames fill it from 0 without a hole."""
+        used = {frame - self.prompt_frames for frame in self.order if frame >= self.prompt_frames}
+        total = len(used) + count
+        if total > self.own.shape[5]:
+            self._grow(total, max(used, default=-1) + 1)
+        holes = [slot for slot in range(total) if slot not in used]
+        strays = sorted(slot for slot in used if slot >= total)
+        if strays:  # a larger chunk came before
+            targets = holes[: len(strays)]
+            self.own[..., targets, :] = self.own[..., strays, :]
+            first = self.prompt_frames
+            moved = {first + old: first + new for old, new in zip(strays, targets, strict=True)}
+            self.order = [moved.get(frame, frame) for frame in self.order]
+        return holes[len(strays) :]
+
+    def commit(self, slots: list[int]) -> None:
+        """Counts the frames in ``slots`` as the newest, and forgets what the rule drops."""
+        new = [self.prompt_frames + slot for slot in slots]
+        self.order = new + self.order if self.rule == "upstream" else self.order + new
+        if self.prompt_frames and len(self.order) > self.prompt_frames + RECENT_FRAMES:
+            self.order = self.order[: self.prompt_frames] + self.order[-RECENT_FRAMES:]
+
+    def snapshot(self) -> SolverCache:
+        """From the prompt's own pass: its frames as a prompt to share.
+
+        The last 100 come first. `upstream` forgets prompt frames in front of those, the latest first, so what is
+        left is always the first so many of this layout.
+        """
+        frames = [frame - self.prompt_frames for frame in self.order]
+        prompt = self.own[..., frames[-RECENT_FRAMES:] + frames[:-RECENT_FRAMES], :].contiguous()
+        return SolverCache(prompt, prompt[..., :0, :].clone(), self.rule)
+
+    def fork(self) -> SolverCache:
+        """A stream's cache after the same prompt: the prompt is shared, room for all that the rule keeps is its own."""
+        kept = RECENT_FRAMES if self.rule == "prompt" else max(self.prompt_frames, RECENT_FRAMES)
+        shape = (*self.own.shape[:5], kept + CHUNK_ROOM, self.own.shape[6])
+        return SolverCache(self.prompt, self.own.new_empty(shape), self.rule)
+
+    def frames(self, step: int, block: int) -> Tensor:
+        """Keys and values in ``order`` [2 (k, v), 2, H, len, K]; a copy, to look at."""
+        prompt, own = self.prompt[step, block], self.own[step, block]
+        late = min(RECENT_FRAMES, self.prompt_frames)
+        early = self.prompt_frames - late
+        places = [late + frame if frame < early else frame - early for frame in range(self.prompt_frames)]
+        rows = [
+            prompt[..., places[frame], :] if frame < self.prompt_frames else own[..., frame - self.prompt_frames, :]
+            for frame in self.order
+        ]
+        return torch.stack(rows, dim=3)
+
+    def _grow(self, slots: int, used: int) -> None:
+        old = self.own
+        self.own = old.new_empty((*old.shape[:5], slots, old.shape[6]))
+        self.own[..., :used, :] = old[..., :used, :]
+
+
+@dataclass(slots=True, eq=False)
+class SolverState:
+    """What the solver remembers of one stream."""
+
+    cache: SolverCache
+    tails: Tensor
+    """[N, depth, 2 (convolution), 2, 2, C]: last two inputs of every convolution."""
+
+    def snapshot(self) -> SolverState:
+        """The state after a prompt, ready to be forked."""
+        return SolverState(self.cache.snapshot(), self.tails)
+
+    def fork(self) -> SolverState:
+        """A stream's state after the same prompt."""
+        return SolverState(self.cache.fork(), self.tails.clone())
