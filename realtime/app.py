@@ -24,6 +24,7 @@ from realtime import spoken
 from realtime.checkpoint_layout import missing_files
 from realtime.config import Settings
 from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.meter import PromptMeter
 from realtime.engine.runner import ModelRunner
 from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.vocoding import ThreadedVocoder
@@ -193,6 +194,7 @@ class ModelThreads:
 
     engine: ThreadedEngine
     vocoder: ThreadedVocoder
+    meter: PromptMeter
 
     def stop(self) -> None:
         self.engine.stop()
@@ -212,7 +214,9 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     vocoder.warm_up()
     # A session's transcripts and its answers outside the conversation have caches of their own.
     core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
-    threads = ModelThreads(ThreadedEngine(core), vocoder)
+    model = loaded.speech_model
+    meter = PromptMeter(model.tokenizer, model.tokens, runner.max_tokens)
+    threads = ModelThreads(ThreadedEngine(core), vocoder, meter)
     threads.engine.start()
     threads.vocoder.start()
     return threads
@@ -306,7 +310,12 @@ class Application:
         )
         self._session_config = config
         services = Services(
-            ThinkingEngine(threads.engine), threads.vocoder, SileroVad(), self._remember, schema_problem
+            ThinkingEngine(threads.engine),
+            threads.vocoder,
+            SileroVad(),
+            self._remember,
+            schema_problem,
+            threads.meter,
         )
         return SessionManager(services, config, max_sessions=self._settings.max_sessions)
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -352,16 +352,18 @@ async def call(
     vocoder: FakeVocoder | None = None,
     settings: Mapping[str, Any] | None = None,
     schema_check: SchemaCheck = unchecked,
+    parts: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
-    ``settings``: what the session object differs in from the defaults.
+    ``settings``: what the session object differs in from the defaults; ``parts``: of `Services`, what is no fake.
     """
     engine, vocoder = FakeEngine(*scripts), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
+    services = replace(services, **(parts or {}))
     session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)

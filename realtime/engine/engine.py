@@ -25,15 +25,13 @@ from realtime.session.ports import (
     GenerationTimings,
     TokenDelta,
     TokenUsage,
+    reply_room,
 )
 
 logger = logging.getLogger(__name__)
 
 PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
-
-RESERVED_TOKENS = 64
-"""A prompt must leave room for at least this many new ids, else it is `context_full`."""
 
 
 class Runner(Protocol):
@@ -158,7 +156,8 @@ class EngineCore:
     def _start(self, job: Job, slot: Slot) -> None:
         job.started = self._clock()
         prompt = job.prompt = self._runner.render(job.request)
-        if len(prompt.keys) + RESERVED_TOKENS > self._runner.max_tokens:
+        room = reply_room(self._runner.max_tokens, job.request.sampling.max_tokens)
+        if len(prompt.keys) + room > self._runner.max_tokens:
             self._finish(job, "context_full")
             return
         job.cached = job.prefilled = slot.rewind(prompt.keys)

@@ -40,9 +40,9 @@ class SessionLimits:
     """Responses outside the conversation at a time."""
     transcript_grace_s: float = 0.2
     """How long a transcript waits for the `response.create` that a client sends right behind its commit."""
-    context_cut: float = 0.3
-    """Share of the conversation that is forgotten when the context is full. Much at once, because every cut costs a
-    prefill of all that remains."""
+    context_cut: float = 0.5
+    """Share of its room that a full conversation gives up. Much at once, because every cut costs a prefill of all that
+    remains (`realtime.session.context`)."""
 
 
 _EFFORT = {"none": 0.0, "minimal": 1 / 16, "low": 1 / 4, "medium": 1.0, "high": 2.0, "xhigh": 4.0}

@@ -9,7 +9,6 @@ a call survives that its lead-in was interrupted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -107,21 +106,12 @@ def set_heard(entry: Entry[Message | None], samples: int) -> None:
     entry.payload = replace(message, content=parts)
 
 
-def forget_oldest(history: History, share: float) -> bool:
-    """Let the model forget at least this share of the conversation, oldest first, up to a user turn; system items and
-    the last turn stay. False when there is nothing left to forget."""
-    entries = [entry for entry in history if entry.payload is not None and entry.payload.role != "system"]
-    goal = math.ceil(share * len(entries))
-    cuts = [at for at, entry in enumerate(entries) if at > 0 and _is_user(entry)]
-    cut = next((at for at in cuts if at >= goal), cuts[-1] if cuts else 0)
-    for entry in entries[:cut]:
-        entry.payload = None
-    return cut > 0
-
-
 def bound_audio(history: History, max_seconds: float) -> None:
-    """Forget the oldest user audio beyond so many seconds."""
-    room = int(max_seconds * MODEL_SAMPLE_RATE)
+    """Forget the oldest user audio where there is more than so many seconds: a quarter of that at once, since the
+    prompt changes with it from its beginning on."""
+    if sum(_audio_samples(entry.payload) for entry in history) <= max_seconds * MODEL_SAMPLE_RATE:
+        return
+    room = int(0.75 * max_seconds * MODEL_SAMPLE_RATE)
     for entry in reversed(list(history)):
         length = _audio_samples(entry.payload)
         room -= length
@@ -181,10 +171,6 @@ def _is_unheard(message: Message) -> bool:
 
 def _parts(message: Message) -> tuple[Part, ...]:
     return message.content if isinstance(message.content, tuple) else ()
-
-
-def _is_user(entry: Entry[Message | None]) -> bool:
-    return entry.payload is not None and entry.payload.role == "human"
 
 
 def _audio_samples(message: Message | None) -> int:

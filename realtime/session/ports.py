@@ -103,6 +103,23 @@ class GenerationDone:
     rest_count: int = 0
 
 
+def reply_room(context_tokens: int, max_tokens: int) -> int:
+    """Ids of the context that a prompt must leave for a reply of at most ``max_tokens``: all of them, but no more than
+    half the context. A prompt that does not is ``context_full``."""
+    return min(max_tokens, context_tokens // 2)
+
+
+class ContextMeter(Protocol):
+    """How much of the model's context a conversation fills."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Ids of one prompt and its reply together."""
+
+    def measure(self, message: Message) -> int:
+        """Ids of one turn in a prompt. Quick: it is called on the event loop, once for each new message."""
+
+
 class Generation(Protocol):
     """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon."""
 

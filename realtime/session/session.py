@@ -18,7 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -37,7 +37,6 @@ from realtime.protocol.items import InputAudio, UserMessage
 from realtime.protocol.responses import ResponseConfig, configure_response
 from realtime.protocol.session_config import (
     NoiseReduction,
-    RetentionRatio,
     SemanticVad,
     TranscriptionSession,
     TurnDetection,
@@ -47,11 +46,11 @@ from realtime.protocol.session_config import (
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
+from realtime.session.context import ContextKeeper, RoughMeter
 from realtime.session.formats import audio_format
 from realtime.session.history import (
     History,
     bound_audio,
-    forget_oldest,
     input_messages,
     set_heard,
     told,
@@ -61,7 +60,7 @@ from realtime.session.listening import Microphone
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
-from realtime.session.ports import Engine, GenerationRequest, Vocoder
+from realtime.session.ports import ContextMeter, Engine, GenerationRequest, Vocoder
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
 from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
 from realtime.session.transcribing import Transcriber
@@ -101,6 +100,7 @@ class Services:
     """Told of each response that has ended, whatever its status."""
     schema_check: SchemaCheck = unchecked
     """Asked about the parameters of every function that a client brings."""
+    meter: ContextMeter = field(default_factory=RoughMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ class Session:
         self._clock = clock
         self._log = SessionLogger(logger, settings.id)
         self._history: History = Conversation(ids.conversation())
+        self._context = ContextKeeper(self._history, services.meter, config.limits.context_cut)
         self._outbox = Outbox(channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
@@ -273,6 +274,7 @@ class Session:
         self._retire(running)
         if was_active:
             self._step(turns.ResponseDone(self._mic.received))
+            self._make_room()
         try:
             await self._outbox.audio_taken()  # only then is it known when the first audio was sent
         finally:
@@ -448,8 +450,19 @@ class Session:
         """The user has begun a turn: what was said before will not change, so the engine may prepare it."""
         if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
             config = configure_response(self._answering())
-            request = self._request(config, (*told(self._history), Message("human", None)), self.id)
-            self._services.engine.prefetch(request)
+            self._fit_context(config, ahead=True)
+            self._prefetch_history(config)
+
+    def _make_room(self) -> None:
+        """A reply has ended and nobody waits: cut a conversation that has grown too long now, not in the next turn."""
+        if not self._running:
+            config = configure_response(self._answering())
+            if self._fit_context(config, ahead=True):
+                self._prefetch_history(config)
+
+    def _prefetch_history(self, config: ResponseConfig) -> None:
+        request = self._request(config, (*told(self._history), Message("human", None)), self.id)
+        self._services.engine.prefetch(request)
 
     # Turn-taking
 
@@ -567,8 +580,8 @@ class Session:
         plan = ReplyPlan(
             response=response,
             config=config,
-            request=lambda: self._request(config, told(self._history) if context is None else context, cache_key),
-            forget=lambda: context is None and self._forget(),
+            request=lambda: self._request(config, self._told(config) if context is None else context, cache_key),
+            forget=lambda: context is None and self._context.shorten(self._answering().truncation),
             item_id=self._ids.item(),
             history=None if config.out_of_band else self._history,
             trace=self._new_trace(),
@@ -626,15 +639,18 @@ class Session:
             thinking=self._config.thinking_budget(config.effort),
         )
 
-    def _forget(self) -> bool:
-        """Make the context shorter, as the session's ``truncation`` allows."""
-        truncation = self._answering().truncation
-        if truncation == "disabled":
-            return False
-        cut = self._config.limits.context_cut
-        if isinstance(truncation, RetentionRatio):
-            cut = 1.0 - truncation.retention_ratio
-        return forget_oldest(self._history, cut)
+    def _told(self, config: ResponseConfig) -> tuple[Message, ...]:
+        """The conversation as the model is told it, cut where it has grown too long."""
+        self._fit_context(config)
+        return told(self._history)
+
+    def _fit_context(self, config: ResponseConfig, *, ahead: bool = False) -> bool:
+        request = self._request(config, (), self.id)
+        truncation, most = self._answering().truncation, request.sampling.max_tokens
+        cut = self._context.fit(request.messages, truncation, most, ahead=ahead)
+        if cut:
+            self._log.info("the conversation has outgrown the model's context and was cut")
+        return cut
 
     # Small parts
 

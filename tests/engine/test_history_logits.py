@@ -17,14 +17,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from realtime.engine.engine import EngineCore
+from realtime.engine.meter import PromptMeter
 from realtime.engine.runner import DecodeState, ModelRunner, RenderedPrompt
 from realtime.engine.sequence import Job, Slot
 from realtime.messages import Audio, Message, Tokens
 from realtime.model.interleave import SAMPLES_PER_CODE, Demultiplexer
+from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import SpecialTokens
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.items import AssistantMessage, InputText, OutputAudio, UserMessage
+from realtime.session.context import ContextKeeper
 from realtime.session.history import History, reply_message, set_heard, told
 from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
 from tests.engine.tiny import tiny_model
@@ -181,6 +184,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("interrupt"), st.integers(1, 60)),
         st.tuples(st.just("cut"), st.integers(0, 99)),
         st.tuples(st.just("delete"), st.integers(0, 9)),
+        st.tuples(st.just("outgrow"), st.integers(0, 400)),
         st.tuples(st.just("check"), st.just(0)),
     ),
     max_size=12,
@@ -202,6 +206,9 @@ def play(talk: Conversing, operations: list[tuple[str, int]]) -> Iterator[None]:
                 set_heard(entries[number % len(entries)], number * SAMPLES_PER_CODE // 4)
             case "delete" if entries:
                 talk.history.delete(entries[number % len(entries)].item.id)
+            case "outgrow":
+                meter = PromptMeter(talk.model.tokenizer, talk.model.tokens, 2 * number)
+                ContextKeeper(talk.history, meter, 0.3).fit((), "auto", 10**6)
             case "check":
                 talk.check()
         yield
@@ -216,6 +223,22 @@ def test_after_any_history_the_next_turn_equals_a_fresh_prefill(
     for _ in play(talk, operations):
         pass
     talk.check()
+
+
+def test_the_sizes_that_the_meter_gives_add_up_to_the_prompt(model: SpeechModel) -> None:
+    talk = Conversing(model)
+    meter = PromptMeter(model.tokenizer, model.tokens, 4096)
+    talk.hear(2.0)
+    name = talk.answer(60)
+    talk.read("one two three")
+    entry = talk.history.get(name)
+    assert entry is not None
+    for heard in (None, 5 * SAMPLES_PER_CODE):
+        if heard is not None:
+            set_heard(entry, heard)
+        ids = render(talk.messages(), model.tokenizer, model.tokens, speech=False).ids
+        header = 1 + len(model.tokenizer.encode("assistant\n"))
+        assert sum(map(meter.measure, talk.messages())) + header == len(ids)
 
 
 def _codes(model: SpeechModel, message: Message) -> int:

@@ -145,7 +145,7 @@ async def test_a_full_context_forgets_the_oldest_turns_and_asks_again() -> None:
         finished = await respond(caller)
         assert finished.response.status == "completed"
         assert contents(caller, 0)[:2] == ["Rules.", "question 0"]
-        assert contents(caller, 1)[:2] == ["Rules.", "question 2"]
+        assert contents(caller, 1)[:2] == ["Rules.", "question 3"]
         assert len(caller.of(wire.ResponseCreated)) == 1
 
 
@@ -155,7 +155,7 @@ async def test_what_was_forgotten_stays_forgotten() -> None:
         await create(caller, text_item("now"))
         await respond(caller)
         await respond(caller)
-        assert contents(caller, 2)[0] == "question 2"
+        assert contents(caller, 2)[0] == "question 3"
 
 
 async def test_a_turn_that_fits_no_context_fails_and_says_so() -> None:

@@ -1,0 +1,184 @@
+"""An hour of talk between a real session and the real engine, whose model is a counter with the official sizes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.runner import RenderedPrompt
+from realtime.engine.sequence import Key, Slot
+from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
+from realtime.protocol import events as wire
+from realtime.session.ports import GenerationRequest, TokenDelta
+from tests.engine.test_engine import FakeCache
+from tests.fakes import Caller, call
+
+CONTEXT = 16_384
+TURN_S = 30
+GROUPS = 188
+"""Of one reply: 30 s."""
+SPEECH = 1000
+"""Ids from here on are speech codes, those before it text."""
+
+
+def keys_of(message: Message) -> list[Key]:
+    """A turn in the prompt: two ids around it, 12.5 a second of the user, the reply's own, a letter each of text."""
+    keys: list[Key] = [1]
+    content = message.content or ""
+    for part in (Text(content),) if isinstance(content, str) else content:
+        match part:
+            case Text(text):
+                keys += [ord(letter) % SPEECH for letter in text]
+            case Audio(name, samples):
+                keys += [(name, index) for index in range(len(samples) * 25 // (2 * MODEL_SAMPLE_RATE))]
+            case Tokens(ids):
+                keys += ids if part.speech else [id_ for id_ in ids if id_ < SPEECH]
+    return [*keys, 2] if message.closed and message.content is not None else keys
+
+
+class CountingMeter:
+    context_tokens = CONTEXT
+
+    def measure(self, message: Message) -> int:
+        return len(keys_of(message))
+
+
+@dataclass
+class Speaking:
+    """A reply of `GROUPS` groups, one a decode step; every sixth text slot is a word."""
+
+    slot: Slot
+    number: int
+    groups: int = 0
+    finished: str | None = None
+    cached_ids: list[int] = field(default_factory=list)
+    rest: str = ""
+    rest_count: int = 0
+    newest: tuple[int, ...] = ()
+
+    @property
+    def text_count(self) -> int:
+        return self.groups
+
+    @property
+    def audio_count(self) -> int:
+        return 4 * self.groups
+
+    def speak(self) -> None:
+        text = 10 + (self.number + self.groups) % 900
+        codes = tuple(SPEECH + (self.number * 7 + self.groups * 4 + k) % 6000 for k in range(4))
+        self.newest = (text, *codes)
+        self.groups += 1
+        self.finished = "stop" if self.groups == GROUPS else None
+
+    def take_delta(self) -> TokenDelta:
+        return TokenDelta("word " if self.groups % 6 == 1 else "", self.newest[1:], self.newest)
+
+
+class CountingRunner:
+    """`realtime.engine.engine.Runner` that computes nothing and counts everything."""
+
+    max_tokens = CONTEXT
+
+    def __init__(self) -> None:
+        self.prefilled = 0
+        self.caches: list[FakeCache] = []
+        self.features: dict[str, int] = {}
+        self.replies = 0
+
+    def new_cache(self) -> FakeCache:
+        self.caches.append(FakeCache())
+        return self.caches[-1]
+
+    def render(self, request: GenerationRequest) -> RenderedPrompt:
+        keys = [key for message in request.messages for key in keys_of(message)]
+        if request.messages[-1].content is not None:
+            keys += [1, 3]
+        audio = [p for m in request.messages if not isinstance(m.content, str) for p in m.content or ()]
+        recordings = tuple(part for part in audio if isinstance(part, Audio))
+        return RenderedPrompt(tuple(0 if isinstance(key, tuple) else key for key in keys), tuple(keys), recordings)
+
+    def has_features(self, cache_key: str, audio: Audio) -> bool:
+        return audio.id in self.features
+
+    def encode(self, cache_key: str, audio: Audio) -> None:
+        self.features[audio.id] = len(audio.samples)
+
+    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
+        self.features = {name: size for name, size in self.features.items() if name in audio_ids}
+
+    def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None:
+        self.prefilled += stop - start
+        slot.cache.length += stop - start  # type: ignore[misc]
+
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: None) -> Speaking:
+        self.replies += 1
+        state = Speaking(slot, self.replies * 31)
+        state.speak()
+        return state
+
+    def decode(self, states: list[Speaking]) -> None:
+        for state in states:
+            state.cached_ids.extend(state.newest)
+            state.slot.cache.length += len(state.newest)  # type: ignore[misc]
+            state.speak()
+
+
+@dataclass
+class Talk:
+    """One caller who talks and listens in turn."""
+
+    caller: Caller
+    runner: CountingRunner
+    core: EngineCore
+    answers: list[wire.ResponseDone] = field(default_factory=list)
+
+    async def turn(self, *, interrupt: bool = False) -> None:
+        """30 s of the user, 30 s of the reply, or 5 s of it when the next turn interrupts."""
+        self._sound(TURN_S, 8000)
+        await self.caller.expect(wire.InputAudioBufferSpeechStarted)
+        await self.caller.settle_until(lambda: self.core.idle)
+        self._sound(1, 0)
+        self.answers.append(await self.caller.expect(wire.ResponseDone))
+        self.caller.clock.now += 5 if interrupt else 60
+        await self.caller.settle_until(lambda: self.core.idle)
+        self.caller.seen.clear()
+
+    def _sound(self, seconds: int, level: int) -> None:
+        self.caller.append(np.full(seconds * MODEL_SAMPLE_RATE, level, "<i2").tobytes())
+
+
+@asynccontextmanager
+async def talk() -> AsyncIterator[Talk]:
+    runner = CountingRunner()
+    core = EngineCore(runner, slots=1)  # type: ignore[arg-type]
+    engine = ThreadedEngine(core)
+    engine.start()
+    settings = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": MODEL_SAMPLE_RATE}}}}
+    try:
+        async with call(settings=settings, parts={"engine": engine, "meter": CountingMeter()}) as caller:
+            yield Talk(caller, runner, core)
+    finally:
+        engine.stop()
+
+
+async def test_an_hour_of_talk_costs_the_same_in_its_last_turn_as_in_its_first() -> None:
+    async with talk() as hour:
+        for number in range(60):
+            await hour.turn(interrupt=number % 10 == 9)
+        assert {answer.response.status for answer in hour.answers} == {"completed"}
+        usages = [answer.response.usage for answer in hour.answers]
+        computed = [u.input_tokens - u.input_token_details.cached_tokens for u in usages if u is not None]
+        own = 25 * (TURN_S + 1) // 2 + 16
+        assert len(computed) == 60 and max(computed[1:]) <= own  # what the user just said, and never the history
+        said = sum(u.output_tokens for u in usages if u is not None) + 60 * own
+        assert said > 4 * CONTEXT
+        assert hour.runner.prefilled < 2 * said  # all that was said, and once more what the cuts left
+        assert max(u.input_tokens for u in usages if u is not None) + 4096 <= CONTEXT
+        (cache,) = hour.runner.caches
+        assert cache.length <= CONTEXT
+        assert sum(hour.runner.features.values()) <= 900 * MODEL_SAMPLE_RATE
