@@ -34,9 +34,11 @@ from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import Seat, SessionManager
+from realtime.session.quota import QuotaLimits, Quotas
 from realtime.session.session import Services
+from realtime.session.waiting_line import Ticket
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
-from realtime.transports.http import Health
+from realtime.transports.host import Health
 from realtime.transports.metrics_page import ServerMetrics
 from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
@@ -231,6 +233,9 @@ class Application:
         self._model_name = settings.model.name
         self._turns: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_TURNS)
         self._metrics = ServerMetrics()
+        self._quotas = Quotas(
+            QuotaLimits(settings.key_sessions, settings.key_responses, settings.key_audio_minutes * 60.0)
+        )
         self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
@@ -248,6 +253,18 @@ class Application:
         return self._metrics
 
     @property
+    def voices(self) -> tuple[str, ...]:
+        return self._threads.vocoder.voices if self._threads is not None else ()
+
+    @property
+    def quotas(self) -> Quotas:
+        return self._quotas
+
+    @property
+    def waiting_s(self) -> float:
+        return float(self._settings.waiting_seconds)
+
+    @property
     def session_config(self) -> SessionConfig | None:
         return self._session_config
 
@@ -263,6 +280,14 @@ class Application:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
         return self._sessions.admit()
+
+    def wait_in_line(self) -> Ticket[Seat]:
+        if self._sessions is None:
+            raise CapacityError(self._health.reason)
+        return self._sessions.wait_in_line()
+
+    def find_session(self, call_id: str) -> Seat | None:
+        return self._sessions.find(call_id) if self._sessions is not None else None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -317,7 +342,9 @@ class Application:
             schema_problem,
             threads.meter,
         )
-        return SessionManager(services, config, max_sessions=self._settings.max_sessions)
+        return SessionManager(
+            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line
+        )
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
         self._turns.append({"response_id": response_id, **summary})

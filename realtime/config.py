@@ -55,6 +55,13 @@ class Settings:
         choices=("immediate", "pause", "play_on"),
     )
     max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
+    waiting_line: int = _setting(
+        0, "callers who may wait when all sessions are taken; 0: they get `server_full` at once"
+    )
+    waiting_seconds: int = _setting(60, "how long a caller may wait for a session")
+    key_sessions: int = _setting(0, "sessions at a time of one key (without keys: of one address); 0: no limit")
+    key_responses: int = _setting(0, "responses a minute of one key; 0: no limit")
+    key_audio_minutes: int = _setting(0, "minutes of audio an hour of one key, heard and spoken; 0: no limit")
     max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
     session_seconds: int = _setting(3600, "lifetime of a session")
     api_key: str = _setting("", "a key that callers must show; better in the environment: `ps` shows flags", repr=False)

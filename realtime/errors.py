@@ -12,6 +12,7 @@
     │   ├── ChannelClosed      the peer is gone, nothing can be told
     │   ├── SessionExpired     the session has reached its greatest age
     │   ├── SlowReader         the peer does not read what it asked for
+    │   ├── QuotaSpent         the caller's key has used up its audio
     │   ├── Draining           the server is shutting down
     │   └── SessionFault       an exception of ours ended it; what the peer is told of an `InternalError`
     ├── CapacityError          no room for one session more: an honest refusal before the session begins
@@ -93,6 +94,14 @@ class SlowReader(SessionEnd):
     """The peer did not read for longer than allowed, or let more pile up than we keep."""
 
     code = "slow_reader"
+    close_code = 1008
+
+
+class QuotaSpent(SessionEnd):
+    """The caller's key has used all the audio that it may."""
+
+    code = "insufficient_quota"
+    type: ErrorType = "rate_limit_error"
     close_code = 1008
 
 

@@ -84,6 +84,7 @@ class _Deliberation:
                 request,
                 messages=(*request.messages, think()),
                 sampling=replace(request.sampling, max_tokens=budget),
+                calls=CallRules(),  # tools are called by the answer
                 thinking=0,
                 calls=CallRules(),  # calls belong to the answer
             )

@@ -15,6 +15,7 @@ from realtime.protocol.beta import shape
 from realtime.protocol.codec import decode, decode_object, dump, encode, parse_client_message
 from realtime.protocol.events import (
     ClientEvent,
+    ResponseOutputAudioDelta,
     ResponseThinkingDelta,
     ResponseThinkingDone,
     ServerEvent,
@@ -65,11 +66,15 @@ GA = GeneralAvailability()
 class Connection:
     """The wire of one client: its dialect, and the ids of the events it gets."""
 
-    def __init__(self, ids: Ids, dialect: Dialect = GA, *, suspected: Dialect | None = None) -> None:
-        """``suspected``: what a client that has not named its dialect speaks if it turns out not to be GA."""
+    def __init__(
+        self, ids: Ids, dialect: Dialect = GA, *, suspected: Dialect | None = None, binary_audio: bool = False
+    ) -> None:
+        """``suspected``: what a client that has not named its dialect speaks if it turns out not to be GA.
+        ``binary_audio``: it gets the replies' audio as bytes."""
         self._ids = ids
         self.dialect = dialect
         self._suspected = suspected
+        self._binary_audio = binary_audio
         self._asked_for_thoughts = False
 
     def decode(self, message: str | bytes) -> ClientEvent:
@@ -80,8 +85,16 @@ class Connection:
         self._listen_for_dialect(document)
         return decode_object(self.dialect.translate_in(document))
 
-    def encode(self, event: ServerEvent) -> list[str]:
-        """The messages for an event, each with an ``event_id``; none for what this client does not know."""
+    def encode(self, event: ServerEvent) -> list[str | bytes]:
+        """The messages for an event, each with an ``event_id``; none for what this client does not know.
+
+        Bytes are the audio of the delta before them, which has none itself then.
+        """
+        if self._binary_audio and isinstance(event, ResponseOutputAudioDelta):
+            return [*self._encode(event.model_copy(update={"delta": b""})), event.delta]
+        return self._encode(event)
+
+    def _encode(self, event: ServerEvent) -> list[str | bytes]:
         if isinstance(event, SessionCreated | SessionUpdated):
             self._asked_for_thoughts = THOUGHTS in (event.session.include or ())
         if isinstance(event, ResponseThinkingDelta | ResponseThinkingDone) and not self._shows_thoughts:

@@ -496,8 +496,19 @@ class McpListToolsFailed(_ServerEvent):
     item_id: str
 
 
+class SessionQueued(_ServerEvent):
+    """All sessions are taken and this caller waits: ``position`` 1 is next. Our extension, only where the operator has
+    made a waiting line; `SessionCreated` follows."""
+
+    type: Literal["session.queued"] = "session.queued"
+    position: int
+    timeout_ms: int
+
+
 class RateLimit(Wire):
-    name: Literal["requests", "tokens"]
+    """``audio_seconds`` is our extension, only where the operator limits audio."""
+
+    name: Literal["requests", "tokens", "audio_seconds"]
     limit: int
     remaining: int
     reset_seconds: float
@@ -525,6 +536,7 @@ class Error(_ServerEvent):
 
 ServerEvent = Annotated[
     SessionCreated
+    | SessionQueued
     | SessionUpdated
     | ConversationCreated
     | ConversationItemAdded

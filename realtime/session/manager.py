@@ -33,7 +33,9 @@ from realtime.protocol.session_config import (
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import Channel
 from realtime.session.config import SessionConfig
+from realtime.session.quota import Quota
 from realtime.session.session import Services, Session
+from realtime.session.waiting_line import Ticket, WaitingLine
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +52,13 @@ class SessionInfo:
 class SessionManager:
     """Admission, the list of sessions, and draining."""
 
-    def __init__(self, services: Services, config: SessionConfig, *, max_sessions: int) -> None:
+    def __init__(self, services: Services, config: SessionConfig, *, max_sessions: int, max_waiting: int = 0) -> None:
+        """``max_waiting``: callers who may wait for a seat when all are taken."""
         self._services = services
         self._config = config
         self._max_sessions = max_sessions
         self._seats: set[Seat] = set()
+        self._line: WaitingLine[Seat] = WaitingLine(max_waiting)
         self.draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -68,10 +72,23 @@ class SessionManager:
         """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
         if self.draining:
             raise CapacityError("The server is shutting down. Try again in a minute.")
-        if len(self._seats) >= self._max_sessions:
+        if self._line or len(self._seats) >= self._max_sessions:
             raise CapacityError(
                 f"The server holds {self._max_sessions} sessions, as many as it serves. Try again later."
             )
+        return self._new_seat()
+
+    def wait_in_line(self) -> Ticket[Seat]:
+        """A place in the line for a seat, where `admit` has none. Raises `CapacityError` when that is full as well."""
+        if self.draining:
+            raise CapacityError("The server is shutting down. Try again in a minute.")
+        return self._line.join()
+
+    def find(self, call_id: str) -> Seat | None:
+        """The seat whose session has this id."""
+        return next((seat for seat in self._seats if seat.session is not None and seat.session.id == call_id), None)
+
+    def _new_seat(self) -> Seat:
         seat = Seat(self, self._services, self._config)
         self._seats.add(seat)
         self._empty.clear()
@@ -80,6 +97,7 @@ class SessionManager:
     async def drain(self, grace_s: float = 0.0) -> None:
         """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are gone."""
         self.draining = True
+        self._line.dissolve(CapacityError("The server is shutting down. Try again in a minute."))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._empty.wait()
@@ -90,6 +108,8 @@ class SessionManager:
     def leave(self, seat: Seat) -> None:
         """Give a seat back; done by its ``with``."""
         self._seats.discard(seat)
+        if self._line and not self.draining:
+            self._line.call(self._new_seat())
         if not self._seats:
             self._empty.set()
 
@@ -99,6 +119,7 @@ class Seat(AbstractContextManager["Seat"]):
 
     def __init__(self, manager: SessionManager, services: Services, config: SessionConfig) -> None:
         self.session: Session | None = None
+        self.owner = ""
         self._manager = manager
         self._services = services
         self._config = config
@@ -117,18 +138,21 @@ class Seat(AbstractContextManager["Seat"]):
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
         ids: Ids | None = None,
+        owner: str = "",
+        quota: Quota | None = None,
     ) -> None:
         """Run a session over ``channel`` to its end.
 
         ``model``: the name that the client asked for, echoed whatever it is. ``settings``: a patch of the
         session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong. Only here can
         it ask for a session that transcribes: ``{"type": "transcription"}``.
-        ``ids``: shared with the transport, which numbers the events.
+        ``ids``: shared with the transport, which numbers the events. ``owner``: who may attach to it. ``quota``: what
+        the caller may use.
         """
         ids = ids or Ids()
-        self.session = Session(
-            channel, self._services, self._config, first_settings(self._config, ids, model=model, patch=settings), ids
-        )
+        first = first_settings(self._config, ids, model=model, patch=settings)
+        self.owner = owner
+        self.session = Session(channel, self._services, self._config, first, ids, quota=quota)
         if self._manager.draining:
             self.end_session()
         try:

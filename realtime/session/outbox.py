@@ -89,6 +89,11 @@ class Outbox:
         while self._samples:
             await self._until_less()
 
+    async def all_taken(self) -> None:
+        """Returns when the transport has taken everything over."""
+        while self._size:
+            await self._until_less()
+
     async def run(self) -> None:
         """Send until cancelled. Raises `SlowReader` and `ChannelClosed`."""
         while True:

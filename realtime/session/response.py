@@ -83,6 +83,7 @@ class ReplyPorts:
 class ReplyPlan:
     """What is to be answered and how.
 
+    ``refused``: why it is not made at all.
     ``request`` builds the prompt from the conversation as it is then. ``forget`` makes the context shorter,
     False when it cannot. ``history``: where the reply is kept, None out of band. ``item_id``: its message's.
     """
@@ -94,6 +95,7 @@ class ReplyPlan:
     item_id: str
     history: History | None
     trace: ReplyTrace
+    refused: ResponseError | None = None
 
 
 @dataclass(slots=True)
@@ -157,6 +159,9 @@ class Reply:
 
     async def run(self) -> None:
         """Generate and speak to the end. A fault of the model side becomes a failed response, not an exception."""
+        if self._plan.refused is not None:
+            self._finish("failed", error=self._plan.refused)
+            return
         try:
             self._conclude(await self._speak())
         except* Exception as faults:  # the reply's border: the caller is told and the session lives on

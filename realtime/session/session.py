@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
-from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault
+from realtime.errors import ChannelClosed, QuotaSpent, SessionEnd, SessionExpired, SessionFault
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.metrics import ReplyTrace
 from realtime.protocol import events as wire
@@ -34,7 +34,7 @@ from realtime.protocol.conversation import Conversation
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
-from realtime.protocol.responses import ResponseConfig, configure_response
+from realtime.protocol.responses import ResponseConfig, ResponseError, configure_response
 from realtime.protocol.session_config import (
     NoiseReduction,
     SemanticVad,
@@ -61,7 +61,9 @@ from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import ContextMeter, Engine, GenerationRequest, Vocoder
+from realtime.session.quota import Quota
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.sideband import SharedChannel, Sideband
 from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
@@ -131,10 +133,13 @@ class Session:
         settings: WireSession | TranscriptionSession,
         ids: Ids,
         clock: Callable[[], float] = time.monotonic,
+        quota: Quota | None = None,
     ) -> None:
-        """``settings``: the session object to begin with; its id is the session's name everywhere."""
+        """``settings``: the session object to begin with; its id is the session's name everywhere. ``quota``: what the
+        caller may use; None: as much as it likes."""
         self.id = settings.id
-        self._channel = channel
+        self._channel = SharedChannel(channel)
+        self._quota = quota or Quota()
         self._services = services
         self._config = config
         self._settings = settings
@@ -143,7 +148,7 @@ class Session:
         self._log = SessionLogger(logger, settings.id)
         self._history: History = Conversation(ids.conversation())
         self._context = ContextKeeper(self._history, services.meter, config.limits.context_cut)
-        self._outbox = Outbox(channel, config.limits, clock)
+        self._outbox = Outbox(self._channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
         self._items = ItemDesk(self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id)
@@ -216,6 +221,16 @@ class Session:
         """Let the session end soon, told to the peer."""
         if not self._ending.done():
             self._ending.set_result(reason)
+
+    async def attach(self, channel: Channel, *, audio: bool = False) -> None:
+        """Serve a second connection to this session to its end; ``audio``: the replies' speech goes there, too.
+
+        Raises `CapacityError` when it has enough of them.
+        """
+        sideband = Sideband(channel, self._config.limits, self._handle_other, audio=audio)
+        sideband.tell(wire.SessionCreated(session=self._settings))
+        self._log.info("a side connection was attached")
+        await self._channel.attach(sideband)
 
     async def run(self) -> None:
         """From `session.created` until the channel closes. Leaves no task, no engine slot and no stream behind."""
@@ -306,14 +321,22 @@ class Session:
 
     # What the client says
 
-    async def _handle(self, event: wire.ClientEvent) -> None:
+    async def _handle_other(self, event: wire.ClientEvent, errors: Outbox) -> None:
+        """What a side connection says: it is told of its errors, everyone of what comes of it."""
+        try:
+            await self._handle(event, errors)
+        except Exception:  # the border of the other connection's task: ours must end the session all the same
+            self._log.exception("failed")
+            self.end(SessionFault("The server failed. Connect again."))
+
+    async def _handle(self, event: wire.ClientEvent, errors: Outbox | None = None) -> None:
         try:
             if isinstance(event, wire.InputAudioBufferAppend):
                 await self._hear(event.audio)
             else:
                 self._handlers[type(event)](event)
         except ProtocolError as error:
-            self._outbox.put(error_event(error, event.event_id))
+            (errors or self._outbox).put(error_event(error, event.event_id))
 
     def _update(self, event: wire.SessionUpdate) -> None:
         before = self._settings
@@ -419,6 +442,7 @@ class Session:
     # What the microphone says
 
     async def _hear(self, data: bytes) -> None:
+        self._spend_audio(self._mic.format.duration_ms(len(data)) / 1000)
         for piece in self._mic.slices(data):
             for event in self._mic.push(piece):
                 self._heard(event)
@@ -426,6 +450,11 @@ class Session:
                 self._alarm = None
                 self._step(turns.Woke(self._mic.received))
             await asyncio.sleep(0)  # other callers' audio waits as well
+
+    def _spend_audio(self, seconds: float) -> None:
+        self._quota.spend_audio(seconds)
+        if wait := self._quota.audio_wait:
+            self.end(QuotaSpent(f"This key has used all its audio of this hour. Some is free again in {wait:.0f} s."))
 
     def _heard(self, event: SpeechEvent) -> None:
         match event:
@@ -585,6 +614,7 @@ class Session:
             item_id=self._ids.item(),
             history=None if config.out_of_band else self._history,
             trace=self._new_trace(),
+            refused=self._refused_by_quota(),
         )
         reply = Reply(plan, self._ports)
         reply.announce()
@@ -608,15 +638,25 @@ class Session:
         if reply is self._reply:
             self._reply = None
             self._transcriber.wake()
+        if (limits := self._quota.updated()) is not None:
+            self._outbox.put(limits)
         if reply.out_of_band:
             self._services.engine.release(running.cache_key)
 
     def _report(self, reply: Reply) -> None:
         """One line in the log, and the figures to who wants them."""
         summary = reply.trace.summary()
+        self._spend_audio((summary.get("audio_ms") or 0.0) / 1000)
         self._services.on_reply(reply.id, summary)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
         self._log.info("response %s %s: %s", reply.id, reply.response.status, figures)
+
+    def _refused_by_quota(self) -> ResponseError | None:
+        wait = self._quota.take_response()
+        if not wait:
+            return None
+        message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
+        return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
 
     def _new_trace(self) -> ReplyTrace:
         """The turn that is answered is the one whose end was just decided, if there is one."""

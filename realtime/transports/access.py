@@ -1,7 +1,8 @@
 """Who may use the server: API keys, client secrets, and the web pages whose scripts may connect.
 
 A key comes as ``Authorization: Bearer KEY``, as ``api-key: KEY`` (Azure's clients), or from a browser, which can set
-no headers on a WebSocket, as the offered subprotocol ``openai-insecure-api-key.KEY``. Keys are kept as SHA-256: enough
+no headers on a WebSocket, as the offered subprotocol ``openai-insecure-api-key.KEY``; on Azure's paths also as
+``?api-key=KEY``. Keys are kept as SHA-256: enough
 for keys that are random, and quick enough for every handshake.
 """
 
@@ -23,6 +24,8 @@ from realtime.transports.client_secrets import ClientSecret, ClientSecrets
 from realtime.transports.refusal import Refused
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
+AZURE_PATHS = "/openai/"
+"""Azure's routes begin so. Only there a key in the URL counts: URLs end up in logs."""
 HASH_PREFIX = "sha256:"
 """In a file of keys, before a hash. Without it 64 hexadecimal digits are a key: many keys look like that."""
 
@@ -158,6 +161,8 @@ def _credential(connection: HTTPConnection) -> _Credential | None:
         return _Credential(token.strip(), "header")
     if "api-key" in connection.headers:
         return _Credential(connection.headers["api-key"], "header")
+    if connection.url.path.startswith(AZURE_PATHS) and "api-key" in connection.query_params:
+        return _Credential(connection.query_params["api-key"], "header")
     for offered in connection.scope.get("subprotocols", ()):
         if offered.startswith(KEY_SUBPROTOCOL):
             return _Credential(offered.removeprefix(KEY_SUBPROTOCOL), "subprotocol")
@@ -172,6 +177,23 @@ def reads_status(connection: HTTPConnection) -> bool:
     return "origin" not in connection.headers and not connection.scope.get("subprotocols")
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came with, if
+    that was one."""
+
+    name: str
+    secret: ClientSecret | None = None
+
+
+def _name_of_key(key: str) -> str:
+    return f"key:{sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _name_of_address(connection: HTTPConnection) -> str:
+    return f"address:{connection.client.host}" if connection.client is not None else "address:unknown"
+
+
 class Access:
     """What a connection must show. Every method raises `Refused`."""
 
@@ -180,39 +202,47 @@ class Access:
     ) -> None:
         """The default is open to all but the pages of others."""
         self._keys = keys or ApiKeys()
-        self._origins = origins or Origins()
+        self.origins = origins or Origins()
         self.secrets = secrets or ClientSecrets()
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it is known who calls."""
+        return bool(self._keys)
 
     def check_origin(self, connection: HTTPConnection) -> None:
         """A browser's page must be one of ours."""
         origin = connection.headers.get("origin")
-        if origin is None or self._origins.admit(origin, connection.headers.get("host", "")):
+        if origin is None or self.origins.admit(origin, connection.headers.get("host", "")):
             return
         message = (
             f"Pages of {origin[:200]!r} may not connect here. The server's --allowed-origins names those that may."
         )
         raise Refused(403, PeerError("origin_not_allowed", message))
 
-    def check_key(self, connection: HTTPConnection) -> None:
+    def check_key(self, connection: HTTPConnection) -> Caller:
         """For all that is not a session: one of the server's own keys, if it has any."""
         credential = _credential(connection)
-        if self._keys and (credential is None or not self._keys.know(credential.text)):
+        if not self._keys:
+            return Caller(_name_of_address(connection))
+        if credential is None or not self._keys.know(credential.text):
             raise _bad_key(credential)
+        return Caller(_name_of_key(credential.text))
 
-    def check_caller(self, connection: HTTPConnection) -> ClientSecret | None:
-        """For a session: a key, or a client secret, which is returned for what is bound to it.
+    def check_caller(self, connection: HTTPConnection) -> Caller:
+        """For a session: a key, or a client secret, with what is bound to it.
 
         A secret must be one of ours also on an open server: without it the session would not be what was set up.
         """
         credential = _credential(connection)
         if credential is not None and self._keys.know(credential.text):
-            return None
+            return Caller(_name_of_key(credential.text))
         if credential is not None and credential.text.startswith(SECRET_PREFIX):
             secret = self.secrets.find(credential.text)
             if secret is not None:
-                return secret
+                return Caller(secret.owner, secret)
         elif not self._keys:
-            return None
+            return Caller(_name_of_address(connection))
         raise _bad_key(credential)
 
 

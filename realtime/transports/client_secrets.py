@@ -27,11 +27,13 @@ MAX_STORED_CHARACTERS = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """``expires_at``: seconds since 1970. ``model`` and ``settings``: how its sessions begin."""
+    """``expires_at``: seconds since 1970. ``model`` and ``settings``: how its sessions begin. ``owner``: whose quota
+    they use (`realtime.transports.access.Caller`)."""
 
     expires_at: int
     model: str | None
     _settings: str
+    owner: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,11 +56,16 @@ class ClientSecrets:
         self._stored_characters = 0
 
     def create(
-        self, settings: Mapping[str, Any], *, model: str | None = None, seconds: int = DEFAULT_SECONDS
+        self,
+        settings: Mapping[str, Any],
+        *,
+        model: str | None = None,
+        seconds: int = DEFAULT_SECONDS,
+        owner: str = "",
     ) -> tuple[str, ClientSecret]:
         """A new secret's value and what we keep of it. Raises `Refused` (429) when there are too many."""
         self._forget_expired()
-        secret = ClientSecret(int(self._clock()) + seconds, model, json.dumps(settings))
+        secret = ClientSecret(int(self._clock()) + seconds, model, json.dumps(settings), owner)
         stored = self._stored_characters + secret.stored_characters
         if len(self._secrets) >= self._most or stored > MAX_STORED_CHARACTERS:
             message = "The server holds as many client secrets as it can. Try again when some have expired."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from starlette.responses import Response
 
@@ -10,20 +11,27 @@ from realtime.errors import CapacityError, PeerError, RealtimeError
 
 
 class Refused(RealtimeError):
-    """A request or a handshake is refused: ``fault`` is told to the caller, with an HTTP ``status``."""
+    """A request or a handshake is refused: ``fault`` is told to the caller, with an HTTP ``status`` and, where that is
+    known, when to try again."""
 
-    def __init__(self, status: int, fault: PeerError) -> None:
+    def __init__(self, status: int, fault: PeerError, *, retry_after_s: float = 0.0) -> None:
         super().__init__(fault.message)
         self.status = status
         self.fault = fault
+        self.retry_after_s = retry_after_s
 
 
 def refusal(error: Refused | PeerError | CapacityError) -> Response:
     """What is wrong, as ``{"error": {…}}``."""
     if isinstance(error, CapacityError):
         return _response(503, error.type, error.code, str(error), None)
-    status, fault = (error.status, error.fault) if isinstance(error, Refused) else (400, error)
-    return _response(status, fault.type, fault.code, fault.message, fault.param)
+    if isinstance(error, PeerError):
+        return _response(400, error.type, error.code, error.message, error.param)
+    fault = error.fault
+    response = _response(error.status, fault.type, fault.code, fault.message, fault.param)
+    if error.retry_after_s:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return response
 
 
 def _response(status: int, type: str, code: str, message: str, param: str | None) -> Response:

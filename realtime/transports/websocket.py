@@ -1,13 +1,15 @@
 """The WebSocket transport: `/v1/realtime` frames in and out of a session's `Channel`.
 
 JSON text frames are events of `realtime.protocol`; inbound binary frames are raw audio in the session's input
-format. Outbound frames are always text: no stock client survives a binary frame that it did not ask for.
+format. Outbound frames are text: no stock client survives a binary frame that it did not ask for. One that asks
+(``?output_audio=binary``) gets the replies' audio as binary frames, each behind its delta.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -28,6 +30,12 @@ BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = ("openai-beta", "realtime=v1")
 """The two ways to ask for the beta shape when connecting; the header may name other features beside it."""
 
+AZURE_BETA_PATH = "/openai/realtime"
+"""A third: Azure's path of those years, with ``?api-version=…&deployment=…``."""
+
+MAX_HELD_CHARACTERS = 1024 * 1024
+"""Of messages from a caller who waits for a seat; beyond them nothing more is read, and the socket fills up."""
+
 
 def chosen_subprotocol(websocket: WebSocket) -> str | None:
     """`realtime` when the client offers it, else nothing: a client that offered nothing must get nothing."""
@@ -38,7 +46,13 @@ def asks_for_beta(websocket: WebSocket) -> bool:
     """Whether the handshake names the beta shape. StepFun's console does not, and is known by what it says."""
     name, feature = BETA_HEADER
     features = [one.strip() for value in websocket.headers.getlist(name) for one in value.split(",")]
-    return feature in features or BETA_SUBPROTOCOL in websocket.scope.get("subprotocols", ())
+    offered = BETA_SUBPROTOCOL in websocket.scope.get("subprotocols", ())
+    return feature in features or offered or websocket.url.path == AZURE_BETA_PATH
+
+
+def asked_model(websocket: WebSocket) -> str | None:
+    """The model that the URL names; Azure calls it a deployment."""
+    return websocket.query_params.get("model") or websocket.query_params.get("deployment")
 
 
 CLOSE_SECONDS = 2.0
@@ -61,18 +75,35 @@ class WebSocketChannel:
         response that has ended."""
         self._websocket = websocket
         self._on_response = on_response
-        older = older_dialect(websocket.query_params.get("model"), ids.conversation())
-        self._connection = Connection(ids, older) if asks_for_beta(websocket) else Connection(ids, GA, suspected=older)
+        self._held: deque[str | bytes] = deque()
+        older = older_dialect(asked_model(websocket), ids.conversation())
+        binary = websocket.query_params.get("output_audio") == "binary"
+        if asks_for_beta(websocket):
+            self._connection = Connection(ids, older, binary_audio=binary)
+        else:
+            self._connection = Connection(ids, GA, suspected=older, binary_audio=binary)
 
     async def receive(self) -> Inbound:
-        return self._connection.decode(await self._receive_message())
+        message = self._held.popleft() if self._held else await self._receive_message()
+        return self._connection.decode(message)
+
+    async def hold(self) -> None:
+        """Keep what comes for later. Returns when that is as much as we keep; raises `ChannelClosed`."""
+        held = 0
+        while held < MAX_HELD_CHARACTERS:
+            message = await self._receive_message()
+            self._held.append(message)
+            held += len(message) + 64  # a flood of empty messages is a flood, too
 
     async def send(self, event: ServerEvent) -> None:
         if isinstance(event, ResponseDone):
             self._on_response(event.response.status)
         try:
             for message in self._connection.encode(event):
-                await self._websocket.send_text(message)
+                if isinstance(message, str):
+                    await self._websocket.send_text(message)
+                else:
+                    await self._websocket.send_bytes(message)
         except (
             WebSocketDisconnect,
             RuntimeError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from realtime.messages import Message
 from realtime.profile import KNOWN, load_profile
 from realtime.session.config import SessionConfig
 from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams
+from realtime.tool_calls import CallableFunction, CallRules
 from tests.fakes import FakeEngine, Step, delta, done
 
 QUESTION = (Message("human", "why?"),)
@@ -99,6 +101,13 @@ async def test_a_cancelled_thought_is_not_answered() -> None:
         generation.cancel()
         reasons += [event.reason] if isinstance(event, GenerationDone) else []
     assert (reasons, len(engine.requests)) == (["cancelled"], 1)
+
+
+async def test_tools_are_called_by_the_answer_and_not_by_the_thought() -> None:
+    rules = CallRules((CallableFunction("now", {}),), required=True)
+    engine = FakeEngine([delta("Hm.</think>"), done("cancelled")], [done()])
+    await answer(engine, replace(request(), calls=rules))
+    assert [one.calls for one in engine.requests] == [CallRules(), rules]
 
 
 async def test_a_request_without_a_thought_goes_through_untouched() -> None:

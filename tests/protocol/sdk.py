@@ -19,6 +19,7 @@ EXTENSIONS = {
     "output_audio_buffer.resumed",
     "response.thinking.delta",
     "response.thinking.done",
+    "session.queued",
 }
 """Server events of ours that the contract does not have. Clients get them only where they or the operator ask."""
 

@@ -24,7 +24,8 @@ from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
 from realtime.transports.access import Access, ApiKeys, Origins
 from realtime.transports.client_secrets import ClientSecrets
-from realtime.transports.http import Health, build_app
+from realtime.transports.host import Health
+from realtime.transports.http import build_app
 from realtime.transports.refusal import Refused
 from realtime.transports.self_signed import names_of, write_self_signed
 from realtime.transports.server import TlsFiles, listen, web_server
@@ -458,3 +459,34 @@ def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     files.key.write_text("nonsense")
     with pytest.raises(ConfigError, match="expected a certificate"):
         web_server(app, files)
+
+
+async def asked_by_page(
+    server: Server, origin: str, method: str, path: str = "/v1/models"
+) -> tuple[int, dict[str, str]]:
+    def fetch() -> tuple[int, dict[str, str]]:
+        headers = {"Origin": origin}
+        if method == "OPTIONS":
+            asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+            headers |= asked
+        request = urllib.request.Request(server.http + path, None, headers, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, dict(error.headers)
+
+    return await asyncio.to_thread(fetch)
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_pages_that_may_connect_may_read_the_routes_as_well(method: str) -> None:
+    async with serving(access=Access(origins=Origins(["https://shop.example"]))) as server:
+        for origin in ("https://shop.example", "http://localhost:3000"):
+            status, headers = await asked_by_page(server, origin, method)
+            assert (status, headers["access-control-allow-origin"]) == (200, origin)
+        _, headers = await asked_by_page(server, "https://shop.example", "GET")
+        assert headers["access-control-expose-headers"] == "Location"
+        _, headers = await asked_by_page(server, "https://evil.example", method)
+        assert "access-control-allow-origin" not in headers

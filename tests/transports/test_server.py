@@ -18,9 +18,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import Seat, SessionManager
+from realtime.session.quota import QuotaLimits, Quotas
 from realtime.session.session import Services
+from realtime.session.waiting_line import Ticket
 from realtime.transports.access import Access
-from realtime.transports.http import Health, build_app
+from realtime.transports.host import Health
+from realtime.transports.http import build_app
 from realtime.transports.metrics_page import ServerMetrics
 from realtime.transports.server import listen, web_server
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
@@ -29,7 +32,15 @@ from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta,
 class FakeHost:
     """`realtime.transports.http.Host` over fakes."""
 
-    def __init__(self, engine: FakeEngine, *, max_sessions: int = 4, limits: SessionLimits | None = None) -> None:
+    def __init__(
+        self,
+        engine: FakeEngine,
+        *,
+        max_sessions: int = 4,
+        max_waiting: int = 0,
+        limits: SessionLimits | None = None,
+        quota: QuotaLimits | None = None,
+    ) -> None:
         self.health = Health("ready", "serving")
         self.model_name = "fake"
         self.engine = engine
@@ -40,7 +51,10 @@ class FakeHost:
         services = Services(
             engine, self.vocoder, LoudnessVad(), lambda _, summary: self.metrics.reply_measured(summary)
         )
-        self.sessions = SessionManager(services, config, max_sessions=max_sessions)
+        self.voices = self.vocoder.voices
+        self.quotas = Quotas(quota)
+        self.waiting_s = 10.0
+        self.sessions = SessionManager(services, config, max_sessions=max_sessions, max_waiting=max_waiting)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -49,6 +63,12 @@ class FakeHost:
 
     def admit(self) -> Seat:
         return self.sessions.admit()
+
+    def wait_in_line(self) -> Ticket[Seat]:
+        return self.sessions.wait_in_line()
+
+    def find_session(self, call_id: str) -> Seat | None:
+        return self.sessions.find(call_id)
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         return [{"response_id": "resp_1"}][-limit:]
@@ -137,6 +157,17 @@ async def test_the_console_and_the_lists_are_served_from_the_same_port(tmp_path:
         assert (await server.get("/v1/models"))[1]["data"][0]["id"] == "fake"
         assert (await server.get("/v1/realtime/turns?limit=5"))[1]["data"] == [{"response_id": "resp_1"}]
         assert (await server.get("/nothing"))[0] == 404
+
+
+async def test_the_model_and_its_voices_can_be_looked_up() -> None:
+    async with serving() as server:
+        status, model = await server.get("/v1/models/fake")
+        assert (status, model["object"], model["voices"]) == (200, "model", ["default", "other"])
+        assert model["created"] > 1_700_000_000
+        status, body = await server.get("/v1/models/gpt-realtime")
+        assert (status, body["error"]["code"]) == (404, "model_not_found")
+        voices = (await server.get("/v1/audio/voices"))[1]["data"]
+        assert [(voice["id"], voice["default"]) for voice in voices] == [("default", True), ("other", False)]
 
 
 @pytest.mark.parametrize("offered", [["realtime"], ["realtime", "openai-insecure-api-key.secret"]])

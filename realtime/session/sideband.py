@@ -1,0 +1,135 @@
+"""A second connection to a running session: it sees what the caller sees and may say what the caller may say.
+
+A back end attaches one to a session that a page or a phone has opened, to watch it, to answer its tool calls or to
+change its instructions. It gets no audio unless it asks for it, and sends none. It is bounded by an outbox of its own:
+one that does not read is closed, and the session does not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from realtime.errors import CapacityError, ChannelClosed, SessionEnd
+from realtime.protocol import events as wire
+from realtime.protocol.codec import error_event
+from realtime.protocol.errors import ProtocolError
+from realtime.session.channel import AudioPlayed, Channel, Inbound
+from realtime.session.config import SessionLimits
+from realtime.session.outbox import Outbox
+
+MAX_SIDEBANDS = 4
+"""Of one session."""
+
+Handle = Callable[[wire.ClientEvent, Outbox], Awaitable[None]]
+"""The session's: takes an event, and where the error goes that it may cause."""
+
+
+class Sideband:
+    """One such connection. `run` it; `tell` it what the caller is told; `end` it with the session."""
+
+    def __init__(self, channel: Channel, limits: SessionLimits, handle: Handle, *, audio: bool) -> None:
+        self._channel = channel
+        self._limits = limits
+        self._handle = handle
+        self._audio = audio
+        self._outbox = Outbox(channel, limits)
+        self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+    def tell(self, event: wire.ServerEvent) -> None:
+        if self._audio or not isinstance(event, wire.ResponseOutputAudioDelta):
+            self._outbox.put(event)
+
+    def end(self, code: int, reason: str) -> None:
+        """The session has ended."""
+        if not self._ending.done():
+            self._ending.set_result((code, reason))
+
+    async def run(self) -> None:
+        """Until this connection or the session ends. Never raises but to be cancelled."""
+        code, reason = 1000, ""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._outbox.run(), name="sideband sender")
+                group.create_task(self._receive(), name="sideband receiver")
+                group.create_task(self._watch_end(), name="sideband watch")
+        except* _SessionIsOver:
+            code, reason = self._ending.result()
+        except* SessionEnd as ends:
+            first = _first(ends)
+            code, reason = first.close_code, first.code
+        await self._channel.close(code, reason)
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                await self._take(await self._channel.receive())
+            except ProtocolError as error:
+                self._outbox.put(error_event(error))
+
+    async def _take(self, event: Inbound) -> None:
+        if isinstance(event, AudioPlayed):
+            return
+        if isinstance(event, wire.InputAudioBufferAppend):
+            raise ProtocolError(
+                "invalid_value",
+                "A side connection (call_id) sends no audio: the caller's own connection does.",
+                param="type",
+                event_id=event.event_id,
+            )
+        await self._handle(event, self._outbox)
+
+    async def _watch_end(self) -> None:
+        await asyncio.shield(self._ending)
+        try:
+            async with asyncio.timeout(self._limits.farewell_s):
+                await self._outbox.all_taken()
+        except TimeoutError:
+            pass
+        raise _SessionIsOver
+
+
+class SharedChannel:
+    """`Channel`: the caller's, and those who listen in."""
+
+    def __init__(self, main: Channel) -> None:
+        self._main = main
+        self._sidebands: list[Sideband] = []
+        self._closed: tuple[int, str] | None = None
+
+    async def receive(self) -> Inbound:
+        return await self._main.receive()
+
+    async def send(self, event: wire.ServerEvent) -> None:
+        for sideband in self._sidebands:
+            sideband.tell(event)
+        await self._main.send(event)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        self._closed = (code, reason)
+        for sideband in self._sidebands:
+            sideband.end(code, reason)
+        await self._main.close(code, reason)
+
+    async def attach(self, sideband: Sideband) -> None:
+        """Serve one more to its end. Raises `CapacityError`."""
+        if len(self._sidebands) >= MAX_SIDEBANDS:
+            raise CapacityError(f"The session has {MAX_SIDEBANDS} side connections, the most allowed. Close one.")
+        self._sidebands.append(sideband)
+        if self._closed is not None:
+            sideband.end(*self._closed)
+        try:
+            await sideband.run()
+        finally:
+            self._sidebands.remove(sideband)
+
+
+class _SessionIsOver(Exception):
+    """Ends the tasks of a sideband."""
+
+
+def _first(group: BaseExceptionGroup[SessionEnd]) -> SessionEnd:
+    """One of the reasons for the end."""
+    for exception in group.exceptions:
+        return _first(exception) if isinstance(exception, BaseExceptionGroup) else exception
+    return ChannelClosed("the peer is gone")

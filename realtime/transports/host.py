@@ -1,0 +1,65 @@
+"""What the routes need of the application that they serve."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from realtime.session.config import SessionConfig
+from realtime.session.manager import Seat
+from realtime.session.quota import Quotas
+from realtime.session.waiting_line import Ticket
+from realtime.transports.metrics_page import ServerMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``reason``: what is being done, or what went wrong; shown to whoever asks."""
+
+    state: Literal["loading", "ready", "failed", "draining"]
+    reason: str
+
+
+class Host(Protocol):
+    """The application."""
+
+    @property
+    def health(self) -> Health: ...
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names that a session may ask for, the default first; none until the model is ready."""
+
+    @property
+    def session_config(self) -> SessionConfig | None:
+        """How sessions begin; None until the model is ready."""
+
+    @property
+    def metrics(self) -> ServerMetrics: ...
+
+    @property
+    def quotas(self) -> Quotas:
+        """What each key may use."""
+
+    @property
+    def waiting_s(self) -> float:
+        """How long a caller may wait for a seat."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Entered while the server runs: starts loading, and at the end stops everything."""
+
+    def admit(self) -> Seat:
+        """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
+
+    def wait_in_line(self) -> Ticket[Seat]:
+        """A place in the line for one. Raises `CapacityError` when nobody may wait, or too many do."""
+
+    def find_session(self, call_id: str) -> Seat | None:
+        """Where the session of this id runs."""
+
+    def recent_turns(self, limit: int) -> list[dict[str, Any]]:
+        """Latency parts of the latest responses, newest last, in milliseconds."""
