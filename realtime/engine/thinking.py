@@ -84,7 +84,6 @@ class _Deliberation:
                 request,
                 messages=(*request.messages, think()),
                 sampling=replace(request.sampling, max_tokens=budget),
-                calls=CallRules(),  # tools are called by the answer
                 thinking=0,
                 calls=CallRules(),  # calls belong to the answer
             )

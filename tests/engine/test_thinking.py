@@ -104,7 +104,7 @@ async def test_a_cancelled_thought_is_not_answered() -> None:
 
 
 async def test_tools_are_called_by_the_answer_and_not_by_the_thought() -> None:
-    rules = CallRules((CallableFunction("now", {}),), required=True)
+    rules = CallRules((CallableFunction("now"),), required=True)
     engine = FakeEngine([delta("Hm.</think>"), done("cancelled")], [done()])
     await answer(engine, replace(request(), calls=rules))
     assert [one.calls for one in engine.requests] == [CallRules(), rules]
