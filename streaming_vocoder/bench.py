@@ -2,6 +2,7 @@
 
 All figures of a report come from one run on one machine, and the ratios (gain over the plain path, share of the
 matrix-product rate, growth) are between things timed in it: those may be compared across machines, the times not.
+With one thread on a CPU the ratios are of processor time, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from streaming_vocoder.flops import flow_flops, hift_flops
 from streaming_vocoder.flow import Flow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import SEAM_FRAMES
+from streaming_vocoder.mel import prompt_mel
 from streaming_vocoder.plain import PlainVocoder
 from streaming_vocoder.solver_cache import RECENT_FRAMES, TrimRule
 from streaming_vocoder.streaming import StreamState, Vocoder
@@ -31,8 +33,10 @@ _Result = TypeVar("_Result")
 
 PRODUCT_SIZE = 1024
 PRODUCT_REPEATS = 10
-SETTLED_SECONDS = 5.0
-"""Sound after which the caches have their final size; growth is measured from there."""
+SETTLED_SECONDS = 10.0
+"""A reply of this length is what a long one is compared with."""
+GROWTH_TURNS = 8
+PRECISION_CHUNKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Plan:
     plain_chunks: int = 3
     reply_seconds: float = 30.0
     prompt_tokens: int = 75
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class ChunkFigures:
     in_time: bool
     """Whether 95 % of the steps were done before the sound of one chunk has been played."""
     peak_share: float
-    """Arithmetic of the step / its time / the rate of a matrix product in this run."""
+    """Arithmetic of the step / its time / the rate of a float32 matrix product in this run."""
     stream_bytes: int
     """Memory that one stream owns, its caches being full."""
 
@@ -78,11 +83,33 @@ class FirstPacket:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A long reply alone, in chunks of the largest rung. Ratios: newest / just settled (medians of times)."""
+    """A long reply alone, in chunks of the largest rung."""
 
     seconds: float
     chunk_ratio: float
+    """Chunk at the end of the reply / chunk of a reply of 10 s, taken in turns (medians)."""
     bytes_ratio: float
+    """Memory at the end / after 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The same tokens in ``dtype`` and in float32, without breath noise."""
+
+    dtype: str
+    mel_db: float
+    """Mean distance of the log-mels of the two sounds."""
+    snr_db: float
+    """Level of the sound over that of the difference; the source's phase makes much of small errors of pitch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of one piece of work."""
+
+    wall_ms: float
+    busy_ms: float
+    """Processor time where ratios are made of that, else as ``wall_ms``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +119,7 @@ class PlainFigures:
     first_packet_ms: float
     fast_first_packet_ms: float
     first_packet_gain: float
+    """Like ``chunk_gain`` a ratio of the times named here, which are processor times where ratios are."""
     chunk_ms: float
     fast_chunk_ms: float
     chunk_gain: float
@@ -117,6 +145,9 @@ class Report:
     first_packets: tuple[FirstPacket, ...]
     growth: Growth | None
     plain: PlainFigures | None
+    precision: Precision | None
+    ratios_of: str
+    """What the ratios compare: processor time or wall clock."""
 
     @property
     def streams_by_throughput(self) -> int:
@@ -158,10 +189,26 @@ def measure(
     if plan.reply_seconds > SETTLED_SECONDS:
         progress("a long reply")
         growth = bench.growth()
+    precision = None
+    if plan.dtype != torch.float32:
+        progress("precision")
+        precision = bench.precision(flow, hift)
     rows = [bench.figures(*row) for row in timed]  # last: the best product of the whole run is known only now
     rate, snapshot_bytes = bench.product_flops / 1e9, bench.snapshot_bytes()
     stream_bytes = max(row.stream_bytes for row in rows)
-    return Report(plan, prompt_ms, rate, stream_bytes, snapshot_bytes, tuple(rows), tuple(first), growth, plain)
+    return Report(
+        plan,
+        prompt_ms,
+        rate,
+        stream_bytes,
+        snapshot_bytes,
+        tuple(rows),
+        tuple(first),
+        growth,
+        plain,
+        precision,
+        bench.ratios_of,
+    )
 
 
 class _Bench:
@@ -170,23 +217,30 @@ class _Bench:
     def __init__(self, config: VocoderConfig, flow: Flow, hift: Hift, plan: Plan) -> None:
         self.config, self.plan = config, plan
         self.device = hift.stft_window.device
-        self.vocoder = Vocoder(config, flow, hift, steps=plan.steps, trim=plan.trim)
+        self.by_processor = self.device.type == "cpu" and torch.get_num_threads() == 1
+        self.vocoder = Vocoder(config, flow, hift, steps=plan.steps, trim=plan.trim, dtype=plan.dtype)
         self.voice = _voice(config, plan.prompt_tokens)
         self.product_flops = self._product_rate()
 
-    def prompt_ms(self) -> float:
-        return self._timed(lambda: self.vocoder.prepare(self.voice))[0]
+    @property
+    def ratios_of(self) -> str:
+        return "processor time" if self.by_processor else "wall clock"
 
-    def chunks(self, streams: int, rung: int) -> tuple[list[float], int]:
-        """Milliseconds of every step, and the memory of a stream."""
+    def prompt_ms(self) -> float:
+        return self._timed(lambda: self.vocoder.prepare(self.voice))[0].wall_ms
+
+    def chunks(self, streams: int, rung: int) -> tuple[list[Timing], int]:
+        """The time of every step, and the memory of a stream."""
         self.product_flops = max(self.product_flops, self._product_rate())
         states = self._settled(streams, rung)
         return [self._step(states, rung, seed) for seed in range(self.plan.chunks)], states[0].owned_bytes
 
-    def figures(self, streams: int, rung: int, times: Sequence[float], stream_bytes: int) -> ChunkFigures:
-        middle, high = percentile(times, 50), percentile(times, 95)
+    def figures(self, streams: int, rung: int, times: Sequence[Timing], stream_bytes: int) -> ChunkFigures:
+        walls = [time.wall_ms for time in times]
+        middle, high = percentile(walls, 50), percentile(walls, 95)
         sound_ms = 1000.0 * rung / TOKEN_RATE
-        share = streams * self._flops(rung) / (middle / 1000.0) / self.product_flops
+        busy = percentile([time.busy_ms for time in times], 50)
+        share = streams * self._flops(rung) / (busy / 1000.0) / self.product_flops
         return ChunkFigures(
             streams=streams,
             rung=rung,
@@ -203,19 +257,36 @@ class _Bench:
         times = []
         for _ in range(self.plan.chunks):
             requests = [(self.vocoder.open(self.voice), tokens, False) for _ in range(streams)]
-            times.append(self._timed(partial(self.vocoder.step, requests))[0])
+            times.append(self._timed(partial(self.vocoder.step, requests))[0].wall_ms)
         return FirstPacket(streams, percentile(times, 50), percentile(times, 95))
 
     def growth(self) -> Growth:
         rung = max(self.plan.ladder)
-        chunk_seconds = rung / TOKEN_RATE
-        count = max(4, round((self.plan.reply_seconds - SETTLED_SECONDS) / chunk_seconds))
-        states = self._settled(1, rung, SETTLED_SECONDS)
-        settled_bytes = states[0].owned_bytes
-        times = [self._step(states, rung, seed) for seed in range(count)]
-        part = max(2, count // 5)
-        ratio = statistics.median(times[-part:]) / statistics.median(times[:part])
-        return Growth(self.plan.reply_seconds, ratio, states[0].owned_bytes / settled_bytes)
+        young, old = (self._settled(1, rung, SETTLED_SECONDS) for _ in range(2))
+        young_bytes = young[0].owned_bytes
+        for seed in range(round((self.plan.reply_seconds - SETTLED_SECONDS) * TOKEN_RATE / rung)):
+            self._step(old, rung, seed)
+        turns = [[self._step(states, rung, turn).busy_ms for states in (young, old)] for turn in range(GROWTH_TURNS)]
+        young_ms, old_ms = (statistics.median(times) for times in zip(*turns, strict=True))
+        return Growth(self.plan.reply_seconds, old_ms / young_ms, old[0].owned_bytes / young_bytes)
+
+    def precision(self, flow: Flow, hift: Hift) -> Precision:
+        sounds = []
+        for dtype in (torch.float32, self.plan.dtype):
+            vocoder = Vocoder(
+                self.config, flow, hift, steps=self.plan.steps, trim=self.plan.trim, dtype=dtype, source_noise=False
+            )
+            stream, rung = vocoder.open(self.voice), max(self.plan.ladder)
+            requests = [
+                (stream, self._tokens(rung, seed), seed == PRECISION_CHUNKS) for seed in range(1 + PRECISION_CHUNKS)
+            ]
+            sounds.append(torch.from_numpy(np.concatenate([vocoder.step([request])[0] for request in requests])))
+        exact, rounded = sounds
+        difference = (prompt_mel(exact) - prompt_mel(rounded)).abs().mean()
+        snr = 10.0 * torch.log10(exact.square().mean() / (exact - rounded).square().mean())
+        return Precision(
+            str(self.plan.dtype).removeprefix("torch."), 20.0 / math.log(10.0) * float(difference), float(snr)
+        )
 
     def snapshot_bytes(self) -> int:
         return sum(tensor.nbytes for tensor in self.vocoder.open(self.voice).prompt.shared_tensors())
@@ -231,8 +302,8 @@ class _Bench:
             tokens = self._tokens(size, seed)
             slow_time, expected = self._timed(partial(slow.step, slow_stream, tokens, False))
             fast_time, (samples,) = self._timed(partial(self.vocoder.step, [(fast_stream, tokens, False)]))
-            slow_ms.append(slow_time)
-            fast_ms.append(fast_time)
+            slow_ms.append(slow_time.busy_ms)
+            fast_ms.append(fast_time.busy_ms)
             difference = max(difference, float(np.abs(samples - expected).max()))
         return PlainFigures(
             first_packet_ms=slow_ms[0],
@@ -255,7 +326,7 @@ class _Bench:
             self._step(states, rung, seed)
         return states
 
-    def _step(self, states: Sequence[StreamState], tokens: int, seed: int) -> float:
+    def _step(self, states: Sequence[StreamState], tokens: int, seed: int) -> Timing:
         requests = [(state, self._tokens(tokens, seed), False) for state in states]
         return self._timed(partial(self.vocoder.step, requests))[0]
 
@@ -264,13 +335,14 @@ class _Bench:
         drawn: list[int] = torch.randint(self.config.flow.vocab_size, (count,), generator=generator).tolist()
         return drawn
 
-    def _timed(self, work: Callable[[], _Result]) -> tuple[float, _Result]:
-        """Milliseconds, with all that was queued on the device; and what came of it."""
+    def _timed(self, work: Callable[[], _Result]) -> tuple[Timing, _Result]:
+        """How long it took, with all that was queued on the device; and what came of it."""
         self._synchronize()
-        started = time.perf_counter()
+        started, busy_since = time.perf_counter(), time.thread_time()
         result = work()
         self._synchronize()
-        return 1000.0 * (time.perf_counter() - started), result
+        wall, busy = time.perf_counter() - started, time.thread_time() - busy_since
+        return Timing(1000.0 * wall, 1000.0 * (busy if self.by_processor else wall)), result
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -287,7 +359,7 @@ class _Bench:
         left, right = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=self.device) for _ in range(2))
         out = torch.empty_like(left)
         product = partial(torch.mm, left, right, out=out)
-        best_ms = min(self._timed(product)[0] for _ in range(PRODUCT_REPEATS))
+        best_ms = min(self._timed(product)[0].busy_ms for _ in range(PRODUCT_REPEATS))
         return 2.0 * PRODUCT_SIZE**3 / (best_ms / 1000.0)
 
 

@@ -142,6 +142,7 @@ class Vocoder:
         """
         self.config = config
         self.device = hift.stft_window.device
+        self.steps = steps
         self.source_noise = source_noise
         self._noise_frames = NOISE_FRAMES if noise is None else noise.shape[2]
         self._flow = StreamingFlow(

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 SMALLEST_RUNG, LARGEST_RUNG = 4, 200
 SHORTEST_PROMPT = 3
+DTYPES = ("float32", "bfloat16", "float16")
 
 _LEGEND = (
     "One step gives a chunk of `rung` tokens to each of `streams` replies; p50, p95: ms of the step.\n"
     "RTF: compute / sound, the sounds of all streams added. in time: 95 % of the steps took less than their\n"
-    "sound lasts. peak: share of the rate of a float32 matrix product measured in this run. Percentiles: nearest rank."
+    "sound lasts. peak: share of the rate of a float32 matrix product measured in this run. Percentiles:\n"
+    "nearest rank. Ratios are of processor time with one thread on a CPU, else of the wall clock."
 )
 
 
@@ -42,9 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
     parser.add_argument("--size", choices=("nano", "official"), default="nano", help="official: random weights")
     parser.add_argument("--trim", choices=("upstream", "prompt"), default="upstream", help="rule of the solver's cache")
+    parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="of the solver's products (default float32)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: PyTorch's own)")
     parser.add_argument("--chunks", type=int, default=8, metavar="N", help="timed per row (default 8)")
-    parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply; 0: none (default 0.5)")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply, as 30; 0: none (default 0.5)")
     parser.add_argument(
         "--plain", type=int, default=3, metavar="N", help="chunks of the plain path; 0: none (default 3)"
     )
@@ -69,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         summary = {
             "machine": machine,
             **asdict(report),
+            "plan": asdict(plan) | {"dtype": arguments.dtype},
             "streams_in_time": report.streams_in_time,
             "streams_by_throughput": report.streams_by_throughput,
         }
@@ -78,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
+    import torch
+
     from streaming_vocoder.bench import Plan
 
     rungs = tuple(sorted(arguments.ladder))
@@ -96,6 +102,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         plain_chunks=arguments.plain,
         reply_seconds=60.0 * arguments.minutes,
         prompt_tokens=arguments.prompt_tokens,
+        dtype=getattr(torch, arguments.dtype),
     )
 
 
@@ -150,8 +157,11 @@ def _summary(report: Report) -> Sequence[tuple[str, str]]:
         ("matrix product", f"{report.product_gflops:.0f} GFLOP/s"),
     ]
     if (growth := report.growth) is not None:
-        text = f"chunk time x {growth.chunk_ratio:.2f}, memory x {growth.bytes_ratio:.2f}, late / settled"
+        text = f"chunk time x {growth.chunk_ratio:.2f}, memory x {growth.bytes_ratio:.2f} of those of a reply of 10 s"
         lines.append((f"reply of {growth.seconds:.0f} s", text))
+    if (precision := report.precision) is not None:
+        text = f"log-mel {precision.mel_db:.2f} dB off, samples {precision.snr_db:.0f} dB over the difference"
+        lines.append((f"{precision.dtype} against float32", text))
     if (plain := report.plain) is not None:
         first = f"x {plain.first_packet_gain:.1f} ({plain.first_packet_ms:.0f} -> {plain.fast_first_packet_ms:.0f} ms)"
         chunk = f"x {plain.chunk_gain:.1f} ({plain.chunk_ms:.0f} -> {plain.fast_chunk_ms:.0f} ms)"

@@ -4,11 +4,12 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from streaming_vocoder.bench import Plan, Report, measure, percentile, random_weights
 from tests.vocoder.conftest import SIZES, STEPS
 
-PLAN = Plan(streams=(1, 2), ladder=(5, 8), steps=STEPS, chunks=2, plain_chunks=3, reply_seconds=6.0, prompt_tokens=12)
+PLAN = Plan(streams=(1, 2), ladder=(5, 8), steps=STEPS, chunks=2, plain_chunks=3, reply_seconds=11.0, prompt_tokens=12)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,24 @@ def test_the_plain_path_gave_the_same_sound(report: Report) -> None:
 def test_memory_counts_a_stream_without_what_it_shares(report: Report) -> None:
     """Keys and values: steps x depth x (k, v) x halves x heads x frames x head size, in float32."""
     estimator = SIZES.flow.estimator
-    frames = 2 * PLAN.prompt_tokens + 100 + 50
+    frames = max(2 * PLAN.prompt_tokens, 100) + 50
     inner = estimator.num_heads * estimator.head_dim
     assert report.stream_bytes > 4 * STEPS * estimator.depth * 4 * inner * frames
     assert 0 < report.snapshot_bytes < report.stream_bytes
 
 
-def test_growth_is_a_ratio_of_late_to_settled(report: Report) -> None:
+def test_memory_of_a_long_reply_does_not_grow(report: Report) -> None:
     assert report.growth is not None
-    assert report.growth.chunk_ratio > 0 and report.growth.bytes_ratio >= 1
+    assert report.growth.chunk_ratio > 0 and report.growth.bytes_ratio == 1.0
+
+
+def test_other_precision_is_compared_with_float32(report: Report) -> None:
+    assert report.precision is None
+    plan = dataclasses.replace(PLAN, streams=(1,), ladder=(5,), plain_chunks=0, reply_seconds=0.0, dtype=torch.bfloat16)
+    halved = measure(SIZES, *random_weights(SIZES), plan)
+    assert halved.precision is not None and halved.precision.dtype == "bfloat16"
+    assert 0.0 < halved.precision.mel_db < 3.0
+    assert halved.stream_bytes < report.stream_bytes
 
 
 def test_the_most_streams_in_time_are_named(report: Report) -> None:
@@ -58,7 +68,7 @@ def test_the_most_streams_in_time_are_named(report: Report) -> None:
 
 
 def test_a_report_is_json(report: Report) -> None:
-    assert json.loads(json.dumps(dataclasses.asdict(report)))["plan"]["ladder"] == [5, 8]
+    assert json.loads(json.dumps(dataclasses.asdict(report), default=str))["plan"]["ladder"] == [5, 8]
 
 
 def test_the_plain_path_and_the_long_reply_can_be_left_out() -> None:
