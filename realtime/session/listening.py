@@ -118,9 +118,12 @@ class Microphone:
         self._endpointer.end_speech()
 
     def take(self, end: int) -> Samples:
-        """The uncommitted audio up to ``end``, float32 at 16 kHz; it is the turn's and no longer kept."""
+        """The uncommitted audio up to ``end``, float32 at 16 kHz; it is the turn's and no longer kept.
+
+        What was received since is the silence in which the turn's end was decided: nobody has to commit it.
+        """
         self._turn_open = False
-        self._taken_until = end
+        self._taken_until = self.received
         return self._buffer.take_until(end)
 
     def drop(self) -> None:

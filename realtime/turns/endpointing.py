@@ -7,7 +7,8 @@ The rules:
 2. Silence begins with a frame below ``threshold - HYSTERESIS`` (a weak syllable is none) and is broken by one at or
    over ``threshold``.
 3. Silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A voiced frame ends the pause.
-4. Silence of ``silence_ms`` ends the speech.
+4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last pause was found: that was known before it
+   was sure that the user has finished, so the answer can be made ahead.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
 6. Speech that is contested (`contest`: it began over our own) is first judged, frame by frame, by the rules of
@@ -73,6 +74,7 @@ class Endpointer:
         self._framer = Framer(FRAME_SAMPLES)
         self._speaking = False
         self._pausing = False
+        self._paused_at = 0  # where the pause was found
         self._voiced = 0  # samples of voiced frames, until speech has started
         self._voiced_from = 0  # where the first of them begins
         self._voiced_until = 0  # where the last voiced frame ends
@@ -156,11 +158,12 @@ class Endpointer:
         elif stops:
             self._learn_level()
             self._speaking = False
-            voiced_until = self._voiced_until
+            voiced_until, end = self._voiced_until, self._paused_at if self._pausing else self.position
             self._confirm_silence()
-            yield SpeechStopped(self.position, voiced_until)
+            yield SpeechStopped(self.position, voiced_until, end)
         elif not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
+            self._paused_at = self.position
             yield PauseStarted(self.position, self._voiced_until)
 
     def _decide(self, *, ended: bool) -> Iterator[SpeechEvent]:

@@ -15,7 +15,8 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class PauseStarted:
-    """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``."""
+    """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``. If it is, the turn's audio ends
+    here, at ``at``: what is made of it now will be the answer to just this audio."""
 
     at: int
     voiced_until: int
@@ -30,10 +31,15 @@ class PauseEnded:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``."""
+    """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``.
+
+    ``end``: where the turn's audio ends, which is where its last pause began to be one (`PauseStarted`). The silence
+    that it took to be sure is not the turn's.
+    """
 
     at: int
     voiced_until: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ The rules, each a row or more of `TRANSITIONS`:
    Where ``interruption`` is not "immediate", the floor is contested first: nothing is told, the playback pauses
    ("pause") or not ("play_on"), and the voice is judged. If it was nothing, all goes on from the same sample; else it
    opens a turn as in 1 and 2.
-3. The end of speech is told, the turn's audio is committed, and with ``create_response`` a response starts. If one runs
-   still, the new one is owed and starts when that one is done.
+3. The end of speech is told, the turn's audio is committed up to where its last pause was found, and with
+   ``create_response`` a response starts. If one runs still, the new one is owed and starts when that one is done.
 4. A turn that reaches ``max_turn`` samples ends as if the user had stopped.
 5. A commit by the client ends the turn without `speech_stopped` and starts no response; a clear drops the turn.
 6. One response at a time: a second `response.create` is refused, so is a cancel of nothing.
@@ -340,7 +340,7 @@ def forget_speech(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effe
 
 
 def commit(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (CommitTurn(event.at),)
+    return state, (CommitTurn(event.end if isinstance(event, SpeechStopped) else event.at),)
 
 
 def drop(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:

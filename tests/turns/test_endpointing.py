@@ -66,6 +66,18 @@ def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
     assert started.start == (640 - 200) * 16
 
 
+def test_a_turns_audio_ends_where_its_last_pause_was_found() -> None:
+    events = run(speech(320) + silence(320) + speech(320) + silence(800))
+    (stopped,) = (event for event in events if isinstance(event, SpeechStopped))
+    last_pause = [event for event in events if isinstance(event, PauseStarted)][-1]
+    assert stopped.end == last_pause.at < stopped.at
+
+
+def test_a_turn_that_ends_before_a_pause_is_found_ends_where_that_is_decided() -> None:
+    (_, stopped) = run(speech(320) + silence(320), silence_ms=96)
+    assert isinstance(stopped, SpeechStopped) and stopped.end == stopped.at
+
+
 def test_the_padding_never_reaches_before_the_session() -> None:
     (started,) = turns(run(speech(320), prefix_padding_ms=300))
     assert isinstance(started, SpeechStarted)

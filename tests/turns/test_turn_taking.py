@@ -49,10 +49,11 @@ from realtime.turns.turn_taking import (
 )
 
 STARTED = SpeechStarted(at=1_000, start=500)
-STOPPED = SpeechStopped(at=20_000, voiced_until=12_000)
+STOPPED = SpeechStopped(at=20_000, voiced_until=12_000, end=15_072)
 CREATE, CANCEL, DONE, ENDED = ResponseCreate(1), ResponseCancel(2), ResponseDone(3), PlaybackEnded(4)
 TOLD = (TellSpeechStarted(500), WakeAt(500 + 120 * 16_000))
-CLOSED = (TellSpeechStopped(20_000), WakeAt(None), CommitTurn(20_000))
+CLOSED = (TellSpeechStopped(20_000), WakeAt(None), CommitTurn(15_072))
+CUT_SHORT = (ForgetSpeech(), WakeAt(None), TellSpeechStopped(20_000), WakeAt(None), CommitTurn(20_000))
 
 
 def play(events: Sequence[Event], **config: Any) -> tuple[TurnState, list[Effect]]:
@@ -121,7 +122,7 @@ def test_two_turns_beside_a_response_are_answered_once() -> None:
 
 def test_a_turn_that_is_too_long_ends_as_if_the_user_had_stopped() -> None:
     floor, effects = last([STARTED, Woke(at=20_000)])
-    assert (floor, effects) == (Floor.REPLYING, (ForgetSpeech(), WakeAt(None), *CLOSED, StartResponse()))
+    assert (floor, effects) == (Floor.REPLYING, (*CUT_SHORT, StartResponse()))
 
 
 def test_a_commit_by_the_client_ends_the_turn_untold_and_unanswered() -> None:
@@ -310,7 +311,7 @@ class World:
                 return SpeechStarted(self.at, self.at - 800)
             case "stop":
                 self.speaking = False
-                return SpeechStopped(self.at, self.at - 800)
+                return SpeechStopped(self.at, self.at - 800, self.at - 400)
             case "confirm":
                 self.contested = False
                 return VoiceConfirmed(self.at)
