@@ -332,15 +332,18 @@ class Application:
             sampling=profile.sampling,
             thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
+            speculate=self._settings.speculate,
         )
         self._session_config = config
+        engine = ThinkingEngine(threads.engine)
         services = Services(
-            ThinkingEngine(threads.engine),
+            engine,
             threads.vocoder,
             SileroVad(),
             self._remember,
             schema_problem,
             threads.meter,
+            self._metrics.speculated,
         )
         return SessionManager(
             services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line

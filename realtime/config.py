@@ -63,6 +63,9 @@ class Settings:
     key_responses: int = _setting(0, "responses a minute of one key; 0: no limit")
     key_audio_minutes: int = _setting(0, "minutes of audio an hour of one key, heard and spoken; 0: no limit")
     max_context_tokens: int = _setting(0, "KV cache length of a session; 0: what the checkpoint was trained for")
+    speculate: bool = _setting(
+        True, "make the reply at every pause that may be the end of a turn, held back until that is sure"
+    )
     session_seconds: int = _setting(3600, "lifetime of a session")
     api_key: str = _setting("", "a key that callers must show; better in the environment: `ps` shows flags", repr=False)
     api_keys_file: str = _setting("", "file with a key a line, or `sha256:` and the hash of one; # begins a comment")

@@ -26,12 +26,27 @@ class Text:
     text: str
 
 
+SEGMENT_SAMPLES = 25 * MODEL_SAMPLE_RATE
+"""A recording is encoded in segments of this length. Within one, every feature depends on all of it; a full one stays
+as it is, however the recording goes on."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Speech of the user: float32 [n] mono at 16 kHz in [-1, 1]. ``id`` is unique and names this very content."""
+    """Speech of the user: float32 [n] mono at 16 kHz in [-1, 1].
+
+    ``id`` names the recording, which may still grow: of two parts with one id, one is the beginning of the other, and
+    those of one length are equal.
+    """
 
     id: str
     samples: NDArray[np.float32] = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Audio) and (self.id, len(self.samples)) == (other.id, len(other.samples))
+
+    def __hash__(self) -> int:
+        return hash((self.id, len(self.samples)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,37 @@ from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Speculated:
+    """How a reply came out that was begun before its turn was over: ``used``, or made in vain as far as it was made.
+
+    ``ids``: computed by the model, of the prompt too when it was in vain; ``audio_s``: seconds vocoded.
+    """
+
+    used: bool
+    ids: int
+    audio_s: float
+
+
+@dataclass(slots=True)
+class Waste:
+    """What was made in vain before one reply: how many drafts of it, the ids computed, the seconds vocoded."""
+
+    drafts: int = 0
+    ids: int = 0
+    audio_s: float = 0.0
+
+    def add(self, ids: int, audio_s: float) -> None:
+        """One draft more."""
+        self.drafts += 1
+        self.ids += ids
+        self.audio_s += audio_s
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyParts:
     """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns have no end
-    of speech, text replies no audio). They add up to ``total`` where all are known."""
+    of speech, text replies no audio). They add up to ``total`` where all are known. Work that was begun before the end
+    of the turn was sure makes ``queued`` negative."""
 
     endpointing: float | None  # last voiced sample -> speech_stopped
     queued: float | None  # speech_stopped or response.create -> the engine takes the request up
@@ -28,7 +56,8 @@ class ReplyTrace:
     """Collects the milestones of one reply; owned by the session's response.
 
     ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided, None for a
-    turn without speech. ``requested``: when the engine was asked; its own milestones are seconds after that.
+    turn without speech. ``requested``: when the engine was asked, for a reply made ahead before ``stopped``; the
+    engine's own milestones are seconds after that. ``waste``: what was made before it in vain.
     ``audio_s`` was made, ``sent_s`` of it sent. ``margins``: of every chunk sent but the first.
     """
 
@@ -44,6 +73,12 @@ class ReplyTrace:
     audio_s: float = 0.0
     sent_s: float = 0.0
     margins: list[float] = field(default_factory=list)
+    waste: Waste = field(default_factory=Waste)
+
+    @property
+    def ahead_s(self) -> float | None:
+        """How long before the end of the turn this reply was begun; None if it was not."""
+        return None if self.stopped is None or self.requested >= self.stopped else self.stopped - self.requested
 
     def engine_report(self, queued: float, encoded: float, first_token: float, decode_s: float) -> None:
         """What the engine measured, in seconds from the arrival of the request."""
@@ -94,6 +129,10 @@ class ReplyTrace:
             **rtf,
             "audio_ms": _ms(self.audio_s),
             "least_margin_ms": _ms(min(self.margins, default=None)),
+            "ahead_ms": _ms(self.ahead_s),
+            "wasted_drafts": self.waste.drafts,
+            "wasted_ids": self.waste.ids,
+            "wasted_audio_ms": _ms(self.waste.audio_s),
         }
 
 

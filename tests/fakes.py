@@ -24,6 +24,7 @@ from realtime.session.channel import AudioPlayed, Inbound
 from realtime.session.config import SessionConfig
 from realtime.session.manager import first_settings
 from realtime.session.ports import (
+    OUTPUT_SAMPLE_RATE,
     AudioChunk,
     Generation,
     GenerationDone,
@@ -90,8 +91,10 @@ Step = TokenDelta | GenerationDone | Gate | Exception
 class FakeGeneration:
     """Plays one script; ends as cancelled when told to."""
 
-    def __init__(self, request: GenerationRequest, steps: Sequence[Step]) -> None:
+    def __init__(self, request: GenerationRequest, steps: Sequence[Step], *, ahead: bool = False) -> None:
         self.request = request
+        self.ahead = ahead
+        self.confirmed = not ahead
         self.cancelled = False
         self.finished = False
         self._steps = steps
@@ -110,6 +113,9 @@ class FakeGeneration:
                 self.finished = isinstance(step, GenerationDone)
                 yield step
 
+    def confirm(self) -> None:
+        self.confirmed = True
+
     def cancel(self) -> None:
         self.cancelled = True
 
@@ -127,9 +133,9 @@ class FakeEngine:
     def requests(self) -> list[GenerationRequest]:
         return [generation.request for generation in self.generations]
 
-    def generate(self, request: GenerationRequest) -> Generation:
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
         steps = self._scripts.popleft() if self._scripts else reply("Hello.")
-        generation = FakeGeneration(request, steps)
+        generation = FakeGeneration(request, steps, ahead=ahead)
         self.generations.append(generation)
         return generation
 
@@ -143,13 +149,19 @@ class FakeEngine:
 class FakeVocoderStream:
     """40 ms of a constant for each token, one chunk a push."""
 
-    def __init__(self, voice: str, fault: Exception | None) -> None:
+    def __init__(self, voice: str, fault: Exception | None, *, ahead: bool = False) -> None:
         self.voice = voice
         self.closed = False
+        self.confirmed = not ahead
+        self.made_seconds = 0.0
         self._fault = fault
         self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
 
+    def confirm(self) -> None:
+        self.confirmed = True
+
     def push(self, tokens: Sequence[int]) -> None:
+        self.made_seconds += len(tokens) * SAMPLES_PER_TOKEN / OUTPUT_SAMPLE_RATE
         samples = np.full(len(tokens) * SAMPLES_PER_TOKEN, 0.25, np.float32)
         self._chunks.put_nowait(AudioChunk(samples, compute_seconds=0.001))
 
@@ -174,8 +186,8 @@ class FakeVocoder:
         self.streams: list[FakeVocoderStream] = []
         self._fault = fault
 
-    def open(self, voice: str) -> VocoderStream:
-        stream = FakeVocoderStream(voice, self._fault)
+    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
+        stream = FakeVocoderStream(voice, self._fault, ahead=ahead)
         self.streams.append(stream)
         return stream
 

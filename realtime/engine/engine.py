@@ -12,11 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from realtime.engine.runner import DecodeState, RenderedPrompt
 from realtime.engine.scheduler import Decode, Prefill, Scheduler
-from realtime.engine.sequence import Cache, Job, Slot, SlotTable
+from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
 from realtime.messages import Audio
 from realtime.session.ports import (
     Generation,
@@ -34,6 +35,10 @@ PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
 
 
+EASE_SECONDS = 1.0
+"""Speech that every running reply must have in hand before anything is made ahead: far longer than one step takes."""
+
+
 class Runner(Protocol):
     """The model as the engine sees it (`realtime.engine.runner.ModelRunner`); the only part that has tensors."""
 
@@ -47,7 +52,7 @@ class Runner(Protocol):
 
     def has_features(self, cache_key: str, audio: Audio) -> bool: ...
 
-    def encode(self, cache_key: str, audio: Audio) -> None: ...
+    def encode_segment(self, cache_key: str, audio: Audio) -> None: ...
 
     def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None: ...
 
@@ -79,11 +84,19 @@ class EngineCore:
         return len(self._slots)
 
     def submit(self, job: Job) -> None:
-        """Queue a job. A new one of the same conversation ends its prefetches: it does their work itself."""
+        """Queue a job. A new one of the same conversation ends what was made ahead there: it does that work itself."""
         for other in self._jobs:
-            if other.speculative and other.request.cache_key == job.request.cache_key:
+            if other.purpose is not Purpose.REPLY and other.request.cache_key == job.request.cache_key:
                 other.cancelled = True
         self._jobs.append(job)
+
+    def confirm(self, job: Job) -> None:
+        """A reply that was made ahead is wanted now."""
+        job.purpose = Purpose.REPLY
+
+    def cancel(self, job: Job) -> None:
+        """End a job with the next step."""
+        job.cancelled = True
 
     def release(self, cache_key: str) -> None:
         """Cancel what this conversation has running and forget it."""
@@ -102,7 +115,8 @@ class EngineCore:
     def step(self) -> bool:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
-        action = self._scheduler.choose([job for job in self._jobs if self._can_run(job)])
+        runnable = [job for job in self._jobs if self._can_run(job)]
+        action = self._scheduler.choose(runnable, at_ease=self._at_ease())
         if action is None:
             return False
         jobs = action.jobs if isinstance(action, Decode) else (action.job,)
@@ -116,6 +130,17 @@ class EngineCore:
             for job in jobs:
                 self._finish(job, "failed", f"{type(error).__name__}: {error}")
         return True
+
+    def _at_ease(self) -> bool:
+        """No caller would notice that a step is spent on something else."""
+        if not any(job.purpose is Purpose.AHEAD for job in self._jobs):
+            return True
+        now = self._clock()
+        return all(
+            job.lead(now) >= EASE_SECONDS
+            for job in self._jobs
+            if job.purpose is Purpose.REPLY and not job.request.background
+        )
 
     def _can_run(self, job: Job) -> bool:
         if job.slot is None:
@@ -135,19 +160,20 @@ class EngineCore:
         prompt: RenderedPrompt = job.prompt
         audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
         if audio is not None:
-            self._runner.encode(job.request.cache_key, audio)
+            self._runner.encode_segment(job.request.cache_key, audio)
             return
         if not job.encoded:
             job.encoded = self._clock()
         stop = min(job.prefilled + PREFILL_TOKENS, len(prompt.keys))
         last = stop == len(prompt.keys)
-        if job.speculative and last:
+        prefetch = job.purpose is Purpose.PREFETCH
+        if prefetch and last:
             stop -= 1
         if job.prefilled < stop:
             logits = self._runner.prefill(slot, prompt, job.prefilled, stop)
             slot.keys.extend(prompt.keys[job.prefilled : stop])
             job.prefilled = stop
-        if last and job.speculative:
+        if last and prefetch:
             self._finish(job, "stop")
         elif last:
             job.state = self._runner.begin_decode(slot, prompt, job.request, logits)
@@ -228,8 +254,8 @@ class EngineCore:
         )
 
 
-class _Stop:
-    """Asks the engine's thread to end."""
+Commands = queue.SimpleQueue[Callable[[], None] | None]
+"""What the engine's thread is to do between two steps; None: end."""
 
 
 class ThreadedEngine:
@@ -237,7 +263,7 @@ class ThreadedEngine:
 
     def __init__(self, core: EngineCore) -> None:
         self._core = core
-        self._inbox: queue.SimpleQueue[Job | str | _Stop] = queue.SimpleQueue()
+        self._commands: Commands = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -245,35 +271,30 @@ class ThreadedEngine:
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; running generations end as cancelled."""
-        self._inbox.put(_Stop())
+        self._commands.put(None)
         self._thread.join(timeout)
 
-    def generate(self, request: GenerationRequest) -> Generation:
-        generation = _ThreadGeneration(asyncio.get_running_loop())
-        job = Job(request, generation.deliver, time.monotonic())
-        generation.job = job
-        self._inbox.put(job)
-        return generation
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
+        purpose = Purpose.AHEAD if ahead else Purpose.REPLY
+        return _ThreadGeneration(request, purpose, self._core, self._commands, asyncio.get_running_loop())
 
     def prefetch(self, request: GenerationRequest) -> None:
-        self._inbox.put(Job(request, _ignore, time.monotonic(), speculative=True))
+        job = Job(request, _ignore, time.monotonic(), Purpose.PREFETCH)
+        self._commands.put(partial(self._core.submit, job))
 
     def release(self, cache_key: str) -> None:
-        self._inbox.put(cache_key)
+        self._commands.put(partial(self._core.release, cache_key))
 
     def _run(self) -> None:
         working = True
         while True:
             try:
                 while True:
-                    message = self._inbox.get(block=not working)
-                    if isinstance(message, _Stop):
+                    command = self._commands.get(block=not working)
+                    if command is None:
                         self._core.cancel_all()
                         return
-                    if isinstance(message, str):
-                        self._core.release(message)
-                    else:
-                        self._core.submit(message)
+                    command()
                     working = True
             except queue.Empty:
                 pass
@@ -285,22 +306,34 @@ def _ignore(_: TokenDelta | GenerationDone) -> None:
 
 
 class _ThreadGeneration:
-    """Carries events from the engine's thread to the event loop that asked."""
+    """Submits a job, and carries its events from the engine's thread to the event loop that asked."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        request: GenerationRequest,
+        purpose: Purpose,
+        core: EngineCore,
+        commands: Commands,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._core = core
+        self._commands = commands
         self._loop = loop
         self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
-        self.job: Job | None = None
+        self._job = Job(request, self._deliver, time.monotonic(), purpose)
+        commands.put(partial(core.submit, self._job))
 
-    def deliver(self, event: TokenDelta | GenerationDone) -> None:
+    def _deliver(self, event: TokenDelta | GenerationDone) -> None:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
         except RuntimeError:  # the loop is closed: nobody listens any more
             logger.debug("an event of a generation came after its event loop had ended")
 
+    def confirm(self) -> None:
+        self._commands.put(partial(self._core.confirm, self._job))
+
     def cancel(self) -> None:
-        if self.job is not None:
-            self.job.cancelled = True
+        self._commands.put(partial(self._core.cancel, self._job))
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         while True:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from realtime.engine.sequence import Key, Slot
-from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
 from realtime.model.constraints import CallConstraint, CallGrammar
 from realtime.model.decoder import KVCache
+from realtime.model.features import feature_count, split_segments
 from realtime.model.interleave import GROUP_SPEECH_IDS, Demultiplexer, ReplyDecoder
 from realtime.model.prompt import AudioSpan, Prompt, render
 from realtime.model.sampling import Sampler
@@ -30,6 +31,14 @@ class RenderedPrompt:
     keys: tuple[Key, ...]
     audio: tuple[Audio, ...]
     spans: tuple[AudioSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """``features`` [n, D] of the first ``samples`` of a recording."""
+
+    samples: int
+    features: Tensor
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +80,7 @@ class ModelRunner:
         self._model = model
         longest = model.config.text.max_position_embeddings
         self._max_tokens = min(max_tokens or longest, longest)
-        self._features: dict[str, dict[str, Tensor]] = {}
+        self._features: dict[str, dict[str, _Encoded]] = {}
         self._calls = CallGrammar(model.tokenizer, model.tokens, model.config.text.vocab_size)
 
     @property
@@ -84,18 +93,27 @@ class ModelRunner:
     def render(self, request: GenerationRequest) -> RenderedPrompt:
         prompt = render(request.messages, self._model.tokenizer, self._model.tokens, speech=request.speech)
         keys: list[Key] = list(prompt.ids)
-        for span in prompt.spans:
+        recordings = tuple(_recordings(request.messages))
+        ends = (stop for audio in recordings for _, stop in split_segments(len(audio.samples)))
+        for span, end in zip(prompt.spans, ends, strict=True):
             keys[span.offset : span.offset + span.count] = [
-                (span.audio_id, index) for index in range(span.first, span.first + span.count)
+                (span.audio_id, end, index) for index in range(span.first, span.first + span.count)
             ]
-        return RenderedPrompt(prompt.ids, tuple(keys), tuple(_recordings(request.messages)), prompt.spans)
+        return RenderedPrompt(prompt.ids, tuple(keys), recordings, prompt.spans)
 
     def has_features(self, cache_key: str, audio: Audio) -> bool:
-        return audio.id in self._features.get(cache_key, ())
+        known = self._features.get(cache_key, {}).get(audio.id)
+        return known is not None and known.samples == len(audio.samples)
 
-    def encode(self, cache_key: str, audio: Audio) -> None:
-        """Compute the features of one recording and keep them for this conversation."""
-        self._features.setdefault(cache_key, {})[audio.id] = self._model.encode_audio(audio.samples)
+    def encode_segment(self, cache_key: str, audio: Audio) -> None:
+        """Compute the features of a recording's next segment and keep them for this conversation.
+
+        Full segments that were encoded when the recording was shorter are kept.
+        """
+        known = self._full_segments(cache_key, audio)
+        stop = min(known.samples + SEGMENT_SAMPLES, len(audio.samples))
+        more = self._model.encode_audio(audio.samples[known.samples : stop])
+        self._features.setdefault(cache_key, {})[audio.id] = _Encoded(stop, torch.cat((known.features, more)))
 
     def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
         """Drop the features of every other recording of this conversation."""
@@ -107,7 +125,7 @@ class ModelRunner:
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Tensor:
         """Put positions start..stop into the slot's cache; gives the logits [V] of the last one."""
-        features = self._features.get(slot.cache_key, {})
+        features = {name: known.features for name, known in self._features.get(slot.cache_key, {}).items()}
         embeds = self._model.embed(Prompt(prompt.ids, prompt.spans), features, start, stop)
         return self._model.decoder.prefill(embeds, _kv(slot))[-1]
 
@@ -146,11 +164,20 @@ class ModelRunner:
         request = GenerationRequest((Message("human", (silence,)),), True, SamplingParams(), "warm-up")
         slot = Slot("warm-up", self.new_cache())
         prompt = self.render(request)
-        self.encode("warm-up", silence)
+        self.encode_segment("warm-up", silence)
         state = self.begin_decode(slot, prompt, request, self.prefill(slot, prompt, 0, len(prompt.ids)))
         for _ in range(8):
             self.decode([state])
         self.keep_features("warm-up", frozenset())
+
+    def _full_segments(self, cache_key: str, audio: Audio) -> _Encoded:
+        """What is known of a recording, as far as it can be used: a segment that has grown is encoded anew."""
+        known = self._features.get(cache_key, {}).get(audio.id)
+        if known is None:
+            decoder = self._model.decoder
+            return _Encoded(0, torch.empty(0, decoder.config.hidden_size, dtype=decoder.dtype, device=decoder.device))
+        count = min(known.samples, len(audio.samples)) // SEGMENT_SAMPLES
+        return _Encoded(count * SEGMENT_SAMPLES, known.features[: count * feature_count(SEGMENT_SAMPLES)])
 
     def _sampler(self, params: SamplingParams) -> Sampler:
         return Sampler(

@@ -3,6 +3,9 @@
 Rules: replies that are being spoken come first, but a waiting caller never starves. So rounds alternate: one decode
 step for every running reply, then one bounded piece of prefill for the job that has waited longest, those in the
 background last; prefetches (hints) run only when no reply waits for its prompt.
+
+Replies that are made ahead of a turn's end run only while the machine is at ease: no confirmed reply waits, and each
+has more speech in hand than playback will use up soon. Then they go before the background.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realtime.engine.sequence import Job
+from realtime.engine.sequence import Job, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,13 @@ class Scheduler:
     def __init__(self) -> None:
         self._prefill_next = True
 
-    def choose(self, jobs: Sequence[Job]) -> Decode | Prefill | None:
+    def choose(self, jobs: Sequence[Job], *, at_ease: bool = True) -> Decode | Prefill | None:
         """The next thing to do for these jobs (oldest first); None when there is nothing."""
-        decoding = tuple(job for job in jobs if job.state is not None)
-        waiting = [job for job in jobs if job.state is None and not job.speculative]
-        waiting.sort(key=lambda job: job.request.background)
-        hints = [job for job in jobs if job.state is None and job.speculative]
+        wanted = [job for job in jobs if job.purpose is not Purpose.AHEAD or (at_ease and not job.held)]
+        decoding = tuple(job for job in wanted if job.state is not None)
+        waiting = [job for job in wanted if job.state is None and job.purpose is not Purpose.PREFETCH]
+        waiting.sort(key=_rank)
+        hints = [job for job in wanted if job.state is None and job.purpose is Purpose.PREFETCH]
         prefill = next(iter(waiting), None) or (next(iter(hints), None) if not decoding else None)
         if decoding and (prefill is None or not self._prefill_next):
             self._prefill_next = True
@@ -47,3 +51,10 @@ class Scheduler:
             self._prefill_next = False
             return Prefill(prefill)
         return None
+
+
+def _rank(job: Job) -> int:
+    """Of two that wait, the one with the smaller rank is prefilled first."""
+    if job.request.background:
+        return 2
+    return 0 if job.purpose is Purpose.REPLY else 1

@@ -1,18 +1,27 @@
 """One conversation's place on the model, and one reply being generated from it. No tensors, no threads.
 
-A position of the KV cache is known by its *key*: the token id, or for audio the pair (id of the audio part, index of
-the feature). Two prompts share as much of the cache as their keys agree from the start.
+A position of the KV cache is known by its *key*: the token id, or for audio (id of the recording, sample at which the
+segment ends that was encoded as one, index of the feature). Two prompts share as much of the cache as their keys agree
+from the start.
+
+A reply that is made ahead is a branch of its conversation's cache, and needs no copy: it is written behind the prefix
+that all later prompts share, and forgotten by `Slot.rewind`, as any history that was changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
-from realtime.session.ports import GenerationDone, GenerationRequest, TokenDelta
+from realtime.session.ports import HELD_SECONDS, GenerationDone, GenerationRequest, TokenDelta
 
-Key = int | tuple[str, int]
+SPEECH_IDS_PER_SECOND = 25
+IDS_PER_SECOND = 31.25
+"""Of a spoken reply: four ids of speech and one of text in turn."""
+
+Key = int | tuple[str, int, int]
 Deliver = Callable[[TokenDelta | GenerationDone], None]
 
 
@@ -50,6 +59,17 @@ class Slot:
         return kept
 
 
+class Purpose(Enum):
+    """What a job is good for."""
+
+    REPLY = "reply"
+    """Somebody waits for it."""
+    AHEAD = "ahead"
+    """A reply that may never be wanted, until it is confirmed."""
+    PREFETCH = "prefetch"
+    """Encoded and prefilled, never decoded."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One request on its way through the engine. Times are seconds of the engine's clock."""
@@ -57,8 +77,7 @@ class Job:
     request: GenerationRequest
     deliver: Deliver
     arrived: float
-    speculative: bool = False
-    """A prefetch: encoded and prefilled, never decoded."""
+    purpose: Purpose = Purpose.REPLY
     cancelled: bool = False
     slot: Slot | None = None
     prompt: Any = None
@@ -71,6 +90,21 @@ class Job:
     encoded: float = 0.0
     first_token: float = 0.0
     decode_seconds: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Made ahead as far as it may be."""
+        if self.purpose is not Purpose.AHEAD or self.state is None:
+            return False
+        made: int = self.state.text_count + self.state.audio_count
+        return made >= HELD_SECONDS * IDS_PER_SECOND
+
+    def lead(self, now: float) -> float:
+        """Seconds of speech generated beyond what a listener has heard who got it at once."""
+        if self.state is None:
+            return 0.0
+        seconds: float = self.state.audio_count / SPEECH_IDS_PER_SECOND
+        return seconds - (now - self.first_token)
 
 
 class SlotTable:

@@ -32,10 +32,10 @@ class ThinkingEngine:
         self._engine = engine
         self._clock = clock
 
-    def generate(self, request: GenerationRequest) -> Generation:
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
         if not request.thinking:
-            return self._engine.generate(request)
-        return _Deliberation(self._engine, request, self._clock)
+            return self._engine.generate(request, ahead=ahead)
+        return _Deliberation(self._engine, request, self._clock, ahead=ahead)
 
     def prefetch(self, request: GenerationRequest) -> None:
         self._engine.prefetch(request)
@@ -72,7 +72,8 @@ class _ThoughtText:
 class _Deliberation:
     """The two generations as one."""
 
-    def __init__(self, engine: Engine, request: GenerationRequest, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, request: GenerationRequest, clock: Callable[[], float], *, ahead: bool) -> None:
+        self._ahead = ahead
         self._engine = engine
         self._request = request
         self._clock = clock
@@ -86,8 +87,13 @@ class _Deliberation:
                 sampling=replace(request.sampling, max_tokens=budget),
                 thinking=0,
                 calls=CallRules(),  # calls belong to the answer
-            )
+            ),
+            ahead=ahead,
         )
+
+    def confirm(self) -> None:
+        self._ahead = False
+        self._current.confirm()
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -126,7 +132,7 @@ class _Deliberation:
             thinking=0,
         )
         spent = self._clock() - self._began
-        self._current = self._engine.generate(request)
+        self._current = self._engine.generate(request, ahead=self._ahead)
         async for event in self._current:
             yield _joined(thinking, event, spent) if isinstance(event, GenerationDone) else event
 

@@ -3,6 +3,9 @@
 A stream is vocoded when it has the tokens of its next chunk. The chunk is as small as possible for the first sound
 and as large as the lead over playback allows later (`streaming_vocoder.ladder`). All streams that are ready at the
 same moment go through the vocoder in one call, and none runs further ahead of its listener than `MAX_LEAD_SECONDS`.
+
+Streams that are made ahead of a turn's end wait until every confirmed one has sound in hand, and stop at
+`HELD_SECONDS`, until they are confirmed themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import EngineError
-from realtime.session.ports import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
+from realtime.session.ports import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from streaming_vocoder.ladder import ChunkLadder, Pace
 from streaming_vocoder.streaming import StreamState
 from streaming_vocoder.voice import Voice
@@ -31,6 +34,9 @@ logger = logging.getLogger(__name__)
 TOKENS_PER_SECOND = 25
 MAX_LEAD_SECONDS = 20.0
 """Audio that a stream may hold which its listener has not taken yet."""
+
+EASE_SECONDS = 1.0
+"""Sound that every confirmed stream must have in hand before one is vocoded ahead: far longer than a chunk takes."""
 
 FIRST_PACE = Pace(token=0.01, chunk=0.04, chunk_per_token=0.01)
 """Before anything was measured."""
@@ -57,6 +63,8 @@ class Stream:
 
     voice: Voice
     deliver: Callable[[Delivery], None]
+    ahead: bool = False
+    """Perhaps nobody will want it: not confirmed yet."""
     state: StreamState | None = None
     inbox: list[int] = field(default_factory=list)
     finished: bool = False
@@ -76,9 +84,23 @@ class Stream:
     def take(self, seconds: float) -> None:
         self.taken_seconds += seconds
 
+    def confirm(self, now: float) -> None:
+        """Playback begins now, with what there is."""
+        self.ahead = False
+        self.last_push = None
+        if self.first_out is not None:
+            self.first_out = now
+
     def slack(self, now: float) -> float | None:
         """Seconds of audio handed out and not yet played, None before the first chunk."""
-        return None if self.first_out is None else self.first_out + self.given_seconds - now
+        if self.first_out is None:
+            return None
+        return self.given_seconds if self.ahead else self.first_out + self.given_seconds - now
+
+    @property
+    def full(self) -> bool:
+        """As far ahead of its listener as it may be."""
+        return self.lead > (HELD_SECONDS if self.ahead else MAX_LEAD_SECONDS)
 
     @property
     def lead(self) -> float:
@@ -109,6 +131,14 @@ class VocodingCore:
     def open(self, stream: Stream) -> None:
         """Add a stream. Its state is made now: that takes a while, and the first tokens are still to come."""
         self._streams.append(stream)
+        if not stream.ahead or self._at_ease():
+            self._prepare(stream)
+
+    def confirm(self, stream: Stream) -> None:
+        """A stream that was made ahead is wanted now."""
+        stream.confirm(self._clock())
+
+    def _prepare(self, stream: Stream) -> None:
         try:
             stream.state = self._vocoder.open(stream.voice)
         except Exception as fault:  # a stream's border: this reply fails
@@ -118,7 +148,7 @@ class VocodingCore:
     def push(self, stream: Stream, tokens: Sequence[int]) -> None:
         """Give a stream its next tokens, and learn from when they come how fast tokens are made."""
         now = self._clock()
-        if stream.last_push is not None and tokens:
+        if stream.last_push is not None and tokens and not stream.ahead:  # the engine lets others go first
             seconds = (now - stream.last_push) / len(tokens)
             pace = self._pace
             self._pace = replace(pace, token=pace.token + _ADAPTION * (seconds - pace.token))
@@ -128,7 +158,9 @@ class VocodingCore:
     def step(self) -> bool:
         """Vocode one chunk of every stream that is ready; False when none is."""
         self._streams = [stream for stream in self._streams if not stream.closed]
-        ready = [(stream, *tokens) for stream in self._streams if (tokens := self._next_tokens(stream))]
+        ready = self._ready(ahead=False)
+        if not ready and self._at_ease():
+            ready = self._ready(ahead=True)
         if not ready:
             return False
         started = self._clock()
@@ -147,9 +179,22 @@ class VocodingCore:
         self._measure(seconds, max(len(tokens) for _, tokens, _ in ready))
         return True
 
+    def _at_ease(self) -> bool:
+        """No listener would notice that a chunk is made for somebody else."""
+        now = self._clock()
+        return all((stream.slack(now) or 0.0) >= EASE_SECONDS for stream in self._streams if not stream.ahead)
+
+    def _ready(self, *, ahead: bool) -> list[tuple[Stream, list[int], bool]]:
+        """The streams that have their next chunk's tokens, with these and whether they are the last."""
+        streams = [stream for stream in self._streams if stream.ahead is ahead]
+        for stream in streams:
+            if stream.state is None:
+                self._prepare(stream)
+        return [(stream, *tokens) for stream in streams if not stream.closed and (tokens := self._next_tokens(stream))]
+
     def _next_tokens(self, stream: Stream) -> tuple[list[int], bool] | None:
         """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
-        if stream.lead > MAX_LEAD_SECONDS:
+        if stream.full:
             return None
         state = _state(stream)
         held = state.buffered + len(stream.inbox)
@@ -204,10 +249,10 @@ class ThreadedVocoder:
     def voices(self) -> tuple[str, ...]:
         return tuple(self._voices)
 
-    def open(self, voice: str) -> VocoderStream:
+    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
         """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
         chosen = self._voices.get(voice) or next(iter(self._voices.values()))
-        return _ThreadStream(chosen, self._core, self._commands, asyncio.get_running_loop())
+        return _ThreadStream(chosen, ahead, self._core, self._commands, asyncio.get_running_loop())
 
     def warm_up(self) -> None:
         """Take every voice's snapshot and run a few chunks, before the thread starts."""
@@ -246,14 +291,23 @@ Commands = queue.SimpleQueue[Callable[[], None] | None]
 class _ThreadStream:
     """`realtime.session.ports.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
 
-    def __init__(self, voice: Voice, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, voice: Voice, ahead: bool, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._loop = loop
         self._core = core
         self._commands = commands
         self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
         self._cut = False
-        self._stream = Stream(voice, self._deliver)
+        self._stream = Stream(voice, self._deliver, ahead)
         commands.put(partial(core.open, self._stream))
+
+    @property
+    def made_seconds(self) -> float:
+        return self._stream.given_seconds
+
+    def confirm(self) -> None:
+        self._commands.put(partial(self._core.confirm, self._stream))
 
     def push(self, tokens: Sequence[int]) -> None:
         self._commands.put(partial(self._core.push, self._stream, list(tokens)))

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from realtime.messages import SEGMENT_SAMPLES as SEGMENT_SAMPLES
+
 SAMPLE_RATE = 16_000
 N_FFT = 400
 HOP = 160
 PAD_RIGHT = 479  # zeros that upstream appends: every segment gets two frames more than its audio fills
-SEGMENT_SAMPLES = 25 * SAMPLE_RATE
 
 
 def mel_frame_count(num_samples: int) -> int:

@@ -67,6 +67,8 @@ class SessionConfig:
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""
     limits: SessionLimits = field(default_factory=SessionLimits)
+    speculate: bool = True
+    """Make the reply at every pause that may be the end of the turn, and hold it back until that is sure."""
 
     def thinking_budget(self, effort: str | None) -> int:
         """Ids of a thought for a ``reasoning.effort`` of the wire; None is the model's own measure."""

@@ -126,6 +126,10 @@ class Microphone:
         self._taken_until = self.received
         return self._buffer.take_until(end)
 
+    def peek(self, end: int) -> Samples:
+        """What `take` would give; it stays."""
+        return self._buffer.peek_until(end)
+
     def drop(self) -> None:
         """Forget the uncommitted audio."""
         self.take(self.received)
@@ -172,6 +176,11 @@ class _Buffer:
                 # A copy: a view would keep the whole block in memory.
                 self._blocks.appendleft(block[cut:].copy())
         return np.concatenate(taken) if taken else np.zeros(0, np.float32)
+
+    def peek_until(self, position: int) -> Samples:
+        """A copy of what lies before ``position``."""
+        known = np.concatenate([*self._blocks, np.zeros(0, np.float32)])
+        return known[: max(0, position - self.start)]
 
     def drop_until(self, position: int) -> None:
         """Remove what lies before ``position``."""

@@ -21,6 +21,11 @@ OUTPUT_SAMPLE_RATE = 24_000
 """Rate of the audio that a vocoder gives, in Hz."""
 
 
+HELD_SECONDS = 2.0
+"""Speech of a reply that is made ahead and not confirmed yet: enough to play while the rest is made, and a bound to
+what is lost when the user goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How the next id is chosen. Order: repetition penalty, temperature (0 = greedy), top_k (0 = off), top_p."""
@@ -121,9 +126,14 @@ class ContextMeter(Protocol):
 
 
 class Generation(Protocol):
-    """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon."""
+    """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon.
+
+    `confirm`: what was made ahead is wanted now.
+    """
 
     def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]: ...
+
+    def confirm(self) -> None: ...
 
     def cancel(self) -> None: ...
 
@@ -131,7 +141,10 @@ class Generation(Protocol):
 class Engine(Protocol):
     """Many conversations on one model."""
 
-    def generate(self, request: GenerationRequest) -> Generation: ...
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
+        """``ahead``: perhaps nobody will want this reply. Until it is confirmed it is made only as far as
+        `HELD_SECONDS` of speech, and only while no confirmed reply needs the machine. A later request of the same
+        conversation cancels it."""
 
     def prefetch(self, request: GenerationRequest) -> None:
         """A hint: encode and prefill what this conversation has so far; its last message may still grow."""
@@ -152,7 +165,14 @@ class VocoderStream(Protocol):
     """One reply's speech. Push tokens as they come, `finish` after the last, iterate for the audio.
 
     `close` ends the iteration at once and frees the state; it may be called at any time, more than once.
+    `confirm`: what was made ahead is wanted now.
     """
+
+    @property
+    def made_seconds(self) -> float:
+        """Sound made so far, taken or not."""
+
+    def confirm(self) -> None: ...
 
     def push(self, tokens: Sequence[int]) -> None: ...
 
@@ -169,4 +189,6 @@ class Vocoder(Protocol):
     @property
     def voices(self) -> tuple[str, ...]: ...
 
-    def open(self, voice: str) -> VocoderStream: ...
+    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
+        """``ahead``: perhaps nobody will want this speech. Until it is confirmed it is made only as far as
+        `HELD_SECONDS`, and only while no confirmed stream needs the vocoder."""

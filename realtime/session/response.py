@@ -54,6 +54,7 @@ from realtime.session.ports import (
     Vocoder,
     VocoderStream,
 )
+from realtime.session.speculation import Draft
 from realtime.session.tools import offered_functions
 from realtime.time_scale import TimeScaler
 from realtime.tool_calls import ToolCall, parse_tool_calls
@@ -96,6 +97,8 @@ class ReplyPlan:
     history: History | None
     trace: ReplyTrace
     refused: ResponseError | None = None
+    draft: Draft | None = None
+    """What was made of it ahead."""
 
 
 @dataclass(slots=True)
@@ -120,8 +123,9 @@ class Reply:
         self._ports = ports
         predecessor = plan.history.predecessor if plan.history is not None else None
         self._stream = ResponseStream(plan.response, predecessor)
-        self._generation: Generation | None = None
-        self._voice: VocoderStream | None = None
+        self._draft = plan.draft
+        self._generation: Generation | None = self._draft
+        self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
         self._progress = _Progress()
         self._held_samples = 0  # made, but still inside the resampler
 
@@ -160,6 +164,7 @@ class Reply:
     async def run(self) -> None:
         """Generate and speak to the end. A fault of the model side becomes a failed response, not an exception."""
         if self._plan.refused is not None:
+            self.stop_work()
             self._finish("failed", error=self._plan.refused)
             return
         try:
@@ -168,12 +173,12 @@ class Reply:
             self._ports.log.error("response %s failed", self.id, exc_info=faults)
             self._fail("internal_error", "The server failed to make this response. Ask again.")
         finally:
-            self._stop_work()
+            self.stop_work()
 
     def cancel(self, reason: CancelReason) -> None:
         """End now. Returns when the closing events are queued; does nothing after the end."""
         if not self.ended:
-            self._stop_work()
+            self.stop_work()
             if not self.out_of_band:
                 self._ports.outbox.retract_audio()
                 self._ports.playout.retracted(self._plan.item_id)
@@ -184,7 +189,7 @@ class Reply:
     async def _speak(self) -> GenerationDone:
         if not self._plan.config.speech:
             return await self._generate(None)
-        voice = self._voice = self._ports.vocoder.open(self._plan.config.voice)
+        voice = self._voice = self._voice or self._ports.vocoder.open(self._plan.config.voice)
         async with asyncio.TaskGroup() as group:
             generating = group.create_task(self._generate(voice), name=f"{self.id} generation")
             group.create_task(self._play(voice), name=f"{self.id} speech")
@@ -200,11 +205,12 @@ class Reply:
         return done
 
     async def _generate_once(self, voice: VocoderStream | None) -> GenerationDone:
-        self._generation = self._ports.engine.generate(self._plan.request())
+        draft, self._draft = self._draft, None
+        self._generation = draft or self._ports.engine.generate(self._plan.request())
         async for event in self._generation:
             if isinstance(event, GenerationDone):
                 return event
-            self._take(event, voice)
+            self._take(event, voice if draft is None else None)  # a draft's tokens are with the vocoder already
         raise EngineError("a generation ended without its GenerationDone")
 
     def _take(self, delta: TokenDelta, voice: VocoderStream | None) -> None:
@@ -218,9 +224,10 @@ class Reply:
         if delta.text:
             self._open_message()
             self._send(self._stream.text(delta.text))
-        if delta.audio_tokens and voice is not None:
+        if delta.audio_tokens:
             self._send(self._stream.end_thought())
-            voice.push(delta.audio_tokens)
+            if voice is not None:
+                voice.push(delta.audio_tokens)
 
     # Speech
 
@@ -386,7 +393,8 @@ class Reply:
             output_audio=usage.output_audio,
         )
 
-    def _stop_work(self) -> None:
+    def stop_work(self) -> None:
+        """Stop what generates and vocodes for this reply. May be called at any time, more than once."""
         if self._generation is not None:
             self._generation.cancel()
         if self._voice is not None:

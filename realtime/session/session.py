@@ -26,7 +26,7 @@ import numpy as np
 
 from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
 from realtime.errors import ChannelClosed, QuotaSpent, SessionEnd, SessionExpired, SessionFault
-from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
 from realtime.metrics import ReplyTrace
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
@@ -64,11 +64,20 @@ from realtime.session.ports import ContextMeter, Engine, GenerationRequest, Voco
 from realtime.session.quota import Quota
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
 from realtime.session.sideband import SharedChannel, Sideband
+from realtime.session.speculation import Draft, SpeculationListener, WorkAhead, unnoticed
 from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.endpointing import EndpointingConfig
-from realtime.turns.events import SpeechEvent, SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
+from realtime.turns.events import (
+    PauseEnded,
+    PauseStarted,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+    VoiceConfirmed,
+    VoiceDismissed,
+)
 from realtime.turns.vad import VoiceModel
 
 MIN_COMMIT_MS = 100
@@ -103,6 +112,7 @@ class Services:
     schema_check: SchemaCheck = unchecked
     """Asked about the parameters of every function that a client brings."""
     meter: ContextMeter = field(default_factory=RoughMeter)
+    on_speculation: SpeculationListener = unnoticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,8 @@ class Session:
         self._alarm: int | None = None
         self._turn_item: str | None = None
         self._speech_end: tuple[float, float] | None = None
+        self._ahead = WorkAhead(services.engine, services.vocoder, clock, self._log, services.on_speculation)
+        self._segments_prefetched = 0
         self._reply: Reply | None = None
         self._spoken_id = ""  # the last response of the conversation, which may still be audible
         self._running: dict[str, _Running] = {}
@@ -250,7 +262,9 @@ class Session:
             self._log.error("failed", exc_info=faults)
             ending = SessionFault("The server failed. Connect again.")
         finally:
+            self._ahead.drop()
             for running in list(self._running.values()):
+                running.reply.stop_work()
                 self._retire(running)
                 self._report(running.reply)
             self._services.engine.release(self.id)
@@ -449,6 +463,7 @@ class Session:
             if self._alarm is not None and self._mic.received >= self._alarm:
                 self._alarm = None
                 self._step(turns.Woke(self._mic.received))
+            self._prefetch_segments()
             await asyncio.sleep(0)  # other callers' audio waits as well
 
     def _spend_audio(self, seconds: float) -> None:
@@ -461,7 +476,12 @@ class Session:
             case SpeechStarted():
                 start = self._mic.begin_turn(event.start)
                 self._step(SpeechStarted(event.at, start))
-                self._prefetch()
+                self._segments_prefetched = 0
+                self._prefetch(Message("human", None))
+            case PauseStarted():
+                self._speculate(event.at)
+            case PauseEnded():
+                self._ahead.drop()
             case SpeechStopped():
                 now = self._clock()
                 late = (self._mic.received - event.voiced_until) / MODEL_SAMPLE_RATE
@@ -469,29 +489,50 @@ class Session:
                 self._step(event)
             case VoiceConfirmed():
                 self._step(event)
-                self._prefetch()
+                self._prefetch(Message("human", None))
             case VoiceDismissed():
                 self._step(event)
-            case _:
-                pass  # pauses: nothing is made ahead yet
 
-    def _prefetch(self) -> None:
-        """The user has begun a turn: what was said before will not change, so the engine may prepare it."""
+    # Work ahead of the turn's end
+
+    def _prefetch(self, turn: Message) -> None:
+        """What was said before the user's open ``turn`` will not change, so the engine may prepare it."""
         if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
             config = configure_response(self._answering())
             self._fit_context(config, ahead=True)
-            self._prefetch_history(config)
+            self._prefetch_history(config, turn)
 
     def _make_room(self) -> None:
         """A reply has ended and nobody waits: cut a conversation that has grown too long now, not in the next turn."""
         if not self._running:
             config = configure_response(self._answering())
             if self._fit_context(config, ahead=True):
-                self._prefetch_history(config)
+                self._prefetch_history(config, Message("human", None))
 
-    def _prefetch_history(self, config: ResponseConfig) -> None:
-        request = self._request(config, (*told(self._history), Message("human", None)), self.id)
+    def _prefetch_history(self, config: ResponseConfig, turn: Message) -> None:
+        request = self._request(config, (*told(self._history), turn), self.id)
         self._services.engine.prefetch(request)
+
+    def _prefetch_segments(self) -> None:
+        """Nor will the full segments of the open turn."""
+        count = (self._mic.received - self._turns.turn_start) // SEGMENT_SAMPLES
+        if count > self._segments_prefetched and self._turns.floor is turns.Floor.USER and not self._ahead.holds:
+            self._segments_prefetched = count
+            audio = self._turn_audio(self._mic.peek(self._turns.turn_start + count * SEGMENT_SAMPLES))
+            self._prefetch(Message("human", (audio,), closed=False))
+
+    def _speculate(self, end: int) -> None:
+        """The open turn may end here: make the reply to it, held back until that is sure."""
+        free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE)
+        if free and self._config.speculate and self._turns.config.create_response:
+            config = configure_response(self._answering())
+            turn = Message("human", (self._turn_audio(self._mic.peek(end)),))
+            request = self._request(config, (*told(self._history), turn), self.id)
+            self._ahead.begin(request, config, self._group, f"{self.id} work ahead")
+
+    def _turn_audio(self, samples: Samples) -> Audio:
+        """The recording of the open turn, so far."""
+        return Audio(f"{self.id}/{self._turn_item}", samples)
 
     # Turn-taking
 
@@ -528,6 +569,7 @@ class Session:
                 self._turn_item = None
             case turns.ForgetSpeech():
                 self._mic.forget_speech()
+                self._ahead.drop()
             case turns.StartResponse():
                 self._start_reply(asked or _Asked(configure_response(self._answering())))
             case turns.CancelResponse(reason):
@@ -554,9 +596,9 @@ class Session:
                 self._alarm = sample
 
     def _commit_turn(self, end: int) -> None:
-        item_id = self._turn_item or self._ids.item()
+        item_id = self._turn_item = self._turn_item or self._ids.item()
+        audio = self._turn_audio(self._mic.take(end))
         self._turn_item = None
-        audio = Audio(self._next_audio_id(), self._mic.take(end))
         previous = self._history.last_item_id
         item = UserMessage(id=item_id, content=(InputAudio(),))
         try:
@@ -606,15 +648,21 @@ class Session:
         config, context = asked.config, asked.context
         response = config.response(self._ids.response(), self._history.id)
         cache_key = f"{self.id}/{response.id}" if config.out_of_band else self.id
+
+        def request() -> GenerationRequest:
+            return self._request(config, self._told(config) if context is None else context, cache_key)
+
+        draft = None if config.out_of_band else self._ahead.claim(request(), config)
         plan = ReplyPlan(
             response=response,
             config=config,
-            request=lambda: self._request(config, self._told(config) if context is None else context, cache_key),
+            request=request,
             forget=lambda: context is None and self._context.shorten(self._answering().truncation),
             item_id=self._ids.item(),
             history=None if config.out_of_band else self._history,
-            trace=self._new_trace(),
+            trace=self._new_trace(draft),
             refused=self._refused_by_quota(),
+            draft=draft,
         )
         reply = Reply(plan, self._ports)
         reply.announce()
@@ -658,11 +706,12 @@ class Session:
         message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
         return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
 
-    def _new_trace(self) -> ReplyTrace:
+    def _new_trace(self, draft: Draft | None) -> ReplyTrace:
         """The turn that is answered is the one whose end was just decided, if there is one."""
         voiced, stopped = self._speech_end or (None, None)
         self._speech_end = None
-        return ReplyTrace(requested=self._clock(), voiced=voiced, stopped=stopped)
+        requested = self._clock() if draft is None else draft.begun
+        return ReplyTrace(requested, voiced, stopped, waste=self._ahead.take_waste())
 
     def _request(self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str) -> GenerationRequest:
         instructions = self._config.render(config.instructions)

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from realtime.metrics import Speculated
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 FIRST_AUDIO_BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -22,6 +24,9 @@ class ServerMetrics:
         self._responses: Counter[str] = Counter()
         self._first_audio = [0] * (len(FIRST_AUDIO_BOUNDS_S) + 1)
         self._first_audio_sum_s = 0.0
+        self._speculations: Counter[str] = Counter()
+        self._wasted_ids = 0
+        self._wasted_audio_s = 0.0
 
     def session_began(self) -> None:
         self._sessions += 1
@@ -46,6 +51,13 @@ class ServerMetrics:
         self._first_audio[bisect_left(FIRST_AUDIO_BOUNDS_S, seconds)] += 1
         self._first_audio_sum_s += seconds
 
+    def speculated(self, outcome: Speculated) -> None:
+        """A reply that was begun before its turn was over was used, or made in vain."""
+        self._speculations["used" if outcome.used else "dropped"] += 1
+        if not outcome.used:
+            self._wasted_ids += outcome.ids
+            self._wasted_audio_s += outcome.audio_s
+
     def page(self) -> str:
         return "".join(line + "\n" for line in self._lines())
 
@@ -59,6 +71,18 @@ class ServerMetrics:
         yield from _head("realtime_responses_total", "counter", "Responses that ended, by status.")
         yield from _counts("realtime_responses_total", "status", self._responses)
         yield from self._first_audio_lines("realtime_first_audio_seconds")
+        yield from self._speculation_lines()
+
+    def _speculation_lines(self) -> Iterator[str]:
+        name = "realtime_speculations_total"
+        yield from _head(name, "counter", "Replies begun before the turn was over, by what became of them.")
+        yield from _counts(name, "outcome", self._speculations)
+        name = "realtime_speculation_wasted_ids_total"
+        yield from _head(name, "counter", "Ids that the model computed for replies that were dropped.")
+        yield f"{name} {self._wasted_ids}"
+        name = "realtime_speculation_wasted_audio_seconds_total"
+        yield from _head(name, "counter", "Speech that was vocoded for replies that were dropped.")
+        yield f"{name} {self._wasted_audio_s:.6g}"
 
     def _first_audio_lines(self, name: str) -> Iterator[str]:
         yield from _head(

@@ -25,8 +25,8 @@ CALL = ToolCall("get_weather", '{"city": "Paris"}')
 class WeatherEngine(FakeEngine):
     """Answers each request by what the conversation holds."""
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        generation = FakeGeneration(request, _answer(request.messages))
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> FakeGeneration:
+        generation = FakeGeneration(request, _answer(request.messages), ahead=ahead)
         self.generations.append(generation)
         return generation
 

@@ -10,7 +10,7 @@ import pytest
 
 from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import RenderedPrompt
-from realtime.engine.sequence import Job, Slot
+from realtime.engine.sequence import Job, Purpose, Slot
 from realtime.messages import Audio, Message
 from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
 
@@ -70,7 +70,7 @@ class FakeRunner:
     def has_features(self, cache_key: str, audio: Audio) -> bool:
         return (cache_key, audio.id) in self.features
 
-    def encode(self, cache_key: str, audio: Audio) -> None:
+    def encode_segment(self, cache_key: str, audio: Audio) -> None:
         self.log.append(f"encode {audio.id}")
         self.features.add((cache_key, audio.id))
 
@@ -121,9 +121,9 @@ class Harness:
         self.now += 1
         return self.now
 
-    def submit(self, name: str, made: GenerationRequest, speculative: bool = False) -> Job:
+    def submit(self, name: str, made: GenerationRequest, purpose: Purpose = Purpose.REPLY) -> Job:
         events = self.events.setdefault(name, [])
-        job = Job(made, events.append, self.now, speculative)
+        job = Job(made, events.append, self.now, purpose)
         self.core.submit(job)
         return job
 
@@ -209,7 +209,7 @@ def test_cancel_ends_the_reply_and_frees_its_slot() -> None:
     engine = Harness(slots=1)
     job = engine.submit("x", request("90"))
     engine.run(until=lambda: engine.said("x").count(" ") > 3)
-    job.cancelled = True
+    engine.core.cancel(job)
     engine.submit("y", request("2", key="b"))
     engine.run()
     assert engine.done("x").reason == "cancelled"
@@ -238,7 +238,7 @@ def test_a_prompt_that_does_not_fit_is_said_so() -> None:
 
 def test_a_prefetch_leaves_only_the_last_position_to_compute() -> None:
     engine = Harness()
-    engine.submit("hint", request("4 5 6", audio="u1"), speculative=True)
+    engine.submit("hint", request("4 5 6", audio="u1"), Purpose.PREFETCH)
     engine.run()
     assert engine.done("hint").reason == "stop" and engine.said("hint") == ""
     engine.runner.log.clear()
@@ -249,7 +249,7 @@ def test_a_prefetch_leaves_only_the_last_position_to_compute() -> None:
 
 def test_a_request_ends_the_prefetch_of_its_conversation() -> None:
     engine = Harness()
-    engine.submit("hint", request("4 5 6", audio="u1"), speculative=True)
+    engine.submit("hint", request("4 5 6", audio="u1"), Purpose.PREFETCH)
     engine.core.step()
     engine.submit("x", request("4 5 6", audio="u1"))
     engine.run()

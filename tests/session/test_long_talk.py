@@ -12,6 +12,7 @@ from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import RenderedPrompt
 from realtime.engine.sequence import Key, Slot
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
+from realtime.model.features import split_segments
 from realtime.protocol import events as wire
 from realtime.session.ports import GenerationRequest, TokenDelta
 from tests.engine.test_engine import FakeCache
@@ -34,7 +35,8 @@ def keys_of(message: Message) -> list[Key]:
             case Text(text):
                 keys += [ord(letter) % SPEECH for letter in text]
             case Audio(name, samples):
-                keys += [(name, index) for index in range(len(samples) * 25 // (2 * MODEL_SAMPLE_RATE))]
+                for start, stop in split_segments(len(samples)):
+                    keys += [(name, stop, index) for index in range((stop - start) * 25 // (2 * MODEL_SAMPLE_RATE))]
             case Tokens(ids):
                 keys += ids if part.speech else [id_ for id_ in ids if id_ < SPEECH]
     return [*keys, 2] if message.closed and message.content is not None else keys
@@ -103,9 +105,9 @@ class CountingRunner:
         return RenderedPrompt(tuple(0 if isinstance(key, tuple) else key for key in keys), tuple(keys), recordings)
 
     def has_features(self, cache_key: str, audio: Audio) -> bool:
-        return audio.id in self.features
+        return self.features.get(audio.id) == len(audio.samples)
 
-    def encode(self, cache_key: str, audio: Audio) -> None:
+    def encode_segment(self, cache_key: str, audio: Audio) -> None:
         self.features[audio.id] = len(audio.samples)
 
     def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:

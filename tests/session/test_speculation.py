@@ -1,0 +1,268 @@
+"""Work ahead: the reply to a pause is made and held back; it is used whole, or nobody ever learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from realtime.messages import Audio, Message
+from realtime.metrics import Speculated
+from realtime.protocol import events as wire
+from realtime.session.config import SessionConfig
+from realtime.tool_calls import ToolCall, render_tool_call
+from tests.fakes import Caller, Gate, call, calling, delta, done, reply
+from tests.session.test_turns import COMMITTED, SPOKEN_REPLY
+
+TOLD_BEFORE_THE_END = ["session.created", "input_audio_buffer.speech_started"]
+
+
+def pause(caller: Caller) -> None:
+    """A second of speech and 300 ms of silence: perhaps the end of the turn."""
+    caller.be_silent(0.5)
+    caller.say(1.0)
+    caller.be_silent(0.3)
+
+
+def confirm(caller: Caller) -> None:
+    """The rest of the silence that ends a turn."""
+    caller.be_silent(0.4)
+
+
+def samples_of(message: Message) -> Any:
+    assert isinstance(message.content, tuple)
+    (part,) = message.content
+    assert isinstance(part, Audio)
+    return part.samples
+
+
+def figures(caller: Caller) -> Mapping[str, float | None]:
+    return caller.reports[-1][1]
+
+
+async def test_nothing_of_a_reply_made_ahead_is_told_before_the_turn_is_over() -> None:
+    async with call(reply("Hi.")) as caller:
+        pause(caller)
+        await caller.settle()
+        assert caller.engine.generations[0].finished and caller.vocoder.streams[0].made_seconds > 0
+        assert caller.types() == TOLD_BEFORE_THE_END
+
+
+async def test_a_reply_made_ahead_is_told_in_the_order_of_the_protocol() -> None:
+    async with call(reply("Hi.")) as caller:
+        pause(caller)
+        await caller.settle()
+        confirm(caller)
+        await caller.expect(wire.ResponseDone)
+        assert caller.types() == [
+            *TOLD_BEFORE_THE_END,
+            "input_audio_buffer.speech_stopped",
+            *COMMITTED,
+            *SPOKEN_REPLY,
+        ]
+
+
+async def test_the_reply_made_ahead_is_the_reply_to_the_committed_audio() -> None:
+    async with call() as caller:
+        pause(caller)
+        await caller.settle()
+        (generation,) = caller.engine.generations
+        assert generation.ahead and not generation.confirmed
+        confirm(caller)
+        item_id = (await caller.expect(wire.InputAudioBufferCommitted)).item_id
+        await caller.expect(wire.ResponseDone)
+        (generation,) = caller.engine.generations
+        assert generation.confirmed and caller.vocoder.streams[0].confirmed
+        caller.send("conversation.item.retrieve", item_id=item_id)
+        (part,) = (await caller.expect(wire.ConversationItemRetrieved)).item.content  # type: ignore[union-attr]
+        assert len(part.audio) // 2 == pytest.approx(len(samples_of(generation.request.messages[-1])) * 1.5, abs=2)
+
+
+async def test_a_reply_still_in_the_making_is_taken_over_and_goes_on() -> None:
+    gate = Gate()
+    async with call([delta("One", 5), gate, delta(" two.", 5), done()]) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        confirm(caller)
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        gate.open()
+        end = await caller.expect(wire.ResponseDone)
+        assert end.response.status == "completed"
+        assert "".join(e.delta for e in caller.of(wire.ResponseOutputAudioTranscriptDelta)) == "One two."
+        assert sum(len(e.delta) for e in caller.of(wire.ResponseOutputAudioDelta)) == 10 * 960 * 2
+
+
+async def test_when_the_user_goes_on_the_reply_is_dropped_without_a_trace() -> None:
+    gate = Gate()
+    async with call([delta("Too early.", 5), gate], reply("Right.")) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        caller.say(0.5)
+        await caller.settle()
+        assert caller.engine.generations[0].cancelled and caller.vocoder.streams[0].closed
+        gate.open()
+        caller.be_silent(0.7)
+        await caller.expect(wire.ResponseDone)
+        assert "".join(e.delta for e in caller.of(wire.ResponseOutputAudioTranscriptDelta)) == "Right."
+        assert len(caller.of(wire.ResponseCreated)) == len(caller.of(wire.ResponseDone)) == 1
+        caller.clock.now += 10.0
+        caller.say_something()
+        await caller.expect(wire.ResponseDone)
+        told = caller.engine.requests[-1].messages
+        assert [message.role for message in told] == ["human", "assistant", "human"]
+
+
+async def test_what_was_made_in_vain_is_counted() -> None:
+    outcomes: list[Speculated] = []
+    gate = Gate()
+    async with call(
+        [delta("Too early.", 5), gate, done()], reply("Right."), parts={"on_speculation": outcomes.append}
+    ) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        caller.say(0.5)
+        await caller.settle()
+        gate.open()
+        caller.be_silent(0.7)
+        await caller.expect(wire.ResponseDone)
+        await caller.settle_until(lambda: bool(caller.reports))
+        assert [outcome.used for outcome in outcomes] == [False, True]
+        assert (outcomes[0].ids, outcomes[0].audio_s) == (6 + 15, 0.2)  # 6 generated, 15 of the prompt
+        report = figures(caller)
+        assert (report["wasted_drafts"], report["wasted_ids"], report["wasted_audio_ms"]) == (1, 21, 200.0)
+
+
+async def test_the_trace_of_a_reply_made_ahead_begins_at_the_pause() -> None:
+    async with call() as caller:
+        pause(caller)
+        await caller.settle()
+        caller.clock.now += 0.3
+        confirm(caller)
+        await caller.expect(wire.ResponseDone)
+        await caller.settle_until(lambda: bool(caller.reports))
+        report = figures(caller)
+        assert report["ahead_ms"] == 300.0
+        parts = [report[f"{name}_ms"] for name in ("endpointing", "queued", "encoded", "first_token", "first_audio")]
+        assert sum(part or 0.0 for part in parts) == pytest.approx(report["total_ms"])
+        assert report["queued_ms"] == pytest.approx(1 - 300)
+
+
+async def test_the_usage_of_a_reply_made_ahead_is_the_engines() -> None:
+    async with call() as caller:
+        pause(caller)
+        await caller.settle()
+        confirm(caller)
+        usage = (await caller.expect(wire.ResponseDone)).response.usage
+        assert usage is not None and (usage.input_tokens, usage.output_tokens) == (15, 20)
+
+
+async def test_function_calls_made_ahead_are_told_when_the_turn_is_over() -> None:
+    rest = render_tool_call(ToolCall("now", "{}"))
+    async with call(calling("Wait.", rest=rest)) as caller:
+        caller.update(tools=[{"type": "function", "name": "now", "parameters": {"type": "object"}}])
+        pause(caller)
+        await caller.settle()
+        assert not caller.of(wire.ResponseFunctionCallArgumentsDone)
+        confirm(caller)
+        await caller.expect(wire.ResponseDone)
+        assert [event.name for event in caller.of(wire.ResponseFunctionCallArgumentsDone)] == ["now"]
+
+
+async def test_a_conversation_that_was_changed_during_the_pause_is_answered_anew() -> None:
+    async with call(reply("Stale."), reply("Fresh.")) as caller:
+        pause(caller)
+        await caller.settle()
+        item = {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Be brief."}]}
+        caller.send("conversation.item.create", item=item)
+        await caller.settle()
+        confirm(caller)
+        await caller.expect(wire.ResponseDone)
+        assert "".join(e.delta for e in caller.of(wire.ResponseOutputAudioTranscriptDelta)) == "Fresh."
+        assert caller.engine.generations[0].request != caller.engine.generations[1].request
+        assert caller.vocoder.streams[0].closed
+
+
+@pytest.mark.parametrize("event", ["input_audio_buffer.commit", "input_audio_buffer.clear"])
+async def test_a_turn_that_the_client_ends_leaves_no_draft(event: str) -> None:
+    gate = Gate()
+    async with call([delta("Hi.", 5), gate]) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        caller.send(event)
+        await caller.settle()
+        gate.open()
+        await caller.settle()
+        assert caller.engine.generations[0].cancelled and caller.vocoder.streams[0].closed
+        assert not caller.of(wire.ResponseCreated)
+
+
+async def test_a_caller_who_hangs_up_in_a_pause_leaves_no_draft() -> None:
+    gate = Gate()
+    async with call([delta("Hi.", 5), gate]) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        await caller.hang_up()
+        assert caller.engine.generations[0].cancelled and caller.vocoder.streams[0].closed
+
+
+async def test_a_draft_that_failed_is_made_again() -> None:
+    async with call([delta("Hi.", 5), done("failed", "out of memory")], reply("Again.")) as caller:
+        pause(caller)
+        await caller.settle()
+        confirm(caller)
+        end = await caller.expect(wire.ResponseDone)
+        assert end.response.status == "completed"
+        assert "".join(e.delta for e in caller.of(wire.ResponseOutputAudioTranscriptDelta)) == "Again."
+
+
+async def test_barge_in_stops_a_reply_that_was_made_ahead() -> None:
+    gate = Gate()
+    async with call([delta("Hi.", 5), gate]) as caller:
+        pause(caller)
+        await gate.reached.wait()
+        confirm(caller)
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        caller.say(0.3)
+        end = await caller.expect(wire.ResponseDone)
+        assert end.response.status == "cancelled"
+        assert caller.engine.generations[0].cancelled and caller.vocoder.streams[0].closed
+        gate.open()
+
+
+async def test_no_reply_is_made_ahead_where_none_will_be_asked_for() -> None:
+    async with call() as caller:
+        caller.turn_detection({"type": "server_vad", "create_response": False})
+        pause(caller)
+        await caller.settle()
+        assert not caller.engine.generations
+
+
+async def test_work_ahead_can_be_switched_off() -> None:
+    async with call(config=SessionConfig(speculate=False)) as caller:
+        pause(caller)
+        await caller.settle()
+        assert not caller.engine.generations
+        confirm(caller)
+        await caller.expect(wire.ResponseDone)
+        await caller.settle_until(lambda: bool(caller.reports))
+        assert not caller.engine.generations[0].ahead
+        assert figures(caller)["ahead_ms"] is None
+
+
+async def test_full_segments_of_a_long_turn_are_prefetched_while_the_user_speaks() -> None:
+    async with call() as caller:
+        caller.say(52.0)
+        await caller.settle_until(lambda: caller.session.microphone.received > 51 * 16_000)
+        open_turns = [request.messages[-1] for request in caller.engine.prefetched]
+        assert [message.content is None or len(samples_of(message)) / 16_000 for message in open_turns] == [
+            True,
+            25,
+            50,
+        ]
+        assert not any(message.closed for message in open_turns[1:])
+        caller.be_silent(0.7)
+        await caller.expect(wire.ResponseDone)
+        whole = samples_of(caller.engine.requests[0].messages[-1])
+        assert (whole[: 25 * 16_000] == samples_of(open_turns[1])).all()
+        assert caller.engine.requests[0].messages[-1].content[0].id == open_turns[1].content[0].id  # type: ignore[index,union-attr]
