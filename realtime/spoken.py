@@ -8,7 +8,7 @@ _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
-_TENS = "_ _ twenty thirty forty fifty".split()
+_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
 _ORDINALS = (
     "_ first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
     "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
@@ -16,12 +16,15 @@ _ORDINALS = (
 
 
 def number(n: int) -> str:
-    """0..59 as words: ``forty two``. Raises ValueError outside."""
-    if not 0 <= n < 60:
-        raise ValueError(f"got {n}, expected 0 to 59")
+    """0..999999 as words: ``forty two``, ``three thousand six hundred five``. Raises ValueError outside."""
+    if not 0 <= n <= 999_999:
+        raise ValueError(f"got {n}, expected 0 to 999999")
     if n < 20:
         return _ONES[n]
-    return _TENS[n // 10] + (f" {_ONES[n % 10]}" if n % 10 else "")
+    if n < 100:
+        return _TENS[n // 10] + (f" {_ONES[n % 10]}" if n % 10 else "")
+    size, name = (1000, "thousand") if n >= 1000 else (100, "hundred")
+    return f"{number(n // size)} {name}" + (f" {number(n % size)}" if n % size else "")
 
 
 def time(moment: datetime) -> str:

@@ -19,17 +19,9 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.nano.domain import (
-    INSTRUCTIONS,
-    TIMED_PROMPTS,
-    TIMELESS_PROMPTS,
-    TRANSCRIBE,
-    reply_texts,
-    sample_context,
-    system_prompt,
-    user_texts,
-    word_list,
-)
+from realtime.tool_calls import AFTER_TOOL_RESULT, render_tool_call, tool_schemas
+from scripts.nano import domain
+from scripts.nano.domain.tools import schemas
 
 QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -50,31 +42,29 @@ STEP_ADDED = (
 ).split()
 SPEECH_CODES = 6562
 ROLES = "system human assistant tool_json_schemas input function_output".split()
-AFTER_TOOL = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
-TOOL_TEXTS = (
-    '[{"type": "function", "function": {"name": "search", "description": "search the web", "parameters": '
-    '{"type": "object", "properties": {"query": {"type": "string", "description": "words"}}, "required": ["query"], '
-    '"additionalProperties": false}}}]',
-    'function\nget_weather\n{"city": "Paris"}',
-    'function\nset_timer\n{"minutes": 5}',
-)
 
 
-def corpus(seed: int) -> Iterator[str]:
-    """Yield the texts that the merges are learnt from; known words are repeated so that each becomes one token."""
+def corpus(seed: int, scenes: int = 12_000) -> Iterator[str]:
+    """Yield what is read and written in conversations; known words are repeated so that each becomes one token."""
     rng = random.Random(seed)
-    for turn in user_texts(6000, seed, "train"):
-        yield turn.user_text
-    yield from reply_texts(seed)
-    for _ in range(200):
-        yield system_prompt(sample_context(rng), rng)
-    for text in (*TIMED_PROMPTS, *TIMELESS_PROMPTS, *TOOL_TEXTS, INSTRUCTIONS, TRANSCRIBE, AFTER_TOOL):
+    for _ in range(scenes):
+        scene = domain.draw_scene(rng, rng.choice((1, 2)))
+        yield scene.system or ""
+        if scene.tools:
+            yield str(tool_schemas(schemas(scene.tools)).content)
+        for exchange in scene.exchanges:
+            yield "human\n" + exchange.user_text
+            yield exchange.reply_text
+            if exchange.call:
+                yield render_tool_call(exchange.call)
+                yield exchange.result
+    for text in (*domain.TIMELESS_PROMPTS, domain.INSTRUCTIONS, domain.TRANSCRIBE, AFTER_TOOL_RESULT):
         yield from [text] * 20
     for role in ROLES:
         yield from [f"{role}\n"] * 100
-    for word in word_list():
-        yield from [f" {word} {word}"] * 20
-        yield from [f"{word}\n{word[0].upper()}{word[1:]}"] * 4
+    for word in domain.word_list():
+        yield from [f" {word}"] * 30
+        yield from [f" {word[0].upper()}{word[1:]}\n{word[0].upper()}{word[1:]}"] * 4
 
 
 def train(merges: int, seed: int) -> Tokenizer:
@@ -139,12 +129,12 @@ def main() -> None:
     """Train and write the tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--merges", type=int, default=2000)
+    parser.add_argument("--merges", type=int, default=3400)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     tokenizer = train(args.merges, args.seed)
     total = write(tokenizer, args.out)
-    split = [w for w in word_list() if len(tokenizer.encode(f" {w}").ids) > 1]
+    split = [w for w in domain.word_list() if len(tokenizer.encode(f" {w}").ids) > 1]
     print(f"{total} tokens, {args.merges} merges; {len(split)} words of several tokens: {' '.join(split)}")
 
 

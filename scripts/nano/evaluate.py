@@ -1,11 +1,12 @@
-"""Measure nano as it is served: speech of voices it never heard in, spoken replies out.
+"""Measure nano as it is served against the gates that it is to pass.
 
-    python scripts/nano/train_encoder.py features --split eval        # makes the utterances (once)
-    python scripts/nano/evaluate.py --clips work/nano/ears/eval --spoken 60
+    python scripts/nano/user_speech.py sets                     # makes the spoken questions (once)
+    python scripts/nano/evaluate.py --clips work/nano/ears2data/sets --spoken 200 --json gates.json
+    python scripts/nano/evaluate.py --only typed functions      # some of the groups
 
-Every utterance goes through the product's own classes (samples -> encoder -> decoder -> ids); the replies of the
-first `--spoken` utterances also through the streaming vocoder and pocketsphinx.  Groups: flite rms and ten espeak
-variants, none of them heard in training; known phrasings and such as were held out.  Intervals are 95 % (Wilson).
+Every question goes through the product's own classes (samples -> encoder -> decoder -> ids), in sessions that offer
+tools or none; a call is right when name and arguments are. Clips were made with seeds, voices, phrasings and sentences
+of their own. Intervals are 95 % (Wilson).
 
 Dependencies: torch, numpy, pocketsphinx and this repository's packages.
 """
@@ -18,6 +19,7 @@ import math
 import random
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,107 +30,53 @@ import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from realtime.messages import Audio, Message, Text
-from realtime.model.decoder import CacheFull
-from realtime.model.prompt import render
-from realtime.model.sampling import Sampler
-from realtime.model.speech_model import SpeechModel
-from realtime.profile import Profile, load_profile
 from scripts.nano import domain
+from scripts.nano.answering import Answered, Answerer, Reply, Samples
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "realtime/checkpoints/nano"
-SPEECH_RATE = 25.0
+SIZE_MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Utterance:
-    """A question as a waveform (16 kHz) with what is right to answer."""
+class Clip:
+    """A recorded question."""
 
-    turn: domain.Turn
-    samples: NDArray[np.float32]
-    voice: str
-    phrasing: str
-
-    @property
-    def group(self) -> str:
-        """Name of the group that it counts for."""
-        if not self.turn.user_text:
-            return "noise"
-        return "flite rms" if self.voice == "flite:rms" else "espeak unseen"
+    asked: domain.Asked
+    samples: Samples
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model answered, and the seconds that took."""
+class Gate:
+    """What a rate has to reach, or with `most` may not pass."""
 
-    text: str
-    codes: tuple[int, ...]
-    ended: bool
-    prefill_seconds: float
-    decode_seconds: float
-    ids: int
+    row: str
+    value: float
+    most: bool = False
 
 
-def load_utterances(folder: Path, limit: int, seed: int) -> list[Utterance]:
-    """Read the shards of `train_encoder.py features --split eval`; the moment of each question is drawn here."""
-    rng = random.Random(seed)
-    found = []
-    for path in sorted(folder.glob("*.pt")):
-        for item in torch.load(path, weights_only=False):
-            intent = item["intent"] or "unknown"
-            turn = domain.turn_of(intent, item["text"], dict(item["slots"]), domain.sample_context(rng), rng)
-            samples = item["pcm"].numpy().astype(np.float32) / 32768
-            found.append(Utterance(turn, samples, item.get("voice", ""), item.get("phrasing", "train")))
-    rng.shuffle(found)
-    return found[:limit]
+GATES = (
+    Gate("espeak: intent", 0.95),
+    Gate("phrasings: intent", 0.90),
+    Gate("natural: intent", 0.85),
+    Gate("mulaw: intent", 0.85),
+    Gate("noisy: intent", 0.85),
+    Gate("numbers-100: slots exact", 0.92),
+    Gate("numbers-9999: slots exact", 0.80),
+    Gate("rejects: false tool calls", 0.03, most=True),
+)
+SETS = ("espeak", "phrasings", "natural", "mulaw", "noisy")
+NUMBER_SETS = ("numbers-100", "numbers-9999")
+GROUPS = ("typed", *SETS, *NUMBER_SETS, "rejects", "turns", "functions", "prompt")
 
 
-class Answerer:
-    """The product's model with its profile."""
-
-    def __init__(self, folder: Path, temperature: float | None, seed: int) -> None:
-        self.model = SpeechModel.load(folder)
-        self.profile: Profile = load_profile(folder)
-        self.temperature = self.profile.sampling.temperature if temperature is None else temperature
-        self.seed = seed
-
-    def answer(self, turn: domain.Turn, samples: NDArray[np.float32] | None, speech: bool = True) -> Reply:
-        """Answer one question, spoken (`samples`) or typed."""
-        model, began = self.model, time.perf_counter()
-        asked = Text(turn.user_text) if samples is None else Audio("clip", samples)
-        system = domain.system_prompt(turn.context)
-        prompt = render(
-            [Message("system", system), Message("human", (asked,))], model.tokenizer, model.tokens, speech=speech
-        )
-        features = {} if samples is None else {"clip": model.encode_audio(samples)}
-        cache = model.decoder.new_cache()
-        logits = model.decoder.prefill(model.embed(prompt, features), cache)[0]
-        prefilled = time.perf_counter()
-        sampling = self.profile.sampling
-        sampler = Sampler(
-            model.config.text.vocab_size,
-            temperature=self.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            repetition_penalty=sampling.repetition_penalty,
-            seed=self.seed,
-        )
-        sampler.observe(prompt.ids)
-        ids: list[int] = []
-        ended = False
-        try:
-            while len(ids) < sampling.max_tokens and not ended:
-                ids.append(sampler.next(logits))
-                ended = ids[-1] in (model.tokens.eot, model.tokens.tts_end)
-                if not ended:
-                    logits = model.decoder.step(torch.tensor(ids[-1:]), [cache])[0]
-        except CacheFull:
-            pass
-        tokens = model.tokens
-        text = model.tokenizer.decode([i for i in ids if i < tokens.audio_start and i not in tokens.stop_ids])
-        codes = tuple(tokens.speech_code(i) for i in ids if tokens.audio_0 <= i < tokens.speech_padding)
-        done = time.perf_counter()
-        return Reply(text, codes, ended, prefilled - began, done - prefilled, len(ids))
+def load_clips(path: Path, limit: int) -> list[Clip]:
+    """Read an evaluation set of user_speech.py."""
+    clips = []
+    for item in torch.load(path, weights_only=True)[:limit]:
+        asked = domain.Asked(item["intent"] or "unknown", item["text"], tuple(map(tuple, item["slots"])))
+        clips.append(Clip(asked, item["pcm"].numpy().astype(np.float32) / 32768, item["kind"]))
+    return clips
 
 
 def interval(hits: int, n: int) -> str:
@@ -142,75 +90,201 @@ def interval(hits: int, n: int) -> str:
 
 
 class Table:
-    """Counts of hits by group."""
+    """Counts of hits by row."""
 
     def __init__(self) -> None:
         self.hits: dict[str, list[bool]] = {}
 
-    def add(self, group: str, hit: bool) -> None:
+    def add(self, row: str, hit: bool) -> None:
         """Count one trial."""
-        self.hits.setdefault(group, []).append(hit)
+        self.hits.setdefault(row, []).append(hit)
 
     def rows(self) -> dict[str, str]:
-        """Return the rate of every group."""
-        return {group: interval(sum(h), len(h)) for group, h in sorted(self.hits.items())}
+        """Return the rate of every row."""
+        return {row: interval(sum(h), len(h)) for row, h in self.hits.items()}
+
+    def judged(self, gate: Gate) -> str:
+        """Say whether a gate is passed by the rate itself."""
+        hits = self.hits.get(gate.row)
+        if not hits:
+            return "not measured"
+        rate = sum(hits) / len(hits)
+        passed = rate <= gate.value if gate.most else rate >= gate.value
+        return f"{'passed' if passed else 'missed'}: {rate:.3f}, asked {'<=' if gate.most else '>='} {gate.value}"
 
 
-def understanding(answerer: Answerer, utterances: Sequence[Utterance], show: int) -> tuple[Table, Table, list[Reply]]:
-    """Answer all utterances. Returns intents right, replies wholly right, the replies."""
-    intents, exact, replies = Table(), Table(), []
-    for k, utterance in enumerate(utterances):
-        turn = utterance.turn
-        reply = answerer.answer(turn, utterance.samples)
-        replies.append(reply)
-        right, whole = domain.right_intent(turn, reply.text), domain.right_reply(turn, reply.text)
-        groups = [utterance.group]
-        if turn.user_text:
-            groups += ["all speech", f"{utterance.group}, {utterance.phrasing} phrasing", f"intent {turn.intent}"]
-        for group in groups:
-            intents.add(group, right)
-            exact.add(group, whole)
-        if not whole and show > 0:
-            show -= 1
-            print(f"  {utterance.voice}: {turn.user_text or '(noise)'} -> {reply.text}")
-        if (k + 1) % 50 == 0:
-            print(f"{k + 1}/{len(utterances)} {intents.rows().get('all speech')}", flush=True)
-    return intents, exact, replies
+class Evaluation:
+    """Asks questions and counts. Each group is seeded on its own."""
+
+    def __init__(self, answerer: Answerer, clips: Path, limit: int, seed: int, show: int) -> None:
+        self.answerer = answerer
+        self.folder = clips
+        self.limit = limit
+        self.seed = seed
+        self.show = show
+        self.table = Table()
+        self.replies: list[Reply] = []
+
+    def run(self, group: str) -> None:
+        """Measure one group."""
+        rng = random.Random(f"{self.seed} {group}")
+        began = time.time()
+        if group in SETS:
+            self._questions(group, rng)
+        elif group in NUMBER_SETS:
+            self._numbers(group, rng)
+        else:
+            measures: dict[str, Callable[[random.Random], None]] = {
+                "typed": self._typed,
+                "rejects": self._rejects,
+                "turns": self._turns,
+                "functions": self._functions,
+                "prompt": self._prompt,
+            }
+            measures[group](rng)
+        rows = {row: rate for row, rate in self.table.rows().items() if row.startswith(group)}
+        print(f"{group} ({time.time() - began:.0f} s): {json.dumps(rows, indent=1)}", flush=True)
+
+    def _ask(
+        self, rng: random.Random, asked: domain.Asked, samples: Samples | None, odds: domain.Odds, speech: bool
+    ) -> tuple[Answered, domain.Scene]:
+        scene = domain.draw_scene(rng, 1, lambda name: asked, odds, asked.intent, prompted=False)
+        (answered,) = self.answerer.converse(scene, [samples], speech)
+        self._keep(answered, speech)
+        return answered, scene
+
+    def _keep(self, answered: Answered, speech: bool) -> None:
+        if speech:
+            self.replies += [r for r in (answered.first, answered.second) if r is not None]
+        if not answered.right and self.show > 0:
+            self.show -= 1
+            calls = [f"{c.name} {c.arguments}" for c in answered.first.calls]
+            said = answered.second.text if answered.second else answered.first.text
+            asked, wanted = answered.exchange.user_text or "(noise)", answered.exchange.call or ""
+            print(f"  {asked} -> {calls} {said!r} | {wanted} {answered.exchange.reply_text}")
+
+    def _count(self, group: str, answered: Answered) -> None:
+        exchange = answered.exchange
+        self.table.add(f"{group}: intent", answered.understood)
+        if exchange.call is not None:
+            self.table.add(f"{group}: tool call exact", answered.called)
+            if answered.second is not None:
+                self.table.add(f"{group}: result told right", domain.right_reply(exchange, answered.second.text))
+        else:
+            self.table.add(f"{group}: no false call", not answered.first.calls)
+            self.table.add(f"{group}: whole reply without tool", answered.right)
+
+    def _questions(self, group: str, rng: random.Random) -> None:
+        for clip in load_clips(self.folder / f"{group}.pt", self.limit):
+            self._count(group, self._ask(rng, clip.asked, clip.samples, domain.Odds(), speech=True)[0])
+
+    def _numbers(self, group: str, rng: random.Random) -> None:
+        odds = domain.Odds(tools=1.0, wanted=1.0, failing=0.0)
+        for clip in load_clips(self.folder / f"{group}.pt", self.limit):
+            answered, _ = self._ask(rng, clip.asked, clip.samples, odds, speech=True)
+            if answered.exchange.call is not None:
+                self.table.add(f"{group}: slots exact", answered.called)
+                self.table.add(f"{group}: all right, result told", answered.right)
+
+    def _typed(self, rng: random.Random) -> None:
+        for split in ("train", "unseen"):
+            for _ in range(self.limit):
+                asked = domain.ask(domain.random_intent(rng).name, rng, split)
+                answered, _ = self._ask(rng, asked, None, domain.Odds(), speech=False)
+                self._count(f"typed, {split} phrasings", answered)
+
+    def _rejects(self, rng: random.Random) -> None:
+        odds = domain.Odds(tools=1.0)
+        for clip in load_clips(self.folder / "rejects.pt", max(self.limit, 500)):
+            answered, _ = self._ask(rng, clip.asked, clip.samples, odds, speech=True)
+            for row in ("rejects", f"rejects, {clip.kind}"):
+                self.table.add(f"{row}: false tool calls", bool(answered.first.calls))
+                self.table.add(f"{row}: honest answer or none", answered.right or not answered.first.text)
+
+    def _turns(self, rng: random.Random) -> None:
+        """Conversations: follow-ups, spoken where there are clips, and the last of ten typed turns."""
+        clips: dict[str, list[Clip]] = defaultdict(list)
+        for group in ("espeak", "phrasings"):
+            if (self.folder / f"{group}.pt").exists():
+                for clip in load_clips(self.folder / f"{group}.pt", 10_000):
+                    clips[clip.asked.intent].append(clip)
+        for spoken in (False, True):
+            for _ in range(self.limit):
+                scene, heard = _follow_up_scene(rng, clips if spoken else {})
+                last = self.answerer.converse(scene, heard, speech=spoken)[-1]
+                self._keep(last, spoken)
+                way = "spoken" if spoken else "typed"
+                self.table.add(f"turns: follow-up right, {way}", last.called if last.exchange.call else last.right)
+        for _ in range(self.limit):
+            scene = domain.draw_scene(rng, 10, prompted=False)
+            last = self.answerer.converse(scene, [None] * 10, speech=False)[-1]
+            self.table.add("turns: tenth answer right, typed", last.called if last.exchange.call else last.right)
+
+    def _functions(self, rng: random.Random) -> None:
+        """Functions of the users' own: called when asked for, with the right argument."""
+        odds = domain.Odds(tools=1.0, wanted=1.0, failing=0.0)
+        for kind in ("plain", "number", "name", "word"):
+            for split in ("train", "unseen"):
+                for _ in range(self.limit // 4):
+                    answered, _ = self._ask(rng, domain.ask(f"custom_{kind}", rng, split), None, odds, speech=False)
+                    self.table.add(f"functions, {kind}: called right, typed", answered.called)
+                    self.table.add("functions: called right, typed", answered.called)
+        declined = domain.Odds(tools=1.0, wanted=0.0)
+        for _ in range(self.limit):
+            intent = rng.choice([i for i in domain.INTENTS if not i.after])
+            answered, _ = self._ask(rng, domain.ask(intent.name, rng), None, declined, speech=False)
+            self.table.add("functions: nothing else called, typed", not answered.first.calls)
+
+    def _prompt(self, rng: random.Random) -> None:
+        """What the instructions ask for: a name, a manner."""
+        for row, odds, intent in (
+            ("prompt: manner kept", domain.Odds(manner=1.0, tools=0.3), None),
+            ("prompt: name told", domain.Odds(name=1.0), "who_are_you"),
+        ):
+            for _ in range(self.limit):
+                asked = domain.ask(intent or domain.random_intent(rng).name, rng)
+                answered, scene = self._ask(rng, asked, None, odds, speech=False)
+                if answered.exchange.call is None or answered.second is not None:
+                    self.table.add(row, answered.right)
 
 
-def typed(answerer: Answerer, count: int, seed: int) -> Table:
-    """Ask by text, in known and in held-out phrasings."""
-    table, rng = Table(), random.Random(seed)
-    for split in ("train", "unseen"):
-        for _ in range(count):
-            turn = domain.sample(rng, split)
-            if len(turn.reply_text) > 300:
-                continue
-            reply = answerer.answer(turn, None, speech=False)
-            table.add(f"typed, {split} phrasing: intent", domain.right_intent(turn, reply.text))
-            table.add(f"typed, {split} phrasing: whole reply", domain.right_reply(turn, reply.text))
-    return table
+def _follow_up_scene(rng: random.Random, clips: dict[str, list[Clip]]) -> tuple[domain.Scene, list[Samples | None]]:
+    """Draw two or three turns of which the last follows up the one before."""
+    odds = domain.Odds(tools=1.0, wanted=1.0, follow_up=1.0, stray=0.0, failing=0.0)
+    while True:
+        heard: list[Samples | None] = []
+
+        def asking(name: str) -> domain.Asked:
+            clip = rng.choice(clips[name]) if clips.get(name) else None
+            heard.append(clip.samples if clip else None)  # noqa: B023
+            return clip.asked if clip else domain.ask(name, rng)
+
+        scene = domain.draw_scene(rng, rng.choice((2, 2, 3)), asking, odds, prompted=False)
+        if domain.BY_NAME[scene.exchanges[-1].intent].after:
+            return scene, heard
 
 
-def speech(checkpoint: Path, replies: Sequence[Reply], profile: Profile, open_limit: int) -> dict[str, str]:
-    """Speak the replies with the streaming vocoder and let pocketsphinx write down what it hears."""
+def speech(checkpoint: Path, replies: Sequence[Reply], steps: int, open_limit: int) -> dict[str, str]:
+    """Speak replies with the streaming vocoder and let pocketsphinx write down what it hears; beside it the voice that
+    nano imitates, on the same sentences."""
     from scripts.nano.judge import SAMPLE_RATE, Judge, Score, streamed
+    from scripts.nano.voice_data import speak
 
-    make: Callable[[torch.Tensor], NDArray[np.float32]] = streamed(checkpoint, profile.flow_steps)
+    make: Callable[[torch.Tensor], NDArray[np.float32]] = streamed(checkpoint, steps)
     judges = {"domain": Judge(domain.reply_texts()), "open": Judge()}
-    scores = {name: Score() for name in judges}
+    scores = {(name, who): Score() for name in judges for who in ("nano", "source voice")}
     spent = seconds = 0.0
     for k, reply in enumerate(replies):
-        if len(reply.codes) < 4 or not domain.plain(reply.text):
-            continue
         began = time.perf_counter()
         wave = make(torch.tensor(reply.codes))
         spent += time.perf_counter() - began + reply.prefill_seconds + reply.decode_seconds
         seconds += len(wave) / SAMPLE_RATE
+        original = next((s.audio.astype(np.float32) for s in speak([reply.text])), None)
         for name, judge in judges.items():
-            if name == "domain" or k < open_limit:
-                scores[name].add(reply.text, judge.hear(wave, SAMPLE_RATE))
-    rows = {f"reply speech, {name} model": str(score) for name, score in scores.items()}
+            if original is not None and (name == "domain" or k < open_limit):
+                scores[name, "nano"].add(reply.text, judge.hear(wave, SAMPLE_RATE))
+                scores[name, "source voice"].add(reply.text, judge.hear(original, SAMPLE_RATE))
+    rows = {f"reply speech, {name} model, {who}": str(score) for (name, who), score in scores.items()}
     rows["real-time factor (decoder and vocoder, one thread)"] = f"{spent / max(seconds, 1e-9):.2f}"
     return rows
 
@@ -219,31 +293,33 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--clips", type=Path, required=True, help="folder of utterances with waveforms")
-    parser.add_argument("--limit", type=int, default=400, help="utterances")
-    parser.add_argument("--spoken", type=int, default=60, help="replies to speak and judge")
-    parser.add_argument("--open", type=int, default=30, help="of these, by the open language model too")
-    parser.add_argument("--typed", type=int, default=100, help="typed questions per split")
+    parser.add_argument(
+        "--clips", type=Path, default=Path("work/nano/ears2data/sets"), help="folder of spoken questions"
+    )
+    parser.add_argument("--only", nargs="*", choices=GROUPS, default=GROUPS, help="groups to measure")
+    parser.add_argument("--limit", type=int, default=240, help="questions of a group")
+    parser.add_argument("--spoken", type=int, default=0, help="replies to speak and judge")
+    parser.add_argument("--open", type=int, default=60, help="of these, by the open language model too")
     parser.add_argument("--temperature", type=float, help="instead of the profile's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=20, help="wrong replies to print")
+    parser.add_argument("--show", type=int, default=20, help="wrong answers to print")
     parser.add_argument("--json", type=Path, help="write the results here too")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
     answerer = Answerer(args.checkpoint, args.temperature, args.seed)
-    utterances = load_utterances(args.clips, args.limit, args.seed)
-    intents, exact, replies = understanding(answerer, utterances, args.show)
-    results: dict[str, Any] = {
-        "intent": intents.rows(),
-        "whole reply": exact.rows(),
-        "reply ended": interval(sum(r.ended for r in replies), len(replies)),
-        "decoder ids per second": f"{sum(r.ids for r in replies) / sum(r.decode_seconds for r in replies):.0f}",
-    }
-    if args.typed:
-        results["typed"] = typed(answerer, args.typed, args.seed).rows()
+    evaluation = Evaluation(answerer, args.clips, args.limit, args.seed, args.show)
+    for group in args.only:
+        evaluation.run(group)
+    replies = evaluation.replies
+    results: dict[str, Any] = {"gates": {g.row: evaluation.table.judged(g) for g in GATES}, **evaluation.table.rows()}
+    results["checkpoint, MB"] = round(sum(f.stat().st_size for f in args.checkpoint.rglob("*")) / SIZE_MB, 1)
+    if replies:
+        results["reply ended"] = interval(sum(r.ended for r in replies), len(replies))
+        results["ids per second"] = round(sum(len(r.ids) for r in replies) / sum(r.decode_seconds for r in replies))
     if args.spoken:
-        spoken = [r for r, u in zip(replies, utterances, strict=True) if u.turn.user_text][: args.spoken]
-        results["speech"] = speech(args.checkpoint, spoken, answerer.profile, args.open)
+        spoken = [r for r in replies if len(r.codes) >= 8 and domain.plain(r.text)][: args.spoken]
+        results["speech"] = speech(args.checkpoint, spoken, answerer.profile.flow_steps, args.open)
     print(json.dumps(results, indent=2))
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")

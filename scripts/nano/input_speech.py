@@ -315,6 +315,13 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
     return np.asarray(samples * (0.5 / max(float(np.abs(samples).max()), 1e-4)), dtype=np.float32)
 
 
+def speak_plainly(text: str, espeak_voice: str, rng: Rng) -> Samples:
+    """Any text in an espeak voice of any language, as it is written -> as `synthesize` gives it."""
+    said = _espeak().say(text, espeak_voice, int(rng.integers(130, 190)), int(rng.integers(20, 81)), 50)
+    samples = trim(resample(said, SAMPLE_RATE / _espeak().rate))
+    return np.asarray(samples * (0.5 / max(float(np.abs(samples).max()), 1e-4)), dtype=np.float32)
+
+
 # -- augmentation ----------------------------------------------------------------------------------------
 
 
@@ -466,9 +473,10 @@ def general_text(rng: Rng, vocabulary: Sequence[str] = ()) -> str:
     return frame
 
 
-def domain_text(rng: Rng, split: str = "train") -> domain.Turn:
-    """A turn of the domain, with the domain's own weights."""
-    return domain.sample(random.Random(int(rng.integers(1 << 62))), split)
+def domain_text(rng: Rng, split: str = "train") -> domain.Asked:
+    """A question of the domain, with the domain's own weights."""
+    python = random.Random(int(rng.integers(1 << 62)))
+    return domain.ask(python.choices(domain.INTENTS, [i.weight for i in domain.INTENTS])[0].name, python, split)
 
 
 # -- shards ----------------------------------------------------------------------------------------------
@@ -512,8 +520,8 @@ def read_shard(path: Path) -> list[Utterance]:
 def draw_text(rng: Rng, domain_share: float, phrasings: str = "train") -> tuple[str, str]:
     """(intent, text): from the domain with probability `domain_share`, else general text with intent ""."""
     if rng.random() < domain_share:
-        turn = domain_text(rng, phrasings)
-        return turn.intent, turn.user_text
+        asked = domain_text(rng, phrasings)
+        return asked.intent, asked.text
     return "", general_text(rng, domain.word_list())
 
 

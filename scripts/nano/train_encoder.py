@@ -1,19 +1,14 @@
-"""Train nano's audio encoder with CTC on phones, and cache its rows for the training of the language model.
+"""Train nano's audio encoder with CTC on phones.
 
     python scripts/nano/train_encoder.py train --minutes 45       # resumes from OUT/train.pt; log in OUT/train.log
     python scripts/nano/train_encoder.py evaluate                 # phone error rates of OUT/encoder.pt
-    python scripts/nano/train_encoder.py speak --split eval --utterances 400    # OUT/turns
-    python scripts/nano/train_encoder.py speak --utterances 16000
-    python scripts/nano/train_encoder.py features                 # OUT/features, OUT/eval; again after more training
 
 `train` reads the shards of input_speech.py (it may still be writing them). The learning rate follows the minutes
 trained, not the steps, since the machine is shared; a later `train --minutes` that is larger goes on from there.
 
 OUT/encoder.pt holds the averaged weights with the official names `encoder.*`, and the CTC head `ctc.weight` [40, 192],
-`ctc.bias` [40] (classes of phones.py) that serving does not need. `features` writes a list of dicts a shard: text,
-intent, slots, phrasing, voice, frames (T) and enc float16 [P, 192], the encoder's rows of the clip alone, so that
-`adapter(enc[None])[0, :n]`, n = feature_count_of_frames(T), is what serving computes. OUT/eval has held-out voices
-only, a quarter of them unseen phrasings, and `pcm` int16 too.
+`ctc.bias` [40] (classes of phones.py) that serving does not need. user_speech.py makes its rows for the training of the
+language model.
 Letters: T mel frames (100 Hz), S positions (50 Hz), P rows (25 Hz).
 """
 
@@ -39,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from realtime.model.config import AudioEncoderConfig
 from realtime.model.encoder import AudioEncoder, SelfAttention, encoder_rows, pad_mels
 from realtime.model.features import log_mel
-from scripts.nano import domain, input_speech, phones
+from scripts.nano import input_speech, phones
 
 CONFIG = AudioEncoderConfig(
     n_mels=128, n_audio_ctx=1500, n_audio_state=192, n_audio_head=3, n_audio_layer=6, llm_dim=256, adapter_hidden=512
@@ -422,90 +417,6 @@ def train(args: argparse.Namespace) -> None:
     feeder.close()
 
 
-# -- cached rows for the language model ------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def encode_clips(model: PhoneRecogniser, clips: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """Float samples [N] at 16 kHz -> (rows [P, 192] of each clip as if alone, its mel frames T)."""
-    mel, frames = pad_mels([log_mel(clip) for clip in clips])
-    rows = model.encoder(mel, frames)
-    return [(rows[i, : encoder_rows(count)].clone(), count) for i, count in enumerate(frames)]
-
-
-def _voice(split: str, index: int, rng: np.random.Generator) -> str:
-    if split == "train":
-        return input_speech.sample_voice(rng)
-    return "flite:rms" if index % 2 else str(rng.choice(input_speech.HELD_OUT[1:]))
-
-
-def _turn_text(split: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
-    """What is said: mostly a turn of the domain; words in no order are of the intent "unknown"."""
-    phrasing = "unseen" if split == "eval" and index % 4 == 0 else "train"
-    if rng.random() < 0.06:
-        text = input_speech.word_string(rng, domain.word_list())
-        return {"text": text, "intent": "unknown", "slots": (), "phrasing": phrasing}
-    turn = input_speech.domain_text(rng, phrasing)
-    return {"text": turn.user_text, "intent": turn.intent, "slots": turn.slots, "phrasing": phrasing}
-
-
-def spoken_turn(index: int, split: str, seed: int) -> dict[str, Any]:
-    """A turn said and augmented, `pcm` int16; in one clip of twelve nothing is said (text and intent are "")."""
-    rng = np.random.default_rng([seed, index, 7 if split == "train" else 8])
-    if rng.random() < 1 / 12:
-        turn: dict[str, Any] = {"text": "", "intent": "", "slots": (), "phrasing": "train", "voice": ""}
-        samples = input_speech.non_speech(rng)
-    else:
-        turn = _turn_text(split, index, rng)
-        turn["voice"] = _voice(split, index, rng)
-        strength = float(rng.uniform(0, 1.0 if split == "train" else 0.4))
-        said = input_speech.synthesize(turn["text"], turn["voice"], rng)
-        samples = input_speech.augment(said, rng, strength, (0.45, 0.7))
-    turn["pcm"] = torch.from_numpy((samples * 32767).astype(np.int16))
-    return turn
-
-
-def speak(args: argparse.Namespace) -> None:
-    """Write shards of spoken turns until there are `args.utterances`; shards that exist are kept."""
-    torch.set_num_threads(1)
-    folder = args.out / "turns"
-    folder.mkdir(parents=True, exist_ok=True)
-    started, made = time.time(), 0
-    for first in range(0, args.utterances, args.shard):
-        path = folder / f"{args.split}-{first // args.shard:04d}.pt"
-        if path.exists():
-            continue
-        indices = range(first, min(first + args.shard, args.utterances))
-        save_whole([spoken_turn(i, args.split, args.seed) for i in indices], path)
-        made += len(indices)
-        print(f"{path.name}: {made} made, {made / (time.time() - started):.0f}/s", flush=True)
-
-
-def features(args: argparse.Namespace) -> None:
-    """Encode the spoken turns: those whose rows are missing or older than the encoder."""
-    torch.set_num_threads(1)
-    encoder = args.out / "encoder.pt"
-    model = load(encoder)
-    for split, name in (("eval", "eval"), ("train", "features")):
-        folder = args.out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for source in sorted((args.out / "turns").glob(f"{split}-????.pt")):
-            path = folder / source.name
-            if path.exists() and path.stat().st_mtime > encoder.stat().st_mtime:
-                continue
-            turns = torch.load(source, weights_only=True)
-            turns.sort(key=lambda turn: len(turn["pcm"]))
-            for start in range(0, len(turns), 16):
-                part = turns[start : start + 16]
-                clips = [turn["pcm"].float() / 32767 for turn in part]
-                for turn, (rows, frames) in zip(part, encode_clips(model, clips), strict=True):
-                    turn["enc"], turn["frames"] = rows.half(), frames
-                    if split == "train":
-                        del turn["pcm"]
-            save_whole(turns, path)
-            print(f"{path}: {len(turns)}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=OUT)
@@ -522,13 +433,6 @@ def main() -> None:
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate", help="phone error rates of encoder.pt")
     command.set_defaults(run=evaluate)
-    command = commands.add_parser("speak", help="domain utterances as the encoder will hear them")
-    command.add_argument("--split", choices=["train", "eval"], default="train")
-    command.add_argument("--utterances", type=int, default=16_000)
-    command.add_argument("--shard", type=int, default=400)
-    command.set_defaults(run=speak)
-    command = commands.add_parser("features", help="encoder rows of the spoken utterances")
-    command.set_defaults(run=features)
     args = parser.parse_args()
     args.run(args)
 

@@ -228,9 +228,11 @@ def write_codes(texts: list[str], out: Path) -> None:
             record = {"text": speech.text, "words": speech.words, "codes": speech.codes}
             file.write(json.dumps(record) + "\n")
             seconds += len(speech.codes) * TOKEN_SECONDS
-            if count % 500 == 0:
+            if count % 200 == 0:
                 rate = seconds / (time.time() - began)
-                print(f"{count}/{len(todo)} texts, {seconds / 60:.1f} min of speech, {rate:.0f} x real time")
+                print(
+                    f"{count}/{len(todo)} texts, {seconds / 60:.1f} min of speech, {rate:.0f} x real time", flush=True
+                )
                 file.flush()
 
 

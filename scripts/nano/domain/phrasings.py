@@ -1,0 +1,102 @@
+"""Phrasings: how things are asked, read from the text files in phrasings/.
+
+A file has sections `[intent]` of one phrasing a line; those after a line `--` are held out: they are never trained on.
+`{slot}` is filled, `(a|b|)` is one of its alternatives.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("phrasings")
+_CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasings:
+    """The phrasings of one intent: for training, and held out for evaluation."""
+
+    train: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    def of(self, split: str) -> tuple[str, ...]:
+        """Return the phrasings of 'train', 'unseen' or 'all'."""
+        return {"train": self.train, "unseen": self.unseen, "all": self.train + self.unseen}[split]
+
+
+@cache
+def load() -> Mapping[str, Phrasings]:
+    """Read every file. Raises ValueError for an intent that stands twice or has no phrasing of a kind."""
+    found: dict[str, Phrasings] = {}
+    for path in sorted(FOLDER.glob("*.txt")):
+        for section in path.read_text("utf-8").split("\n[")[0:]:
+            name, _, body = section.lstrip("[").partition("]")
+            train, _, unseen = body.partition("\n--\n")
+            parts = Phrasings(_lines(train), _lines(unseen))
+            if name in found or not parts.train or not parts.unseen:
+                raise ValueError(f"{path.name}: [{name}] stands twice, or lacks phrasings before or after its --")
+            found[name] = parts
+    return found
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def choose(phrasing: str, rng: random.Random) -> str:
+    """Settle the alternatives of a phrasing."""
+    while match := _CHOICE.search(phrasing):
+        phrasing = phrasing[: match.start()] + rng.choice(match[1].split("|")) + phrasing[match.end() :]
+    return " ".join(phrasing.split())
+
+
+def alternatives(phrasing: str) -> list[str]:
+    """List all that `choose` may give."""
+    match = _CHOICE.search(phrasing)
+    if match is None:
+        return [" ".join(phrasing.split())]
+    return [
+        text
+        for part in match[1].split("|")
+        for text in alternatives(phrasing[: match.start()] + part + phrasing[match.end() :])
+    ]
+
+
+_COMMANDS = frozenset(
+    "add set start stop tell give turn switch put take remove read call play cancel count say spell flip toss roll "
+    "throw sing convert calculate multiply divide subtract search look find remind wake make change dim mute check "
+    "list connect transfer delete open close create ring phone show repeat".split()
+)
+_BEFORE_COMMAND = (
+    "please",
+    "can you",
+    "could you",
+    "nano",
+    "hey nano",
+    "okay nano",
+    "i want you to",
+    "would you please",
+)
+_BEFORE = ("nano", "hey nano", "okay nano", "hello", "please")
+_AFTER = ("please", "please", "now", "nano", "for me")
+
+
+def dressed(text: str, rng: random.Random, share: float = 0.25) -> str:
+    """Say a share of the texts more politely: "could you ...", "... please"."""
+    if rng.random() >= share:
+        return text
+    words = text.split()
+    if rng.random() < 0.35:
+        after = _AFTER if words[0] in _COMMANDS else ("please", "nano")
+        return text if words[-1] in ("please", "nano") else f"{text} {rng.choice(after)}"
+    if words[0] in ("please", "can", "could", "nano", "hey", "hello", "hi", "and"):
+        return text
+    return f"{rng.choice(_BEFORE_COMMAND if words[0] in _COMMANDS else _BEFORE)} {text}"
+
+
+POLITE_WORDS = frozenset(w for text in (*_BEFORE_COMMAND, *_BEFORE, *_AFTER) for w in text.split())

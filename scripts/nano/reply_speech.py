@@ -1,0 +1,159 @@
+"""Spoken replies: their speech codes, laid out with the text in groups of one text id and four codes (TA4).
+
+Codes come from voice_data.py. A text that was never spoken is put together from stretches of those that were.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from realtime.model.tokenizer import TextTokenizer
+from realtime.model.tokens import SpecialTokens
+
+GROUP = 4
+"""Speech codes per text slot."""
+PAD_CODE = 6561
+LEAD_GROUPS = 3
+"""How many groups (160 ms each) a word's text stands before the group in which its speech starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A text with its speech codes; `starts` holds the code index at which each space-separated word starts."""
+
+    text: str
+    starts: tuple[int, ...]
+    codes: tuple[int, ...]
+
+
+def reply_ids(spoken: Spoken, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
+    """Lay a spoken reply out as TA4 groups, its words time aligned, up to and including <tts_end>.
+
+    A word's ids stand LEAD_GROUPS before its speech where they can; order is kept, one id per slot, <tts_pad>
+    elsewhere.  The last group is filled up with the padding code.
+    """
+    slots: dict[int, int] = {}
+    free = 0
+    word = -1
+    for k, token in enumerate(tokenizer.encode(spoken.text, special=False)):
+        if k == 0 or tokenizer.token_bytes(token).startswith(b" "):
+            word += 1
+        start = spoken.starts[min(word, len(spoken.starts) - 1)]
+        slot = max(free, start // GROUP - LEAD_GROUPS)
+        slots[slot] = token
+        free = slot + 1
+    groups = max(-(-len(spoken.codes) // GROUP), free)
+    out: list[int] = []
+    for group in range(groups):
+        codes = list(spoken.codes[group * GROUP : (group + 1) * GROUP])
+        codes += [PAD_CODE] * (GROUP - len(codes))
+        out.append(slots.get(group, tokens.tts_pad))
+        out.extend(tokens.audio_0 + c for c in codes)
+    return [*out, tokens.tts_end]
+
+
+# --- texts that were never spoken -------------------------------------------------------------------------
+
+LONGEST_STRETCH = 5
+"""Words that are taken from one utterance at most: longer ones would be whole sentences."""
+_KEPT = 6
+_Key = tuple[str, ...]
+
+
+def _written(words: Sequence[str]) -> list[str]:
+    """Words as they count for splicing: lower case, with the punctuation behind them, which sets the melody."""
+    return [word.lower() for word in words]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Words `begin` to `end` of an utterance."""
+
+    spoken: Spoken
+    begin: int
+    end: int
+
+    def codes(self, first: bool) -> tuple[tuple[int, ...], list[int]]:
+        """Its codes and, counted from their start, the starts of its words. `first`: it opens the new text, too."""
+        starts, spoken = self.spoken.starts, self.spoken
+        begin = 0 if first and self.begin == 0 else starts[self.begin]
+        ends = len(spoken.codes) if self.end == len(starts) else starts[self.end]
+        return spoken.codes[begin:ends], [starts[k] - begin for k in range(self.begin, self.end)]
+
+
+class Voice:
+    """Spoken forms of texts, read from the jsonl files of voice_data.py."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.spoken: dict[str, Spoken] = {}
+        self._stretches: dict[_Key, list[_Stretch]] = {}
+        for file in files:
+            for line in file.read_text("utf-8").splitlines():
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            row = json.loads(line)
+        except ValueError:  # a synthesis that is under way has not finished its last line
+            return
+        if len(row["words"]) != len(row["text"].split()) or row["text"] in self.spoken:
+            return
+        spoken = Spoken(row["text"], tuple(int(w[1]) for w in row["words"]), tuple(row["codes"]))
+        self.spoken[spoken.text] = spoken
+        words = _written(spoken.text.split())
+        for begin in range(len(words)):
+            for end in range(begin + 1, min(begin + LONGEST_STRETCH, len(words)) + 1):
+                place = ("^",) if begin == 0 else ()
+                found = self._stretches.setdefault((*place, *words[begin:end]), [])
+                if len(found) < _KEPT:
+                    found.append(_Stretch(spoken, begin, end))
+
+    def get(self, text: str, rng: random.Random) -> Spoken | None:
+        """Return the spoken form of `text`, sentence by sentence and spliced where needed; None where there is none."""
+        known = self.spoken.get(text)
+        return known if known is not None else self._joined(text, rng)
+
+    def _joined(self, text: str, rng: random.Random) -> Spoken | None:
+        parts = [self.spoken.get(s) or self._splice(s, rng) for s in _sentences(text)]
+        codes: list[int] = []
+        starts: list[int] = []
+        for part in parts:
+            if part is None:
+                return None
+            starts += [len(codes) + start for start in part.starts]
+            codes += part.codes
+        return Spoken(text, tuple(starts), tuple(codes))
+
+    def _splice(self, text: str, rng: random.Random) -> Spoken | None:
+        """Put a sentence together from the longest stretches of words that were spoken in a row."""
+        words = _written(text.split())
+        codes: list[int] = []
+        starts: list[int] = []
+        at = 0
+        while at < len(words):
+            for length in range(min(LONGEST_STRETCH, len(words) - at), 0, -1):
+                key = tuple(words[at : at + length])
+                found = (self._stretches.get(("^", *key)) if at == 0 else None) or self._stretches.get(key)
+                if found:
+                    break
+            else:
+                return None
+            piece, begins = rng.choice(found).codes(at == 0)
+            starts += [len(codes) + begin for begin in begins]
+            codes += piece
+            at += length
+        return Spoken(text, tuple(starts), tuple(codes))
+
+
+def _sentences(text: str) -> list[str]:
+    """Cut a text behind every . ? and !."""
+    sentences: list[list[str]] = [[]]
+    for word in text.split():
+        sentences[-1].append(word)
+        if word[-1] in ".?!":
+            sentences.append([])
+    return [" ".join(words) for words in sentences if words]
