@@ -218,7 +218,8 @@ class EngineCore:
                 slot.keys.clear()
                 slot.cache.truncate(0)
             slot.busy = False
-        rest, rest_count = (job.state.rest, job.state.rest_count) if job.state is not None else ("", 0)
+        state = job.state
+        rest, rest_count, surplus = (state.rest, state.rest_count, state.surplus) if state is not None else ("", 0, 0)
         done = GenerationDone(
             reason,  # type: ignore[arg-type]
             self._usage(job),
@@ -226,6 +227,7 @@ class EngineCore:
             error,
             rest,
             rest_count,
+            surplus,
         )
         job.deliver(done)
 

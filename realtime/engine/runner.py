@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from realtime.engine.repetition import RepetitionDetector
 from realtime.engine.sequence import Key, Slot
 from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
 from realtime.model.constraints import CallConstraint, CallGrammar
@@ -53,12 +54,15 @@ class DecodeState:
     """How many ids may still come."""
     newest: int = 0
     cached_ids: list[int] = field(default_factory=list)
-    finished: Literal["stop", "length"] | None = None
+    finished: Literal["stop", "length", "looped", "silent"] | None = None
     text_count: int = 0
     audio_count: int = 0
     rest: str = ""
     """Once finished: the text behind the words (tool calls), made of the reply's last ``rest_count`` ids."""
     rest_count: int = 0
+    surplus: int = 0
+    """Once finished: how many of the reply's last ids said nothing new."""
+    watch: RepetitionDetector = field(default_factory=RepetitionDetector)
     _ids: list[int] = field(default_factory=list)
     _text: str = ""
     _codes: list[int] = field(default_factory=list)
@@ -206,7 +210,11 @@ class ModelRunner:
         state.audio_count += spoken
         state.text_count += not spoken
         state.room -= 1
-        if state.room <= 0:
+        hopeless = None if state.reply.in_rest else state.watch.push(id_, kind)
+        if hopeless is not None:
+            state.surplus = hopeless.surplus
+            self._finish(state, hopeless.reason, [*state.cached_ids, id_])
+        elif state.room <= 0:
             self._finish(state, "length", [*state.cached_ids, id_])
 
     def _choose(self, state: DecodeState, logits: Tensor) -> int:
@@ -219,7 +227,9 @@ class ModelRunner:
         state.calls.accept(id_)
         return id_
 
-    def _finish(self, state: DecodeState, reason: Literal["stop", "length"], ids: list[int]) -> None:
+    def _finish(
+        self, state: DecodeState, reason: Literal["stop", "length", "looped", "silent"], ids: list[int]
+    ) -> None:
         """``ids``: all of the reply, without what stopped it."""
         state.finished = reason
         state.rest = state.reply.rest

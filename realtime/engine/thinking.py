@@ -112,9 +112,9 @@ class _Deliberation:
         assert thinking is not None
         if rest := thought.finish():
             yield _thought(rest)
-        closed = thought.ended or thinking.reason in ("stop", "length")
+        closed = thought.ended or thinking.reason in ("stop", "length", "looped", "silent")
         if self._cancelled or not closed:
-            yield replace(thinking, rest="", rest_count=0)
+            yield replace(thinking, rest="", rest_count=0, surplus=0)
             return
         async for event in self._answer(thought.text, thinking):
             yield event
@@ -122,7 +122,7 @@ class _Deliberation:
     async def _answer(self, thought: str, thinking: GenerationDone) -> AsyncIterator[TokenDelta | GenerationDone]:
         left = self._request.sampling.max_tokens - thinking.usage.output_text
         if left <= 0:
-            yield replace(thinking, reason="length", rest="", rest_count=0)
+            yield replace(thinking, reason="length", rest="", rest_count=0, surplus=0)
             return
         opened = answer_after_thinking(thought, speech=self._request.speech)
         request = replace(

@@ -54,6 +54,11 @@ class Demultiplexer:
         self._tokens = tokens
         self._in_rest = False
 
+    @property
+    def in_rest(self) -> bool:
+        """Whether ``rest`` has begun."""
+        return self._in_rest
+
     def push(self, ids: Iterable[int]) -> Split:
         """The next ids of the reply, by channel."""
         text: list[int] = []
@@ -101,6 +106,11 @@ class ReplyDecoder:
     def finish(self) -> ReplyDelta:
         """What was held back; call once, after the last id."""
         return ReplyDelta(self._text.finish(), ())
+
+    @property
+    def in_rest(self) -> bool:
+        """Whether the spoken part, or a written reply's words, are over."""
+        return self._channels.in_rest
 
     @property
     def rest(self) -> str:

@@ -98,14 +98,18 @@ class GenerationDone:
 
     ``rest``: the text behind the reply's words, where tool calls are (`realtime.tool_calls`). It is in no delta's text;
     its ids are the last ``rest_count`` of those that the deltas gave.
+
+    ``looped``, ``silent``: the engine ended a reply that only repeated itself, or in which nothing came any more; its
+    last ``surplus`` ids say nothing new, and a history is better off without them.
     """
 
-    reason: Literal["stop", "length", "cancelled", "context_full", "failed"]
+    reason: Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
     usage: TokenUsage
     timings: GenerationTimings
     error: str | None = None
     rest: str = ""
     rest_count: int = 0
+    surplus: int = 0
 
 
 def reply_room(context_tokens: int, max_tokens: int) -> int:

@@ -304,11 +304,14 @@ class Reply:
         self._progress.usage = done.usage
         timings = done.timings
         self.trace.engine_report(timings.queued, timings.encoded, timings.first_token, timings.decode_seconds)
+        if done.reason in ("looped", "silent"):
+            self._ports.log.warning("response %s said nothing new any more (%s) and was ended", self.id, done.reason)
+            del self._progress.ids[len(self._progress.ids) - done.surplus :]
         match done.reason:
-            case "stop":
+            case "stop" | "silent":
                 self._call_functions(done)
                 self._finish("completed")
-            case "length":
+            case "length" | "looped":
                 self._call_functions(done)
                 self._finish("incomplete", reason="max_output_tokens")
             case "context_full":

@@ -111,7 +111,7 @@ class Transcriber:
 
     def _conclude(self, turn: _Turn, transcript: str, done: GenerationDone) -> None:
         match done.reason:
-            case "stop" | "length":
+            case "stop" | "length" | "looped" | "silent":
                 # The item first: clients retrieve it as soon as they are told.
                 self._history.set_transcript(turn.item_id, 0, transcript)
                 self._outbox.put(

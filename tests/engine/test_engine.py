@@ -36,6 +36,7 @@ class FakeState:
     cached_ids: list[int] = field(default_factory=list)
     rest: str = ""
     rest_count: int = 0
+    surplus: int = 0
 
     def take_delta(self) -> TokenDelta | None:
         if not self.said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,16 +22,18 @@ from realtime.tool_calls import CallableFunction, CallRules, ToolCall, render_to
 from tests.model.samples import text_config, write_tokenizer
 
 CALL = render_tool_call(ToolCall("now", "{}"))
+PLOT = '{"type": "object", "properties": {"y": {"type": "array", "items": {"type": "number"}}}, "required": ["y"]}'
 GREEDY = SamplingParams(temperature=0.0, repetition_penalty=1.0)
 
 
 class ScriptedModel:
     """A `SpeechModel` whose decoder gives these ids, whatever it is given."""
 
-    def __init__(self, tokenizer: TextTokenizer, script: list[int]) -> None:
+    def __init__(self, tokenizer: TextTokenizer, script: list[int], positions: int = 128) -> None:
         self.tokenizer = tokenizer
         self.tokens = SpecialTokens.from_ids(tokenizer.ids)
-        self.config = SimpleNamespace(text=text_config(len(tokenizer)))
+        text = dataclasses.replace(text_config(len(tokenizer)), max_position_embeddings=positions)
+        self.config = SimpleNamespace(text=text)
         self.decoder = SimpleNamespace(device=torch.device("cpu"), step=lambda ids, caches: self.logits()[None])
         self._script = iter(script)
 
@@ -51,7 +54,7 @@ def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState
     config = model.config.text
     cache = KVCache(config, max_length=config.max_position_embeddings, dtype=torch.float32, device=torch.device("cpu"))
     prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
-    calls = CallRules((CallableFunction("now"),))
+    calls = CallRules((CallableFunction("now"), CallableFunction("plot", PLOT)))
     request = GenerationRequest((Message("human", "?"),), False, sampling, "a", calls=calls)
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
     text, ids = "", list[int]()
@@ -92,3 +95,26 @@ def test_a_reply_without_a_call_has_no_rest(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     state, text, _ = generate(ScriptedModel(tokenizer, [*tokenizer.encode("hello"), tokens.eot]))
     assert (text, state.rest, state.rest_count) == ("hello", "", 0)
+
+
+def test_a_reply_that_only_repeats_itself_is_ended(tokenizer: TextTokenizer) -> None:
+    loop = tokenizer.encode("one two three ")
+    state, _, ids = generate(ScriptedModel(tokenizer, loop * 200, 4096))
+    assert state.finished == "looped"
+    assert len(ids) < 12 * len(loop) + 64
+    assert ids[: len(ids) - state.surplus] == loop
+
+
+def test_a_reply_in_which_nothing_comes_any_more_is_ended(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    spoken = [*tokenizer.encode("one"), *[tokens.audio_0] * 4]
+    state, text, ids = generate(ScriptedModel(tokenizer, [*spoken, *[tokens.tts_pad] * 2000], 4096))
+    assert (state.finished, text) == ("silent", "one")
+    assert ids[: len(ids) - state.surplus] == spoken
+
+
+def test_equal_values_in_a_call_are_no_loop(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    call = tokenizer.encode(render_tool_call(ToolCall("plot", '{"y": [' + "0, " * 60 + "0]}")))
+    state, _, ids = generate(ScriptedModel(tokenizer, [*call, tokens.eot], 4096))
+    assert (state.finished, ids) == ("stop", call)

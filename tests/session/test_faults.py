@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from realtime.errors import Draining
+from realtime.messages import Tokens
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError
 from realtime.session.config import SessionConfig, SessionLimits
@@ -183,6 +185,21 @@ async def test_the_retention_ratio_says_how_much_is_kept() -> None:
         await fill(caller, 5)
         await respond(caller)
         assert contents(caller, 1) == ["question 4", "answer 4"]
+
+
+@pytest.mark.parametrize(("reason", "status"), [("looped", "incomplete"), ("silent", "completed")])
+async def test_a_reply_that_said_nothing_new_any_more_ends_and_is_remembered_without_that(
+    reason: str, status: str
+) -> None:
+    ended = replace(done(reason), surplus=9)
+    async with call([delta("One", 5), delta("", 8), ended]) as caller:
+        finished = await respond(caller)
+        assert finished.response.status == status
+        details = finished.response.status_details
+        assert status == "completed" or (details is not None and details.reason == "max_output_tokens")
+        await respond(caller)
+        (said,) = caller.engine.requests[1].messages
+        assert said.content == (Tokens((1, 2, 2, 2, 2)),)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class Speaking:
     cached_ids: list[int] = field(default_factory=list)
     rest: str = ""
     rest_count: int = 0
+    surplus: int = 0
     newest: tuple[int, ...] = ()
 
     @property
