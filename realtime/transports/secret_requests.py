@@ -6,6 +6,7 @@ their faults.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
@@ -22,6 +23,9 @@ from realtime.session.config import SessionConfig
 from realtime.session.manager import first_settings
 from realtime.transports.client_secrets import DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS, ClientSecret
 from realtime.transports.refusal import Refused
+
+BODY_SECONDS = 10.0
+"""For a body of at most 256 KiB."""
 
 
 class _ExpiresAfter(Lenient):
@@ -104,11 +108,15 @@ def _wrong_type(param: str, expected: str, value: Any) -> ProtocolError:
 async def _json_body(request: Request) -> JsonObject:
     """The JSON object in the body; none is an empty one. Never holds more than is allowed."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_SETTINGS_CHARACTERS:
-            message = f"The body is longer than {MAX_SETTINGS_CHARACTERS} bytes."
-            raise Refused(413, PeerError("invalid_value", message))
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_SETTINGS_CHARACTERS:
+                    message = f"The body is longer than {MAX_SETTINGS_CHARACTERS} bytes."
+                    raise Refused(413, PeerError("invalid_value", message))
+    except TimeoutError:
+        raise Refused(408, PeerError("invalid_value", f"The body did not come within {BODY_SECONDS:g} s.")) from None
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

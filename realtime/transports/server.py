@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from realtime.errors import ConfigError
+from realtime.transports.guards import GuardedHttp, GuardedWebSocket
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """One `input_audio_buffer.append` may hold 15 MiB of audio: 20 MiB of base64 and its envelope."""
@@ -45,7 +46,8 @@ def web_server(app: Starlette, tls: TlsFiles | None = None) -> uvicorn.Server:
     """
     config = uvicorn.Config(
         app,
-        ws="websockets-sansio",
+        http=GuardedHttp,
+        ws=GuardedWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # base64 audio gains nothing
         ws_ping_interval=PING_SECONDS,

@@ -20,6 +20,7 @@ from realtime.protocol.dialect import GA, Connection
 from realtime.protocol.events import Error, ErrorDetails, ResponseDone, ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.session.channel import Inbound
+from realtime.transports.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class WebSocketChannel:
         response that has ended."""
         self._websocket = websocket
         self._on_response = on_response
+        self._pace = Pace()
         self._held: deque[str | bytes] = deque()
         older = older_dialect(asked_model(websocket), ids.conversation())
         binary = websocket.query_params.get("output_audio") == "binary"
@@ -123,10 +125,12 @@ class WebSocketChannel:
     async def _receive_message(self) -> str | bytes:
         if self._websocket.client_state is not WebSocketState.CONNECTED:
             raise ChannelClosed("the peer is gone")
+        await self._pace.ready()
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise ChannelClosed(f"the peer closed the connection (code {message.get('code')})")
         content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
+        self._pace.took(len(content))
         return content
 
 

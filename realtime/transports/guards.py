@@ -1,0 +1,83 @@
+"""uvicorn's two protocols, with the bounds they lack against peers that mean harm.
+
+* A connection that does not get its request out in time (slowloris) is closed, first or later request alike; and only
+  so many may be silent at a time.
+* A WebSocket that sends pings and reads no pongs, or one message in endless fragments, is closed: neither counts
+  against the limit of a message's size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+REQUEST_SECONDS = 10.0
+"""From the connection, or the last answer, to the end of a request's head. Mobile networks need seconds, not tens."""
+MAX_SILENT = 512
+"""Connections that have not sent a request yet; more are closed at once. Far below the usual limit of files."""
+MAX_UNREAD_PONGS_BYTES = 64 * 1024
+MAX_FRAGMENTS = 16 * 1024
+"""Of one message: 15 MiB of audio in pieces of 1 kB."""
+
+
+class GuardedHttp(H11Protocol):
+    """One connection until its upgrade to a WebSocket, or all its requests. h11 bounds a head to 64 KiB."""
+
+    silent: ClassVar[set[GuardedHttp]] = set()
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.silent) >= MAX_SILENT:
+            transport.abort()
+            return
+        self._await_request()
+
+    def handle_events(self) -> None:
+        answered = self.cycle
+        super().handle_events()
+        if self.cycle is not answered or self.transport.get_protocol() is not self:  # a request, or an upgrade
+            self._request_came()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():  # else one more was waiting already
+            self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._request_came()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        self._request_came()
+        self.silent.add(self)
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _request_came(self) -> None:
+        self.silent.discard(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self.silent.discard(self)
+        self.transport.abort()  # it may not read either
+
+
+class GuardedWebSocket(WebSocketsSansIOProtocol):
+    def handle_ping(self) -> None:
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_PONGS_BYTES:
+            self.transport.abort()
+            return
+        super().handle_ping()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, f"more than {MAX_FRAGMENTS} fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
