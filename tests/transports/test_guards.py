@@ -157,6 +157,19 @@ async def test_a_flood_is_read_slowly_and_loses_nothing(monkeypatch: pytest.Monk
         assert answered == [f"c{number}" for number in range(150)]
 
 
+async def test_many_messages_that_came_at_once_are_not_read_in_one_go() -> None:
+    paced, turns = Pace(), []
+
+    async def read(name: str) -> None:
+        for _ in range(3):
+            await paced.ready()
+            turns.append(name)
+            paced.took(10)
+
+    await asyncio.gather(read("a"), read("b"))
+    assert turns == ["a", "b"] * 3
+
+
 def test_the_pace_allows_a_burst_and_then_so_much_a_second() -> None:
     clock = FakeClock()
     paced = Pace(clock)
