@@ -40,6 +40,7 @@ from realtime.session.waiting_line import Ticket
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.host import Health
 from realtime.transports.metrics_page import ServerMetrics
+from realtime.turns.smart_turn import SmartTurn, load_end_of_turn_model
 from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
 from streaming_vocoder.errors import VocoderError
@@ -239,6 +240,7 @@ class Application:
         self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
+        self._turn_model: SmartTurn | None = None
 
     @property
     def health(self) -> Health:
@@ -306,6 +308,7 @@ class Application:
     async def _load(self) -> None:
         started = time.monotonic()
         try:
+            self._turn_model = await asyncio.to_thread(load_end_of_turn_model, self._settings.turn_model)
             loaded = await asyncio.to_thread(load_model, self._settings)
             self._health = Health("loading", "warming up")
             self._threads = await asyncio.to_thread(start_threads, loaded, self._settings)
@@ -344,6 +347,7 @@ class Application:
             schema_problem,
             threads.meter,
             self._metrics.speculated,
+            self._turn_model,
         )
         return SessionManager(
             services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line

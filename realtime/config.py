@@ -54,6 +54,11 @@ class Settings:
         "neither; for sessions that do not say",
         choices=("immediate", "pause", "play_on"),
     )
+    turn_model: str = _setting(
+        "auto",
+        "end-of-turn model of semantic_vad: a smart-turn v3 ONNX file; auto: the one in the package pipecat-ai (extra "
+        "`smart-turn`) where that is installed, else prosody; none",
+    )
     max_sessions: int = _setting(16, "sessions at a time; further callers get `server_full`")
     waiting_line: int = _setting(
         0, "callers who may wait when all sessions are taken; 0: they get `server_full` at once"

@@ -35,6 +35,7 @@ class Microphone:
         self._reducer: NoiseReducer | None = None
         self._endpointer = Endpointer(detector)
         self._detecting = False
+        self._unjudged: list[Samples] = []  # stored by a flush; the endpointer counts every sample
         self._keep = int(keep_s * MODEL_SAMPLE_RATE)
         self._buffer = _Buffer()
         self._turn_open = False
@@ -65,6 +66,7 @@ class Microphone:
         """Find speech by these rules from now on, or not at all."""
         if config is not None:
             if not self._detecting:
+                self._unjudged.clear()
                 self._endpointer.skip_to(self.received)
             self._endpointer.config = config
         self._detecting = config is not None
@@ -91,7 +93,9 @@ class Microphone:
             samples = self._reducer.push(samples)
         self._store(samples)
         if self._detecting:
-            yield from self._endpointer.push(samples)
+            unjudged = np.concatenate(self._unjudged)
+            self._unjudged.clear()
+            yield from self._endpointer.push(unjudged)
         self._forget_old()
 
     def begin_turn(self, start: int) -> int:
@@ -99,6 +103,14 @@ class Microphone:
         self._turn_open = True
         self._buffer.drop_until(start)
         return self._buffer.start
+
+    def tail(self, count: int) -> Samples:
+        """The last ``count`` samples of what is kept, or fewer."""
+        return self._buffer.last(count)
+
+    def judge_pause(self, voiced_until: int, finished: float) -> None:
+        """A model's word on the pause after ``voiced_until``: the probability that the turn is over."""
+        self._endpointer.judge_pause(voiced_until, finished)
 
     def contest(self) -> None:
         """The speech that has just started is over our own: `VoiceConfirmed` or `VoiceDismissed` comes first."""
@@ -137,6 +149,8 @@ class Microphone:
     def _store(self, samples: Samples) -> None:
         self.received += len(samples)
         self._buffer.append(samples)
+        if self._detecting:
+            self._unjudged.append(samples)
 
     def _forget_old(self) -> None:
         if self._turn_open:
@@ -181,6 +195,16 @@ class _Buffer:
         """A copy of what lies before ``position``."""
         known = np.concatenate([*self._blocks, np.zeros(0, np.float32)])
         return known[: max(0, position - self.start)]
+
+    def last(self, count: int) -> Samples:
+        """A copy of the last ``count`` samples."""
+        blocks: list[Samples] = []
+        for block in reversed(self._blocks):
+            if count <= 0:
+                break
+            blocks.append(block[-count:])
+            count -= len(blocks[-1])
+        return np.concatenate(blocks[::-1]) if blocks else np.zeros(0, np.float32)
 
     def drop_until(self, position: int) -> None:
         """Remove what lies before ``position``."""

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
+from realtime.audio import AudioReader, Samples, ms_of_samples
 from realtime.errors import ChannelClosed, QuotaSpent, SessionEnd, SessionExpired, SessionFault
 from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
 from realtime.metrics import ReplyTrace
@@ -35,18 +35,16 @@ from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
 from realtime.protocol.responses import ResponseConfig, ResponseError, configure_response
+from realtime.protocol.session_config import Session as WireSession
 from realtime.protocol.session_config import (
-    NoiseReduction,
-    SemanticVad,
     TranscriptionSession,
-    TurnDetection,
     merge,
     merge_transcription,
 )
-from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
 from realtime.session.context import ContextKeeper, RoughMeter
+from realtime.session.end_of_turn import EndOfTurn
 from realtime.session.formats import audio_format
 from realtime.session.history import (
     History,
@@ -57,6 +55,7 @@ from realtime.session.history import (
 )
 from realtime.session.items import ItemDesk
 from realtime.session.listening import Microphone
+from realtime.session.listening_settings import endpointing, noise_reduction_db, turn_config
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
@@ -68,7 +67,6 @@ from realtime.session.speculation import Draft, SpeculationListener, WorkAhead, 
 from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
-from realtime.turns.endpointing import EndpointingConfig
 from realtime.turns.events import (
     PauseEnded,
     PauseStarted,
@@ -78,16 +76,11 @@ from realtime.turns.events import (
     VoiceConfirmed,
     VoiceDismissed,
 )
+from realtime.turns.smart_turn import EndOfTurnModel
 from realtime.turns.vad import VoiceModel
 
 MIN_COMMIT_MS = 100
 """The least audio that can be committed by hand (the API's limit)."""
-
-_EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 700, "auto": 700, "high": 400}
-"""Silence that ends a turn of `semantic_vad` while no model judges whether the sentence is complete."""
-
-_NOISE_REDUCTION_DB = {"near_field": 12.0, "far_field": 18.0}
-"""A headset needs little; a microphone across the room hears more noise, and is worth some harm to the speech."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +106,8 @@ class Services:
     """Asked about the parameters of every function that a client brings."""
     meter: ContextMeter = field(default_factory=RoughMeter)
     on_speculation: SpeculationListener = unnoticed
+    end_of_turn: EndOfTurnModel | None = None
+    """Asked whether a turn of `semantic_vad` is complete; without one, prosody tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +176,10 @@ class Session:
             audio_format(settings.audio.input.format),
             keep_s=config.limits.turn_s,
         )
-        self._mic.detect(_endpointing(settings.turn_detection))
-        self._mic.reduce_noise(_noise_reduction_db(settings.audio.input.noise_reduction))
-        self._turns = turns.TurnState(self._turn_config())
+        self._mic.detect(endpointing(settings.turn_detection))
+        self._mic.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
+        self._end_of_turn = EndOfTurn(services.end_of_turn, self._mic, self._log)
+        self._turns = turns.TurnState(turn_config(self._settings, self._config))
         self._alarm: int | None = None
         self._turn_item: str | None = None
         self._speech_end: tuple[float, float] | None = None
@@ -360,11 +356,11 @@ class Session:
         self._settings = merged
         self._mic.format = audio_format(self._settings.audio.input.format)
         if self._settings.audio.input.noise_reduction != before.audio.input.noise_reduction:
-            self._mic.reduce_noise(_noise_reduction_db(self._settings.audio.input.noise_reduction))
+            self._mic.reduce_noise(noise_reduction_db(self._settings.audio.input.noise_reduction))
         if self._settings.turn_detection != before.turn_detection:
-            self._mic.detect(_endpointing(self._settings.turn_detection))
+            self._mic.detect(endpointing(self._settings.turn_detection))
             detecting = self._settings.turn_detection is not None
-            self._step(turns.Configured(self._mic.received, self._turn_config(), detecting))
+            self._step(turns.Configured(self._mic.received, turn_config(self._settings, self._config), detecting))
         self._outbox.put(wire.SessionUpdated(session=self._settings))
 
     def _merged(self, event: wire.SessionUpdate) -> WireSession | TranscriptionSession:
@@ -479,6 +475,7 @@ class Session:
                 self._segments_prefetched = 0
                 self._prefetch(Message("human", None))
             case PauseStarted():
+                self._end_of_turn.ask(event, self._group)
                 self._speculate(event.at)
             case PauseEnded():
                 self._ahead.drop()
@@ -743,21 +740,6 @@ class Session:
 
     # Small parts
 
-    def _turn_config(self) -> turns.TurnConfig:
-        detection = self._settings.turn_detection
-        answers = not isinstance(self._settings, TranscriptionSession)
-        limit = int(self._config.limits.turn_s * MODEL_SAMPLE_RATE)
-        if detection is None:
-            return turns.TurnConfig(max_turn=limit)
-        idle_ms = None if isinstance(detection, SemanticVad) or not answers else detection.idle_timeout_ms
-        return turns.TurnConfig(
-            create_response=detection.create_response and answers,
-            interrupt_response=detection.interrupt_response,
-            interruption=detection.interruption or self._config.interruption,
-            idle_timeout=None if idle_ms is None else samples_of_ms(idle_ms, MODEL_SAMPLE_RATE),
-            max_turn=limit,
-        )
-
     def _decode_audio(self, data: bytes) -> Samples:
         reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
         return np.concatenate((reader.push(data), reader.flush()))
@@ -765,27 +747,6 @@ class Session:
     def _next_audio_id(self) -> str:
         """Never the same twice, also when a client deletes an item and uses its id again."""
         return f"{self.id}/audio{next(self._audio_ids)}"
-
-
-def _endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:
-    if detection is None:
-        return None
-    if isinstance(detection, SemanticVad):
-        return EndpointingConfig(silence_ms=_EAGERNESS_SILENCE_MS[detection.eagerness])
-    return EndpointingConfig(
-        threshold=detection.threshold,
-        prefix_padding_ms=detection.prefix_padding_ms,
-        silence_ms=detection.silence_duration_ms,
-    )
-
-
-def _noise_reduction_db(reduction: NoiseReduction | None) -> float | None:
-    """By how much noise is lowered at most; None: not at all."""
-    if reduction is None:
-        return None
-    return _NOISE_REDUCTION_DB[reduction.type or "near_field"] * (
-        1.0 if reduction.strength is None else reduction.strength
-    )
 
 
 def _nothing_to_cancel() -> ProtocolError:

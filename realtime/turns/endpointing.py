@@ -8,7 +8,9 @@ The rules:
    over ``threshold``.
 3. Silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A voiced frame ends the pause.
 4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last pause was found: that was known before it
-   was sure that the user has finished, so the answer can be made ahead.
+   was sure that the user has finished, so the answer can be made ahead. With ``patience`` the silence that ends it is
+   chosen in each pause, by how finished the speech sounds (`finality`, or a model: `judge_pause`) and how long this
+   caller pauses within turns.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
 6. Speech that is contested (`contest`: it began over our own) is first judged, frame by frame, by the rules of
@@ -17,6 +19,7 @@ The rules:
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +37,7 @@ from realtime.turns.events import (
     VoiceConfirmed,
     VoiceDismissed,
 )
+from realtime.turns.finality import GOES_ON_MS, TAIL_SAMPLES, Patience, Pauses, sounds_final
 from realtime.turns.judging import JudgeConfig, Verdict, Voice, judge, speech_level
 from realtime.turns.vad import FRAME_SAMPLES, VAD_SAMPLE_RATE, VoiceDetector
 
@@ -58,6 +62,7 @@ class EndpointingConfig:
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_ms: int = 500
+    patience: Patience | None = None
     min_speech_ms: int = 64
     min_speech_gap_ms: int = 32
     pause_ms: int = 192
@@ -82,6 +87,9 @@ class Endpointer:
         self._contested = False
         self._frames: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED_FRAMES)
         self._usual_db: float | None = None
+        self._pauses = Pauses()
+        self._ending_ms = math.inf  # the silence that ends the speech, where `patience` chooses it
+        self._stopped_at = -samples_of_ms(GOES_ON_MS, VAD_SAMPLE_RATE)  # the last voice of the last turn
 
     @property
     def speaking(self) -> bool:
@@ -94,6 +102,11 @@ class Endpointer:
             self.position += len(frame)
             self._frames.append(frame)
             yield from self._hear(self._detector.probability(frame))
+
+    def judge_pause(self, voiced_until: int, finished: float) -> None:
+        """A model's word on the pause after ``voiced_until``; late words, on a pause that is over, do not count."""
+        if self.config.patience is not None and self._pausing and voiced_until == self._voiced_until:
+            self._ending_ms = self.config.patience.silence_ms(finished, self._pauses, by_model=True)
 
     def contest(self) -> None:
         """The speech that has just started is over our own: give a verdict on it before anything else."""
@@ -138,6 +151,10 @@ class Endpointer:
         if self._voiced >= self._samples(self.config.min_speech_ms):
             self._speaking = True
             self._pausing = self._contested = False
+            self._ending_ms = math.inf
+            gap_ms = _ms(self._voiced_from - self._stopped_at)
+            if gap_ms < GOES_ON_MS:
+                self._pauses.add(gap_ms)
             padding = self._samples(self.config.prefix_padding_ms)
             yield SpeechStarted(self.position, max(0, self._voiced_from - padding))
         elif not self._voiced and self.position - self._reset_at >= self._samples(IDLE_RESET_MS):
@@ -147,24 +164,40 @@ class Endpointer:
         was_voiced = self._silence <= FRAME_SAMPLES
         floor = self.config.threshold - (HYSTERESIS if was_voiced else 0.0)
         if probability >= max(floor, _LEAST_THRESHOLD):
+            if self._pausing:
+                self._pauses.add(_ms(self._silence - FRAME_SAMPLES))
+                yield PauseEnded(self.position)
+            self._pausing = False
+            self._ending_ms = math.inf
             self._voiced_until = self.position
             self._voiced += FRAME_SAMPLES
-            if self._pausing:
-                self._pausing = False
-                yield PauseEnded(self.position)
-        stops = self._silence >= max(self._samples(self.config.silence_ms), FRAME_SAMPLES)
+        stops = self._silence >= max(self._samples(self._silence_ms), FRAME_SAMPLES)
         if self._contested:
             yield from self._decide(ended=stops)
         elif stops:
             self._learn_level()
             self._speaking = False
             voiced_until, end = self._voiced_until, self._paused_at if self._pausing else self.position
+            self._stopped_at = voiced_until
             self._confirm_silence()
             yield SpeechStopped(self.position, voiced_until, end)
         elif not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
             self._paused_at = self.position
-            yield PauseStarted(self.position, self._voiced_until)
+            yield PauseStarted(self.position, self._voiced_until, self._choose_silence())
+
+    def _choose_silence(self) -> float | None:
+        if self.config.patience is None:
+            return None
+        finished = sounds_final(self._heard(self._voiced_until - TAIL_SAMPLES, self._voiced_until))
+        self._ending_ms = self.config.patience.silence_ms(finished, self._pauses, by_model=False)
+        return finished
+
+    @property
+    def _silence_ms(self) -> float:
+        """That ends the speech."""
+        patience = self.config.patience
+        return self.config.silence_ms if patience is None else min(self._ending_ms, patience.most_ms)
 
     def _decide(self, *, ended: bool) -> Iterator[SpeechEvent]:
         verdict = judge(self._contested_voice(ended), self.config.judge)

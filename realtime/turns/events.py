@@ -16,10 +16,12 @@ class SpeechStarted:
 @dataclass(frozen=True, slots=True)
 class PauseStarted:
     """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``. If it is, the turn's audio ends
-    here, at ``at``: what is made of it now will be the answer to just this audio."""
+    here, at ``at``: what is made of it now will be the answer to just this audio. ``finished``: the probability that
+    it is, by the sound of the voice; None where only the length of the silence counts."""
 
     at: int
     voiced_until: int
+    finished: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

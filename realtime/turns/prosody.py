@@ -19,7 +19,7 @@ SAMPLE_RATE = 16_000
 HOP_SAMPLES = 256
 WINDOW_SAMPLES = 1024
 
-_FFT = 2048
+_FFT = 1280  # the window and the longest lag fit: no lag wraps around
 _LOWEST_HZ, _HIGHEST_HZ = 70, 420  # voices, from a low man's to a child's
 _FIRST_LAG, _LAST_LAG = SAMPLE_RATE // _HIGHEST_HZ, SAMPLE_RATE // _LOWEST_HZ
 _OCTAVE_COST = 0.9  # a peak at half the period counts when it is nearly as high: else men are heard an octave down
@@ -69,6 +69,7 @@ def contour(samples: NDArray[np.float32], room: NDArray[np.float32] | None = Non
 
 def _spectra(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
     windows = sliding_window_view(samples, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    windows = windows - windows.mean(axis=1, keepdims=True)  # microphones have an offset, which is no tone
     return windows, np.abs(np.fft.rfft(windows * _window()[0], _FFT)) ** 2
 
 
@@ -81,7 +82,7 @@ def _without(room: NDArray[np.float32] | None, power: NDArray[np.floating]) -> N
 
 
 def _pitch(
-    power: NDArray[np.floating], shape_lags: NDArray[np.float64]
+    power: NDArray[np.floating], shape_lags: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     lags = np.fft.irfft(power)[:, : _LAST_LAG + 1]
     likeness = lags / np.maximum(lags[:, :1], _SILENCE) / shape_lags
@@ -109,8 +110,8 @@ def _bin(hertz: float) -> int:
 
 
 @lru_cache(maxsize=1)
-def _window() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _window() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The Hann window and its own autocorrelation, at the lags in use."""
-    shape = np.hanning(WINDOW_SAMPLES)
+    shape = np.hanning(WINDOW_SAMPLES).astype(np.float32)
     lags = np.fft.irfft(np.abs(np.fft.rfft(shape, _FFT)) ** 2)[: _LAST_LAG + 1]
     return shape, lags / lags[0]

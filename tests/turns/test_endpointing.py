@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.finality import PATIENCE, Pauses
 from realtime.turns.vad import FRAME_SAMPLES
 
 FRAME_MS = 32
@@ -187,3 +188,95 @@ def test_starts_and_stops_alternate_and_time_never_runs_back(probabilities: list
     assert kinds[1::2] == [SpeechStopped] * len(kinds[1::2])
     times = [event.at for event in events]
     assert times == sorted(times)
+
+
+# Patience: the silence is chosen in each pause
+
+
+MEDIUM = PATIENCE["medium"]
+
+
+def semantic(probabilities: list[float]) -> list[SpeechEvent]:
+    return run(probabilities, patience=MEDIUM)
+
+
+def test_a_pause_tells_how_finished_the_speech_sounds() -> None:
+    (pause,) = [event for event in semantic(speech(960) + silence(320)) if isinstance(event, PauseStarted)]
+    assert pause.finished == 0.5  # the samples are silent: nothing is known
+    (pause,) = [event for event in run(speech(960) + silence(320)) if isinstance(event, PauseStarted)]
+    assert pause.finished is None
+
+
+def test_what_sounds_neither_way_ends_after_the_middle_of_the_bounds() -> None:
+    (stopped,) = [event for event in semantic(speech(960) + silence(3200)) if isinstance(event, SpeechStopped)]
+    waited_ms = (stopped.at - stopped.voiced_until) / 16
+    assert waited_ms == pytest.approx(MEDIUM.silence_ms(0.5, Pauses(), by_model=False), abs=FRAME_MS)
+
+
+@pytest.mark.parametrize(("finished", "ends_ms"), [(0.99, 400), (0.02, 3800)])
+def test_a_models_word_on_the_pause_counts_more_than_prosody(finished: float, ends_ms: int) -> None:
+    waiting = endpointer(speech(960) + silence(6400), patience=MEDIUM)
+    for event in waiting.push(np.zeros((960 + 6400) * 16, np.float32)):
+        if isinstance(event, PauseStarted):
+            waiting.judge_pause(event.voiced_until, finished)
+        if isinstance(event, SpeechStopped):
+            assert (event.at - event.voiced_until) / 16 == pytest.approx(ends_ms, abs=100)
+            return
+    raise AssertionError("the turn never ended")
+
+
+def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
+    waiting = endpointer(speech(960) + silence(320) + speech(320) + silence(320), patience=MEDIUM)
+    events = list(waiting.push(np.zeros((960 + 320 + 320 + 320) * 16, np.float32)))
+    first, second = [event for event in events if isinstance(event, PauseStarted)]
+    waiting.judge_pause(first.voiced_until, 1.0)
+    assert list(waiting.push(np.zeros(160 * 16, np.float32))) == []
+    waiting.judge_pause(second.voiced_until, 1.0)
+    (stopped,) = waiting.push(np.zeros(64 * 16, np.float32))
+    assert isinstance(stopped, SpeechStopped)
+
+
+def test_the_callers_own_pauses_make_it_more_patient() -> None:
+    hesitant = (speech(640) + silence(640)) * 20 + speech(640) + silence(6400)
+    quick = (speech(640) + silence(256)) * 20 + speech(640) + silence(6400)
+    waited = []
+    for talk in (hesitant, quick):
+        stopped = [event for event in semantic(talk) if isinstance(event, SpeechStopped)][-1]
+        waited.append(stopped.at - stopped.voiced_until)
+    assert waited[0] > waited[1] * 1.2
+
+
+def test_patience_given_in_mid_pause_still_ends_the_turn() -> None:
+    changed = endpointer(speech(640) + silence(12_800), silence_ms=20_000)
+    list(changed.push(np.zeros(1280 * 16, np.float32)))
+    changed.config = EndpointingConfig(patience=MEDIUM)
+    assert any(isinstance(event, SpeechStopped) for event in changed.push(np.zeros(8000 * 16, np.float32)))
+
+
+# An hour
+
+
+class DriftingDetector:
+    """Hears less and less while it is not reset, as recurrent detectors do in endless streams."""
+
+    def __init__(self, voiced: Iterable[bool]) -> None:
+        self._voiced = iter(voiced)
+        self._age = 0
+
+    def probability(self, frame: np.ndarray) -> float:
+        self._age += 1
+        return 0.95 * 0.9995**self._age if next(self._voiced, False) else 0.02
+
+    def reset(self) -> None:
+        self._age = 0
+
+
+def test_an_hour_long_stream_does_not_drift() -> None:
+    minute = [False] * 1500 + [True] * 12 + [False] * 363  # half a word a minute: the longest silences there are
+    hour = endpointer([])
+    hour._detector = DriftingDetector(minute * 60)
+    frames = np.zeros(len(minute) * FRAME_SAMPLES, np.float32)
+    started = [event for _ in range(60) for event in hour.push(frames) if isinstance(event, SpeechStarted)]
+    assert len(started) == 60
+    at = [event.at - number * len(frames) for number, event in enumerate(started)]
+    assert set(at) == {at[0]}
