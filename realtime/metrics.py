@@ -7,7 +7,11 @@ before the caller runs dry; a negative one is heard as a gap.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+
+FAULT_PREFIX = "vocoder_fault_"
+"""Of the vocoder's faults in a summary: there only if they happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class ReplyTrace:
     decode_s: float = 0.0
     vocoder_s: float = 0.0
     audio_s: float = 0.0
+    faults: dict[str, int] = field(default_factory=dict)
     sent_s: float = 0.0
     margins: list[float] = field(default_factory=list)
     waste: Waste = field(default_factory=Waste)
@@ -85,10 +90,11 @@ class ReplyTrace:
         self.queued_s, self.encoded_s, self.first_token_s = queued, encoded, first_token
         self.decode_s = decode_s
 
-    def chunk_made(self, compute_s: float, audio_s: float) -> None:
-        """The vocoder took ``compute_s`` seconds for ``audio_s`` seconds of speech."""
+    def chunk_made(self, compute_s: float, audio_s: float, faults: Mapping[str, int] | None = None) -> None:
+        """The vocoder took ``compute_s`` seconds for ``audio_s`` seconds of speech; ``faults`` of the reply so far."""
         self.vocoder_s += compute_s
         self.audio_s += audio_s
+        self.faults = dict(faults or {})
 
     def chunk_sent(self, now: float, audio_s: float) -> None:
         """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first of them."""
@@ -127,6 +133,7 @@ class ReplyTrace:
         return {
             **parts,
             **rtf,
+            **{f"{FAULT_PREFIX}{name}": count for name, count in self.faults.items()},
             "audio_ms": _ms(self.audio_s),
             "least_margin_ms": _ms(min(self.margins, default=None)),
             "ahead_ms": _ms(self.ahead_s),

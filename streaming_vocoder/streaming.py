@@ -70,16 +70,17 @@ class StreamReport:
     dropped_tokens: int = 0
     """Ids that are no speech code."""
     clipped_samples: int = 0
+    """At the limit that HiFT cuts its output to, or pushed above full scale by a seam."""
     broken_chunks: int = 0
     """Chunks with a NaN or an infinity: silence was given instead, and the stream went on from its voice's
     start."""
     silent_tokens: int = 0
     """In chunks whose codes say something and whose sound is silent."""
 
-    def faults(self) -> str:
-        """What should have stayed zero, as words; empty when all did."""
+    def faults(self) -> dict[str, int]:
+        """What should have stayed zero and did not."""
         counts = {item.name: getattr(self, item.name) for item in fields(self)[2:]}
-        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(slots=True, eq=False)
@@ -266,16 +267,16 @@ class Vocoder:
         state = chunk.state
         samples: Samples = output.samples.cpu().numpy()
         state.hift = output.state
-        # The largest magnitude sees everything at once: above 1 is clipping, NaN and infinity are broken
-        # chunks.
+        # The largest magnitude sees everything at once: at HiFT's limit or above 1 is clipping, NaN and infinity are
+        # broken chunks.
         peak = float(np.abs(samples).max(initial=0.0))
         held = float(output.state.tail.abs().max())
         if not np.isfinite(peak + held):
             state.report.broken_chunks += 1
             state.flow, state.hift = state.prompt.fork(), self._hift.silent_state()
             samples = np.zeros_like(samples)
-        elif peak > 1.0:
-            state.report.clipped_samples += int((np.abs(samples) > 1.0).sum())
+        elif peak >= self.config.hift.audio_limit:
+            state.report.clipped_samples += int((np.abs(samples) >= self.config.hift.audio_limit).sum())
             samples = samples.clip(-1.0, 1.0)
         elif peak < SILENT_PEAK and _say_something(chunk.tokens, len(samples)):
             state.report.silent_tokens += len(chunk.tokens)
@@ -303,7 +304,8 @@ def _warn_of_faults(states: Sequence[StreamState]) -> None:
     """Once a reply: a stream that is finished does not come again."""
     for state in states:
         if state.finished and (faults := state.report.faults()):
-            logger.warning("a reply of %d tokens had %s", state.report.tokens, faults)
+            words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in faults.items())
+            logger.warning("a reply of %d tokens had %s", state.report.tokens, words)
 
 
 def _or_empty(parts: list[Samples]) -> list[Samples]:

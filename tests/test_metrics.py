@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.metrics import ReplyTrace
+from realtime.metrics import FAULT_PREFIX, ReplyTrace
 
 
 def spoken_turn() -> ReplyTrace:
@@ -31,6 +31,14 @@ def test_a_text_turn_has_no_endpointing_and_ends_with_its_first_token() -> None:
     parts = trace.latency()
     assert (parts.endpointing, parts.first_audio) == (None, None)
     assert parts.total == pytest.approx(0.2)
+
+
+def test_faults_of_the_vocoder_are_in_the_summary_if_there_were_any() -> None:
+    trace = spoken_turn()
+    assert not any(name.startswith(FAULT_PREFIX) for name in trace.summary())
+    trace.chunk_made(0.25, 1.0, {"broken_chunks": 1})
+    trace.chunk_made(0.25, 1.0, {"broken_chunks": 2})  # counts of the reply so far
+    assert trace.summary()[f"{FAULT_PREFIX}broken_chunks"] == 2
 
 
 def test_a_margin_is_what_the_caller_still_had_to_play() -> None:

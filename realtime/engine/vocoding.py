@@ -214,7 +214,7 @@ class VocodingCore:
         if stream.first_out is None:
             stream.first_out = self._clock()
         stream.given_seconds += len(samples) / OUTPUT_SAMPLE_RATE
-        stream.deliver(AudioChunk(samples, seconds))
+        stream.deliver(AudioChunk(samples, seconds, _state(stream).report.faults()))
 
     def _end(self, stream: Stream, error: EngineError | None = None) -> None:
         stream.closed = True

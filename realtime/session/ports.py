@@ -7,8 +7,8 @@ event loop: every method that is not a coroutine returns at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -159,10 +159,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """Samples float32 [n] at 24 kHz in [-1, 1]; ``compute_seconds`` is what this chunk cost the vocoder."""
+    """Samples float32 [n] at 24 kHz in [-1, 1]; ``compute_seconds`` is what this chunk cost the vocoder.
+
+    ``faults``: counts of what should not have happened in the reply so far, by name; those at zero are left out.
+    """
 
     samples: NDArray[np.float32]
     compute_seconds: float
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 class VocoderStream(Protocol):

@@ -236,7 +236,7 @@ class Reply:
         writer = AudioWriter(audio_format(self._plan.config.output_format), OUTPUT_SAMPLE_RATE)
         scaler = TimeScaler(self._plan.config.speed, OUTPUT_SAMPLE_RATE)
         async for chunk in voice:
-            self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE)
+            self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
             await self._play_samples(scaler.push(chunk.samples), writer)
         await self._play_samples(scaler.flush(), writer)
         self._send_audio(writer.flush(), 0)

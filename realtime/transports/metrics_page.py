@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from realtime.metrics import Speculated
+from realtime.metrics import FAULT_PREFIX, Speculated
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,6 +22,7 @@ class ServerMetrics:
         self._admitted = 0
         self._refused: Counter[str] = Counter()
         self._responses: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
         self._first_audio = [0] * (len(FIRST_AUDIO_BOUNDS_S) + 1)
         self._first_audio_sum_s = 0.0
         self._speculations: Counter[str] = Counter()
@@ -44,6 +45,9 @@ class ServerMetrics:
 
     def reply_measured(self, summary: Mapping[str, float | None]) -> None:
         """Takes the latency of a reply that spoke: `realtime.metrics.ReplyTrace.summary`."""
+        for name, count in summary.items():
+            if name.startswith(FAULT_PREFIX):
+                self._faults[name.removeprefix(FAULT_PREFIX)] += int(count or 0)
         total_ms, audio_ms = summary.get("total_ms"), summary.get("audio_ms")
         if total_ms is None or not audio_ms:
             return
@@ -70,6 +74,8 @@ class ServerMetrics:
         yield from _counts("realtime_sessions_refused_total", "code", self._refused)
         yield from _head("realtime_responses_total", "counter", "Responses that ended, by status.")
         yield from _counts("realtime_responses_total", "status", self._responses)
+        yield from _head("realtime_vocoder_faults_total", "counter", "What should not have come out of the vocoder.")
+        yield from _counts("realtime_vocoder_faults_total", "fault", self._faults)
         yield from self._first_audio_lines("realtime_first_audio_seconds")
         yield from self._speculation_lines()
 

@@ -13,6 +13,7 @@ from realtime.engine.vocoding import MAX_LEAD_SECONDS, Stream, ThreadedVocoder, 
 from realtime.errors import EngineError
 from realtime.session.ports import AudioChunk
 from streaming_vocoder.ladder import Pace
+from streaming_vocoder.streaming import StreamReport
 from streaming_vocoder.voice import Voice
 
 FAST = Pace(token=0.001, chunk=0.002, chunk_per_token=0.0001)
@@ -23,6 +24,7 @@ VOICE = Voice("test", torch.arange(30), torch.zeros(60, 80), torch.ones(192))
 class FakeState:
     lookahead: int = 3
     pending: list[int] = field(default_factory=list)
+    report: StreamReport = field(default_factory=StreamReport)
 
     @property
     def buffered(self) -> int:
@@ -71,6 +73,16 @@ class Harness:
 
 def tokens_of(out: list[AudioChunk | None]) -> list[int]:
     return [int(x) for chunk in out if chunk is not None for x in chunk.samples[::960]]
+
+
+def test_faults_of_the_sound_come_with_its_chunks() -> None:
+    harness = Harness()
+    stream, out = harness.open()
+    harness.core.push(stream, list(range(30)))
+    assert stream.state is not None
+    stream.state.report.broken_chunks = 2
+    harness.core.step()
+    assert out[0] is not None and out[0].faults == {"broken_chunks": 2}
 
 
 def test_the_first_sound_needs_eight_tokens_and_no_more() -> None:

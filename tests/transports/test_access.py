@@ -26,6 +26,7 @@ from realtime.transports.access import Access, ApiKeys, Origins
 from realtime.transports.client_secrets import ClientSecrets
 from realtime.transports.host import Health
 from realtime.transports.http import build_app
+from realtime.transports.metrics_page import ServerMetrics
 from realtime.transports.refusal import Refused
 from realtime.transports.self_signed import names_of, write_self_signed
 from realtime.transports.server import TlsFiles, listen, web_server
@@ -404,7 +405,15 @@ async def test_metrics_count_sessions_refusals_and_responses() -> None:
     assert after["realtime_sessions_admitted_total"] == 1
     assert after['realtime_sessions_refused_total{code="invalid_api_key"}'] == 1
     assert after['realtime_responses_total{status="completed"}'] == 1
+    assert not any(name.startswith("realtime_vocoder_faults_total") for name in after)
     assert after["realtime_first_audio_seconds_count"] == after['realtime_first_audio_seconds_bucket{le="+Inf"}'] == 1
+
+
+def test_metrics_count_faults_of_the_vocoder() -> None:
+    metrics = ServerMetrics()
+    for _ in range(2):
+        metrics.reply_measured({"total_ms": 300.0, "audio_ms": 1000.0, "vocoder_fault_silent_tokens": 4})
+    assert 'realtime_vocoder_faults_total{fault="silent_tokens"} 8' in metrics.page().splitlines()
 
 
 async def metrics_of(server: Server) -> dict[str, float]:

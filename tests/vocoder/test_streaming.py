@@ -255,6 +255,19 @@ def test_silence_where_tokens_say_something_is_counted(vocoder: Vocoder, voice: 
     assert counted == [True, False, False]
 
 
+def test_samples_at_the_limit_are_counted(voice: Voice) -> None:
+    loud = make_hift()
+    loud.conv_post.bias.data.fill_(20.0)  # type: ignore[union-attr]  # the log magnitude
+    counted = []
+    for hift in (loud, make_hift()):
+        vocoder = Vocoder(SIZES, make_flow(), hift, steps=STEPS)
+        stream = vocoder.open(voice)
+        (samples,) = vocoder.step([(stream, codes(20), True)])
+        assert np.abs(samples).max() <= 1.0
+        counted.append(stream.report.clipped_samples > 0)
+    assert counted == [True, False]
+
+
 def test_a_first_chunk_may_begin_in_silence(voice: Voice) -> None:
     """Five tokens give 40 ms at first: too little to tell."""
     mute = mute_vocoder()
