@@ -4,6 +4,7 @@
 2. Any item may be retrieved or deleted. A deleted one is gone for the model too.
 3. Only speech of the assistant can be truncated. It then keeps the audio up to that point and shows no
    transcript any more; truncating behind its end, or twice, is no error: clocks differ.
+4. There are at most `MAX_ITEMS`. A client's item beyond that is refused, what is said takes the place of the oldest.
 
 Beside each item lies a payload for the model's side (samples, token ids, how much was heard). This file knows
 nothing about it but that it belongs to the item and goes with it.
@@ -105,6 +106,11 @@ class Conversation(Generic[Payload]):
         self._order.insert(index, item.id)
         self._entries[item.id] = entry
         return entry
+
+    def make_room(self) -> None:
+        """Remove the oldest items as far as another one needs it: talk goes on when a client's items would not."""
+        while len(self._order) >= MAX_ITEMS:
+            del self._entries[self._order.pop(0)]
 
     def update(self, item: Item) -> Item:
         """The item as it is now (finished, with its transcript). One that was truncated in the meantime stays

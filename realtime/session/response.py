@@ -339,6 +339,7 @@ class Reply:
             self._send(self._stream.finish_item())
         item_id, call_id = self._ports.ids.item(), self._ports.ids.call()
         if self._plan.history is not None:
+            self._plan.history.make_room()
             self._plan.history.add(opening_function_call(item_id, call_id, call.name), None)
         self._send(self._stream.start_function_call(item_id, call_id, call.name))
         self._send(self._stream.arguments(call.arguments))
@@ -406,6 +407,7 @@ class Reply:
     def _open_message(self) -> None:
         if self._stream.item_id is None:
             if self._plan.history is not None:
+                self._plan.history.make_room()
                 self._plan.history.add(opening_message(self._plan.item_id), None)
             self._progress.has_message = True
             self._send(self._stream.start_message(self._plan.item_id))

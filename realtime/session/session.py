@@ -152,6 +152,8 @@ class Session:
         self._clock = clock
         self._log = SessionLogger(logger, settings.id)
         self._history: History = Conversation(ids.conversation())
+        # Instructions may tell the time: the same from a turn's first word to its answer, or what was prepared is lost.
+        self._rendered: dict[str, str] = {}
         self._context = ContextKeeper(self._history, services.meter, config.limits.context_cut)
         self._outbox = Outbox(self._channel, config.limits, clock)
         self._playout = PlayoutLedger()
@@ -426,6 +428,7 @@ class Session:
         if config.input is not None:
             context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
         asked = _Asked(config, context)
+        self._rendered.clear()
         if config.out_of_band:
             self._check_room_beside()
             self._start_reply(asked)
@@ -471,6 +474,7 @@ class Session:
         match event:
             case SpeechStarted():
                 start = self._mic.begin_turn(event.start)
+                self._rendered.clear()
                 self._step(SpeechStarted(event.at, start))
                 self._segments_prefetched = 0
                 self._prefetch(Message("human", None))
@@ -553,6 +557,7 @@ class Session:
                 assert self._turn_item is not None
                 self._outbox.put(wire.InputAudioBufferSpeechStopped(audio_end_ms=_ms(end), item_id=self._turn_item))
             case turns.TellTimeout(start, end):
+                self._rendered.clear()
                 self._turn_item = self._ids.item()
                 self._outbox.put(
                     wire.InputAudioBufferTimeoutTriggered(
@@ -598,11 +603,8 @@ class Session:
         self._turn_item = None
         previous = self._history.last_item_id
         item = UserMessage(id=item_id, content=(InputAudio(),))
-        try:
-            self._history.add(item, Message("human", (audio,)))
-        except ProtocolError as error:  # the conversation is full: the turn is lost, what follows must not be
-            self._outbox.put(error_event(error))
-            return
+        self._history.make_room()
+        self._history.add(item, Message("human", (audio,)))
         self._outbox.put(wire.InputAudioBufferCommitted(previous_item_id=previous, item_id=item_id))
         self._items.announce(item_id)
         if self._settings.audio.input.transcription is not None:
@@ -711,7 +713,9 @@ class Session:
         return ReplyTrace(requested, voiced, stopped, waste=self._ahead.take_waste())
 
     def _request(self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str) -> GenerationRequest:
-        instructions = self._config.render(config.instructions)
+        if config.instructions not in self._rendered:
+            self._rendered[config.instructions] = self._config.render(config.instructions)
+        instructions = self._rendered[config.instructions]
         system = (Message("system", instructions),) if instructions else ()
         sampling = self._config.sampling
         if config.max_output_tokens != "inf":

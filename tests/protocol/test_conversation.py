@@ -102,6 +102,14 @@ def test_items_are_bounded() -> None:
     assert caught.value.code == "conversation_full"
 
 
+def test_what_is_said_takes_the_place_of_the_oldest() -> None:
+    talk = conversation(*(str(number) for number in range(MAX_ITEMS)))
+    talk.make_room()
+    talk.add(user("next"), "next")
+    assert ids(talk)[0] == "1" and ids(talk)[-1] == "next" and len(talk) == MAX_ITEMS
+    assert "0" not in talk
+
+
 def test_audio_stays_out_of_the_item_but_for_retrieving() -> None:
     talk = conversation()
     given = UserMessage(id="a", content=(InputText(text="x"), InputAudio(audio=b"\0\0")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import pytest
 
@@ -426,3 +427,21 @@ async def test_speech_while_the_client_forbids_interruption_is_answered_next() -
         assert first.response.status == "completed"
         await caller.expect(wire.ResponseDone)
         assert [message.role for message in caller.engine.requests[1].messages] == ["assistant", "human"]
+
+
+async def test_the_time_in_the_instructions_stands_still_from_the_first_word_to_the_answer() -> None:
+    """Or the prompt that was prepared while the user spoke would be another one than that of the answer."""
+    minutes = count()
+    async with call(
+        config=SessionConfig(instructions="It is", render=lambda text: f"{text} {next(minutes)}")
+    ) as caller:
+        for turn in range(2):
+            caller.say_something()
+            await caller.expect(wire.ResponseDone)
+            caller.clock.now += 60
+            told = [request.messages[0] for request in (*caller.engine.prefetched, *caller.engine.requests)]
+            assert told[-1] == Message("system", f"It is {turn}")
+            caller.engine.prefetched.clear()
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        assert caller.engine.requests[-1].messages[0] == Message("system", "It is 2")
