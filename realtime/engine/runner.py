@@ -21,7 +21,7 @@ from realtime.model.prompt import AudioSpan, Prompt, render
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
-from realtime.session.ports import GenerationRequest, SamplingParams, TokenDelta
+from realtime.session.ports import GenerationRequest, SamplingParams, TokenDelta, TokenLogProb
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +63,8 @@ class DecodeState:
     surplus: int = 0
     """Once finished: how many of the reply's last ids said nothing new."""
     watch: RepetitionDetector = field(default_factory=RepetitionDetector)
+    logprobs: list[TokenLogProb] | None = None
+    """Of the text ids since the last delta; None: not asked for."""
     _ids: list[int] = field(default_factory=list)
     _text: str = ""
     _codes: list[int] = field(default_factory=list)
@@ -71,8 +73,10 @@ class DecodeState:
         """What has come since the last call, once it is a whole group of text and speech (or the reply's end)."""
         if not self._ids or not (self.finished or self._text or len(self._codes) >= GROUP_SPEECH_IDS):
             return None
-        delta = TokenDelta(self._text, tuple(self._codes), tuple(self._ids))
+        delta = TokenDelta(self._text, tuple(self._codes), tuple(self._ids), logprobs=tuple(self.logprobs or ()))
         self._ids, self._text, self._codes = [], "", []
+        if self.logprobs is not None:
+            self.logprobs = []
         return delta
 
 
@@ -148,6 +152,7 @@ class ModelRunner:
             room,
         )
         state.sampler.observe(prompt.ids)
+        state.logprobs = [] if request.logprobs else None
         if speech:
             state._ids.append(prompt.ids[-1])  # the history replays the reply with the id that opened it
         self._accept(state, logits)
@@ -204,6 +209,9 @@ class ModelRunner:
             return
         delta = state.reply.push((id_,))
         state._ids.append(id_)
+        if state.logprobs is not None and kind is TokenKind.TEXT:
+            chance = float(logits.float().log_softmax(-1)[id_])
+            state.logprobs.append(TokenLogProb(self._model.tokenizer.token_bytes(id_), chance))
         state._text += delta.text
         state._codes += delta.speech_codes
         spoken = kind is TokenKind.SPEECH or id_ == self._model.tokens.speech_padding

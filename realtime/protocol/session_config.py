@@ -261,6 +261,7 @@ class Prompt(Lenient):
     variables: Maybe[JsonObject] = None
 
 
+LOGPROBS = "item.input_audio_transcription.logprobs"
 Include = tuple[Literal["item.input_audio_transcription.logprobs", "response.thinking"], ...]
 """``response.thinking`` is our extension: strict clients know no such events, so they must be asked for."""
 

@@ -54,6 +54,8 @@ class GenerationRequest:
     background: bool = False
     thinking: int = 0
     """The most ids of a thought before the answer; 0: the model answers at once."""
+    logprobs: bool = False
+    """Whether to tell how likely each text id was."""
     calls: CallRules = CallRules()
 
 
@@ -70,6 +72,15 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogProb:
+    """One text id that was chosen: its UTF-8 bytes, perhaps part of a character, and the natural logarithm of the
+    chance that the model gave it, before temperature and penalties."""
+
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class TokenDelta:
     """What new ids say: ``text`` (whole characters; may be empty), ``audio_tokens`` (speech codes, padding removed)
     and the raw ``ids`` themselves (to be kept for the history). ``thought``: text that comes before the answer, is not
@@ -79,6 +90,8 @@ class TokenDelta:
     audio_tokens: tuple[int, ...]
     ids: tuple[int, ...]
     thought: str = ""
+    logprobs: tuple[TokenLogProb, ...] = ()
+    """Of the new text ids, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

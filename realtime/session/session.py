@@ -35,12 +35,13 @@ from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
 from realtime.protocol.responses import ResponseConfig, ResponseError, configure_response
-from realtime.protocol.session_config import Session as WireSession
 from realtime.protocol.session_config import (
+    LOGPROBS,
     TranscriptionSession,
     merge,
     merge_transcription,
 )
+from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
 from realtime.session.context import ContextKeeper, RoughMeter
@@ -608,7 +609,7 @@ class Session:
         self._outbox.put(wire.InputAudioBufferCommitted(previous_item_id=previous, item_id=item_id))
         self._items.announce(item_id)
         if self._settings.audio.input.transcription is not None:
-            self._transcriber.add(item_id, audio)
+            self._transcriber.add(item_id, audio, logprobs=LOGPROBS in (self._settings.include or ()))
         bound_audio(self._history, self._config.limits.history_audio_s)
 
     def _nobody_waits(self) -> bool:

@@ -19,7 +19,7 @@ from realtime.session.config import SessionConfig
 from realtime.session.history import History
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
-from realtime.session.ports import Engine, GenerationDone, GenerationRequest, SamplingParams, TokenUsage
+from realtime.session.ports import Engine, GenerationDone, GenerationRequest, SamplingParams, TokenLogProb, TokenUsage
 
 _TOKENS_PER_SECOND = 12.5
 """As many as the model hears features: no language needs more text than that, and a model that babbles is stopped."""
@@ -30,6 +30,7 @@ _TOKENS_LEAST = 32
 class _Turn:
     item_id: str
     audio: Audio
+    logprobs: bool
 
     @property
     def seconds(self) -> float:
@@ -59,9 +60,10 @@ class Transcriber:
         self._waiting: deque[_Turn] = deque()
         self._woken = asyncio.Event()
 
-    def add(self, item_id: str, audio: Audio) -> None:
-        """Transcribe this turn, whose item is in the conversation, when its time comes."""
-        turn = _Turn(item_id, audio)
+    def add(self, item_id: str, audio: Audio, *, logprobs: bool = False) -> None:
+        """Transcribe this turn, whose item is in the conversation, when its time comes. ``logprobs``: tell how likely
+        its words are."""
+        turn = _Turn(item_id, audio, logprobs)
         if sum(other.seconds for other in self._waiting) + turn.seconds > self._config.limits.history_audio_s:
             self._fail("transcription_backlog", turn, "Too much speech waits for its transcript already.")
             return
@@ -86,15 +88,20 @@ class Transcriber:
     async def _transcribe(self, turn: _Turn) -> None:
         generation = self._engine.generate(self._request(turn))
         transcript = ""
+        logprobs: list[wire.LogProb] = []
         try:
             async for event in generation:
                 if turn.item_id not in self._history:
                     return self._fail("item_deleted", turn, "The item was deleted.")
                 if isinstance(event, GenerationDone):
-                    return self._conclude(turn, transcript, event)
+                    return self._conclude(turn, transcript, tuple(logprobs) if turn.logprobs else None, event)
                 if event.text:
                     transcript += event.text
-                    self._outbox.put(wire.InputAudioTranscriptionDelta(item_id=turn.item_id, delta=event.text))
+                    new = tuple(map(_shown, event.logprobs)) if turn.logprobs else None
+                    logprobs += new or ()
+                    self._outbox.put(
+                        wire.InputAudioTranscriptionDelta(item_id=turn.item_id, delta=event.text, logprobs=new)
+                    )
             raise EngineError("a generation ended without its GenerationDone")
         except Exception:  # the transcript's border: the caller is told and the session lives on
             self._log.exception("the transcript of %s failed", turn.item_id)
@@ -107,16 +114,25 @@ class Transcriber:
         messages = (Message("system", self._config.transcription_prompt), Message("human", (turn.audio,)))
         most = _TOKENS_LEAST + int(turn.seconds * _TOKENS_PER_SECOND)
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=most)
-        return GenerationRequest(messages, speech=False, sampling=greedy, cache_key=self._cache_key, background=True)
+        return GenerationRequest(
+            messages,
+            speech=False,
+            sampling=greedy,
+            cache_key=self._cache_key,
+            background=True,
+            logprobs=turn.logprobs,
+        )
 
-    def _conclude(self, turn: _Turn, transcript: str, done: GenerationDone) -> None:
+    def _conclude(
+        self, turn: _Turn, transcript: str, logprobs: tuple[wire.LogProb, ...] | None, done: GenerationDone
+    ) -> None:
         match done.reason:
             case "stop" | "length" | "looped" | "silent":
                 # The item first: clients retrieve it as soon as they are told.
                 self._history.set_transcript(turn.item_id, 0, transcript)
                 self._outbox.put(
                     wire.InputAudioTranscriptionCompleted(
-                        item_id=turn.item_id, transcript=transcript, usage=_usage(done.usage)
+                        item_id=turn.item_id, transcript=transcript, usage=_usage(done.usage), logprobs=logprobs
                     )
                 )
             case "context_full":
@@ -128,6 +144,12 @@ class Transcriber:
     def _fail(self, code: str, turn: _Turn, message: str) -> None:
         error = wire.TranscriptionError(code=code, message=message)
         self._outbox.put(wire.InputAudioTranscriptionFailed(item_id=turn.item_id, error=error))
+
+
+def _shown(chosen: TokenLogProb) -> wire.LogProb:
+    return wire.LogProb(
+        token=chosen.data.decode("utf-8", "replace"), bytes=tuple(chosen.data), logprob=round(chosen.logprob, 6)
+    )
 
 
 def _usage(usage: TokenUsage) -> wire.TokensUsage:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 EVENTS_PER_S, EVENTS_AT_ONCE = 500.0, 1000.0
 """Audio in pieces of 10 ms is 100 events a second. The burst is for a client that replays its conversation."""
-BYTES_PER_S, BYTES_AT_ONCE = 2.0 * 2**20, 32.0 * 2**20
-"""PCM at 24 kHz in base64 is 64 kB a second, so a file may come 30 times as fast as it plays; the largest message and
-half of another at once."""
+BYTES_PER_S, BYTES_AT_ONCE = 1.0 * 2**20, 24.0 * 2**20
+"""PCM at 24 kHz in base64 is 64 kB a second, so a file may come 16 times as fast as it plays; the largest message at
+once."""
 
 
 class Pace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +96,29 @@ def test_a_reply_without_a_call_has_no_rest(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     state, text, _ = generate(ScriptedModel(tokenizer, [*tokenizer.encode("hello"), tokens.eot]))
     assert (text, state.rest, state.rest_count) == ("hello", "", 0)
+
+
+def test_the_chances_of_text_ids_are_told_where_they_are_asked_for(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    said = tokenizer.encode("é!")
+    model: Any = ScriptedModel(tokenizer, [*said, tokens.eot])
+    runner, cache = (
+        ModelRunner(model),
+        KVCache(model.config.text, max_length=64, dtype=torch.float32, device=torch.device("cpu")),
+    )
+    prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
+    request = GenerationRequest((Message("human", "?"),), False, GREEDY, "a", logprobs=True)
+    state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
+    found = []
+    while True:
+        delta = state.take_delta()
+        found += delta.logprobs if delta is not None else ()
+        if state.finished:
+            break
+        runner.decode([state])
+    assert b"".join(one.data for one in found).decode() == "é!"
+    expected = 1 - math.log(len(tokenizer) - 1 + math.e)  # logits are 1 for the chosen id and 0 for all others
+    assert [one.logprob for one in found] == [pytest.approx(expected)] * len(said)
 
 
 def test_a_reply_that_only_repeats_itself_is_ended(tokenizer: TextTokenizer) -> None:

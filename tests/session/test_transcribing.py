@@ -14,6 +14,7 @@ from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, UserMessage
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import first_settings
+from realtime.session.ports import TokenDelta, TokenLogProb
 from tests.fakes import USAGE, Caller, Gate, Step, call, delta, done, reply
 
 ON = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
@@ -272,3 +273,26 @@ def test_a_transcription_session_shows_what_transcribes() -> None:
 def test_a_wrong_transcription_session_is_refused() -> None:
     with pytest.raises(ProtocolError):
         first_settings(SessionConfig(), Ids("t"), patch={**ONLY, "audio": {"input": {"format": {"type": "mp3"}}}})
+
+
+async def test_how_likely_the_words_are_is_told_to_who_asks() -> None:
+    chosen = (TokenLogProb(b"Hi", -0.25), TokenLogProb(b"\xc3", -1.5))
+    script: list[Step] = [TokenDelta("Hi", (), (1, 1), logprobs=chosen), done()]
+    asked = BY_HAND | {"include": ["item.input_audio_transcription.logprobs"]}
+    async with call(script, settings=asked, config=AT_ONCE) as caller:
+        commit(caller)
+        completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
+        (told,) = caller.of(wire.InputAudioTranscriptionDelta)
+        assert told.logprobs == completed.logprobs is not None
+        assert [(one.token, one.bytes, one.logprob) for one in completed.logprobs] == [
+            ("Hi", (72, 105), -0.25),
+            ("\ufffd", (195,), -1.5),
+        ]
+
+
+async def test_nobody_else_is_told_how_likely_the_words_are() -> None:
+    async with call(words("Hi."), settings=BY_HAND, config=AT_ONCE) as caller:
+        commit(caller)
+        completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
+        assert completed.logprobs is None
+        assert not caller.engine.requests[0].logprobs

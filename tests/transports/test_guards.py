@@ -188,7 +188,7 @@ def test_large_messages_are_slowed_down_by_their_size() -> None:
     paced = Pace(clock)
     for _ in range(3):
         paced.took(20 * 2**20)
-    assert paced.wait == pytest.approx(28 * 2**20 / pace.BYTES_PER_S)
+    assert paced.wait == pytest.approx(36 * 2**20 / pace.BYTES_PER_S)
 
 
 def test_audio_in_small_pieces_never_waits() -> None:
