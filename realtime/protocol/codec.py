@@ -36,6 +36,7 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 64
 """The deepest nesting; JSON schemas of tools are the deepest thing that clients send."""
 MAX_EVENT_ID_CHARACTERS = 512
+"""As much as an ``error`` repeats of the client's name for its event."""
 
 
 def decode(message: str | bytes) -> ClientEvent:
@@ -81,12 +82,13 @@ def encode(event: ServerEvent | ClientEvent, event_id: str = "") -> str:
 
 def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
     """The ``error`` event for a fault. ``event_id``: the client's, where the exception does not know it."""
+    named = error.event_id if error.event_id is not None else event_id
     details = ErrorDetails(
         type=error.type,
         code=error.code,
         message=error.message,
         param=error.param,
-        event_id=error.event_id if error.event_id is not None else event_id,
+        event_id=None if named is None else named[:MAX_EVENT_ID_CHARACTERS],
     )
     return Error(error=details)
 
@@ -158,6 +160,6 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def _event_id(document: Mapping[str, Any]) -> str | None:
-    """The client's name for its event, as far as it can be repeated back."""
+    """The client's name for its event."""
     event_id = document.get("event_id")
-    return event_id[:MAX_EVENT_ID_CHARACTERS] if isinstance(event_id, str) else None
+    return event_id if isinstance(event_id, str) else None

@@ -10,6 +10,9 @@ _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 16
 """16 characters of 62: 95 bits, so that no two sessions ever share a name, in any process."""
 
+_MOST_DIGITS = 16
+"""No session counts so far."""
+
 
 def random_token() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN_CHARACTERS))
@@ -38,6 +41,14 @@ class Ids:
 
     def item(self) -> str:
         return self._next("item")
+
+    def is_future_item(self, item_id: str) -> bool:
+        """Whether `item` will give this id to a later item: no client may take it before."""
+        prefix = f"item_{self._token}"
+        number = item_id.removeprefix(prefix)
+        if number == item_id or not number.isascii() or not number.isdecimal():
+            return False
+        return len(number) < _MOST_DIGITS and int(number) > self._counts["item"]
 
     def response(self) -> str:
         return self._next("resp")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from realtime.audio import AudioFormat, AudioWriter
 from realtime.messages import MODEL_SAMPLE_RATE, Audio
 from realtime.protocol import events as wire
+from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import Item, with_audio
 from realtime.session.history import Decode, History, message_of, set_heard, with_item_id
@@ -29,16 +30,26 @@ class ItemDesk:
         ids: Ids,
         decode: Decode,
         audio_id: Callable[[], str],
+        promised: Callable[[str], bool],
     ) -> None:
+        """``promised``: whether an id is that of an item which the server is about to add."""
         self._history = history
         self._outbox = outbox
         self._playout = playout
         self._ids = ids
         self._decode = decode
         self._audio_id = audio_id
+        self._promised = promised
 
     def create(self, event: wire.ConversationItemCreate) -> None:
         """Add the client's item where it belongs."""
+        if self._ids.is_future_item(event.item.id) or self._promised(event.item.id):
+            raise ProtocolError(
+                "invalid_value",
+                f"Error adding item: the id {quote(event.item.id)} is of the form of the server's own and will name "
+                "another item. Choose another, or leave 'item.id' out to get a new one.",
+                param="item.id",
+            )
         item = with_item_id(event.item, self._ids)
         message = message_of(item, self._decode, self._audio_id)
         self._history.add(item, message, previous_item_id=event.previous_item_id, event_id=event.event_id)

@@ -139,6 +139,11 @@ class Reply:
         return self._plan.response.id
 
     @property
+    def item_id(self) -> str:
+        """Of its message, which may not be there yet."""
+        return self._plan.item_id
+
+    @property
     def trace(self) -> ReplyTrace:
         """Its latencies, as far as they are known."""
         return self._plan.trace

@@ -159,7 +159,9 @@ class Session:
         self._outbox = Outbox(self._channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
-        self._items = ItemDesk(self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id)
+        self._items = ItemDesk(
+            self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id, self._is_promised
+        )
         self._transcriber = Transcriber(
             self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
         )
@@ -748,6 +750,10 @@ class Session:
     def _decode_audio(self, data: bytes) -> Samples:
         reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
         return np.concatenate((reader.push(data), reader.flush()))
+
+    def _is_promised(self, item_id: str) -> bool:
+        """Whether a turn or a reply is to become the item of this id."""
+        return item_id == self._turn_item or any(item_id == one.reply.item_id for one in self._running.values())
 
     def _next_audio_id(self) -> str:
         """Never the same twice, also when a client deletes an item and uses its id again."""
