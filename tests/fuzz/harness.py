@@ -22,7 +22,7 @@ from pydantic_core import from_json
 from realtime.errors import ChannelClosed
 from realtime.protocol import events as wire
 from realtime.protocol.beta import older_dialect
-from realtime.protocol.codec import MAX_EVENT_ID_CHARACTERS, encode
+from realtime.protocol.codec import MAX_EVENT_ID_CHARACTERS
 from realtime.protocol.dialect import GA, Connection
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
