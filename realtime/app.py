@@ -23,6 +23,7 @@ import torch
 from realtime import spoken
 from realtime.checkpoint_layout import missing_files
 from realtime.config import Settings
+from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.meter import PromptMeter
 from realtime.engine.runner import ModelRunner
@@ -36,7 +37,9 @@ from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.manager import Seat, SessionManager
 from realtime.session.quota import QuotaLimits, Quotas
 from realtime.session.session import Services
+from realtime.session.tool_ports import ToolSet
 from realtime.session.waiting_line import Ticket
+from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.host import Health
 from realtime.transports.metrics_page import ServerMetrics
@@ -225,6 +228,18 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     return threads
 
 
+def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
+    """Raises `ConfigError` for a tool that lacks what it needs."""
+    voices = ClipVoices(vocoder, settings.model / "token2wav")
+    config = ToolConfig(
+        names=tuple(settings.tools.replace(",", " ").split()),
+        weather_url=settings.weather_url,
+        web_search_url=settings.web_search_url,
+        clips=Path(settings.clips) if settings.clips else None,
+    )
+    return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice))
+
+
 class Application:
     """`realtime.transports.http.Host`: one server's life. Enter `running`, then it loads in the background."""
 
@@ -339,6 +354,7 @@ class Application:
         )
         self._session_config = config
         engine = ThinkingEngine(threads.engine)
+        tools = _build_tools(self._settings, threads.vocoder)
         services = Services(
             engine,
             threads.vocoder,
@@ -348,6 +364,7 @@ class Application:
             threads.meter,
             self._metrics.speculated,
             self._turn_model,
+            tools,
         )
         return SessionManager(
             services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line

@@ -71,6 +71,18 @@ class Settings:
     speculate: bool = _setting(
         True, "make the reply at every pause that may be the end of a turn, held back until that is sure"
     )
+    tools: str = _setting(
+        "", "own tools that every session may call: get_time,calculate,weather,web_search,audio_search"
+    )
+    weather_url: str = _setting(
+        "", "HTTP endpoint behind the tool weather: URL with {location} [Header: value]", repr=False
+    )
+    web_search_url: str = _setting(
+        "", "HTTP endpoint behind the tool web_search: URL with {query} [Header: value]", repr=False
+    )
+    clips: str = _setting(
+        "", "folder of speech clips that the tool audio_search searches, whose voices it can speak in"
+    )
     session_seconds: int = _setting(3600, "lifetime of a session")
     api_key: str = _setting("", "a key that callers must show; better in the environment: `ps` shows flags", repr=False)
     api_keys_file: str = _setting("", "file with a key a line, or `sha256:` and the hash of one; # begins a comment")

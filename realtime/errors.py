@@ -15,6 +15,7 @@
     │   ├── QuotaSpent         the caller's key has used up its audio
     │   ├── Draining           the server is shutting down
     │   └── SessionFault       an exception of ours ended it; what the peer is told of an `InternalError`
+    ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not there
     ├── CapacityError          no room for one session more: an honest refusal before the session begins
     └── InternalError          our fault: the session closes, the log has the traceback
         ├── IllegalTransition  a state machine got an event that its table does not have
@@ -126,6 +127,10 @@ class CapacityError(RealtimeError):
 
     code = "server_full"
     type: ErrorType = "server_error"
+
+
+class ToolServerError(RealtimeError):
+    """A server of tools cannot be reached, or does not do what it should; the text says which and why."""
 
 
 class InternalError(RealtimeError):

@@ -35,6 +35,7 @@ from realtime.session.ports import (
     VocoderStream,
 )
 from realtime.session.session import Services, Session
+from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
 from realtime.session.tools import SchemaCheck, unchecked
 from realtime.turns.vad import VoiceDetector
 
@@ -364,6 +365,8 @@ async def call(
     vocoder: FakeVocoder | None = None,
     settings: Mapping[str, Any] | None = None,
     schema_check: SchemaCheck = unchecked,
+    tools: ToolSet | None = None,
+    servers: ToolServers | None = None,
     parts: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
@@ -375,7 +378,7 @@ async def call(
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
-    services = replace(services, **(parts or {}))
+    services = replace(services, tools=tools or NoTools(), tool_servers=servers or NoServers(), **(parts or {}))
     session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)

@@ -24,13 +24,14 @@ ALLOWED = {
     "protocol": LEAVES,
     "turns": LEAVES,
     "session": LEAVES | {"protocol", "turns"},
+    "tools": LEAVES | {"protocol", "session"},
     "transports": LEAVES | {"protocol", "session"},
     "model": LEAVES,
     "engine": LEAVES | {"model", "session", "streaming_vocoder"},
     "client": LEAVES,
 }
 SANS_IO = ("protocol", "turns")
-NO_TORCH = ("protocol", "turns", "session", "transports", "client")
+NO_TORCH = ("protocol", "turns", "session", "tools", "transports", "client")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -72,6 +73,12 @@ def test_the_engine_sees_of_a_session_only_its_ports() -> None:
     for path, name in package_imports("engine"):
         if name.startswith("realtime.session"):
             assert name == "realtime.session.ports", f"{path} imports {name}"
+
+
+def test_tools_see_of_a_session_only_their_ports() -> None:
+    for path, name in package_imports("tools"):
+        if name.startswith("realtime.session"):
+            assert name == "realtime.session.tool_ports", f"{path} imports {name}"
 
 
 def test_the_vocoder_stands_alone() -> None:

@@ -254,6 +254,14 @@ class ThreadedVocoder:
         chosen = self._voices.get(voice) or next(iter(self._voices.values()))
         return _ThreadStream(chosen, ahead, self._core, self._commands, asyncio.get_running_loop())
 
+    def add_voice(self, name: str, voice: Voice) -> None:
+        """From now on streams may be opened in this voice. From any thread."""
+        self._voices = {**self._voices, name: voice}
+
+    def remove_voice(self, name: str) -> None:
+        """No new stream is opened in it; those that are open go on."""
+        self._voices = {known: voice for known, voice in self._voices.items() if known != name}
+
     def warm_up(self) -> None:
         """Take every voice's snapshot and run a few chunks, before the thread starts."""
         for voice in self._voices.values():

@@ -40,13 +40,15 @@ class Entry(Generic[Payload]):
     """One item as clients see it (without audio), and its payload.
 
     ``audio_ms``: how long its speech is, as far as it is known; kept by the owner, read by
-    `Conversation.truncate`.
+    `Conversation.truncate`. ``answer``: what belongs directly behind the payload, as a tool's result does where call
+    and result are one item; it goes with the payload.
     """
 
     item: Item
     payload: Payload
     audio_ms: int = 0
     truncated: bool = False
+    answer: Payload | None = None
 
 
 @dataclass(frozen=True, slots=True)

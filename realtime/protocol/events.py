@@ -492,8 +492,11 @@ class McpListToolsCompleted(_ServerEvent):
 
 
 class McpListToolsFailed(_ServerEvent):
+    """``message``: why; our addition."""
+
     type: Literal["mcp_list_tools.failed"] = "mcp_list_tools.failed"
     item_id: str
+    message: Maybe[str] = None
 
 
 class SessionQueued(_ServerEvent):

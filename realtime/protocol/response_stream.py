@@ -5,8 +5,10 @@
    the ``done`` of each kind of delta, content part done, conversation item done, output item done.
 3. All those ``done`` events also come when the response is cancelled, incomplete or failed.
 4. The deltas joined are the text in every ``done`` event, the item and the response.
-5. A thought comes in an open message before its first words, and is no part of the item.
-6. Out of band (no conversation) there are no ``conversation.item.*`` events.
+5. A call of an MCP server's tool is an item that stays open while the tool runs; the question whether it may run is an
+   item of its own, whole at once.
+6. A thought comes in an open message before its first words, and is no part of the item.
+7. Out of band (no conversation) there are no ``conversation.item.*`` events.
 
 A call that is not legal in the present state raises `IllegalTransition`; the table is `_LEGAL`.
 """
@@ -28,6 +30,11 @@ from realtime.protocol.events import (
     ResponseDone,
     ResponseFunctionCallArgumentsDelta,
     ResponseFunctionCallArgumentsDone,
+    ResponseMcpCallArgumentsDelta,
+    ResponseMcpCallArgumentsDone,
+    ResponseMcpCallCompleted,
+    ResponseMcpCallFailed,
+    ResponseMcpCallInProgress,
     ResponseOutputAudioDelta,
     ResponseOutputAudioDone,
     ResponseOutputAudioTranscriptDelta,
@@ -47,6 +54,10 @@ from realtime.protocol.items import (
     FunctionCall,
     Item,
     ItemStatus,
+    McpApprovalRequest,
+    McpCall,
+    McpError,
+    McpToolExecutionError,
     OutputAudio,
     OutputText,
     TextPart,
@@ -74,6 +85,8 @@ class State(Enum):
     """A message is being spoken or written."""
     CALL = "call"
     """The arguments of a function call are being written."""
+    MCP_CALL = "MCP call"
+    """A tool of an MCP server is being called."""
     DONE = "done"
     """Nothing may follow."""
 
@@ -86,8 +99,11 @@ _LEGAL: dict[str, frozenset[State]] = {
     "text": frozenset({State.MESSAGE}),
     "audio": frozenset({State.MESSAGE}),
     "arguments": frozenset({State.CALL}),
+    "start_mcp_call": frozenset({State.IDLE}),
+    "finish_mcp_call": frozenset({State.MCP_CALL}),
+    "ask_approval": frozenset({State.IDLE}),
     "finish_item": frozenset({State.MESSAGE, State.CALL}),
-    "finish": frozenset({State.IDLE, State.MESSAGE, State.CALL}),
+    "finish": frozenset({State.IDLE, State.MESSAGE, State.CALL, State.MCP_CALL}),
 }
 
 
@@ -110,6 +126,7 @@ class _Draft:
     call_id: str = ""
     pieces: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
+    mcp_call: McpCall | None = None
 
     @property
     def text(self) -> str:
@@ -156,7 +173,7 @@ class ResponseStream:
     @property
     def item_id(self) -> str | None:
         """The item in progress."""
-        return self._draft.item_id if self._state in (State.MESSAGE, State.CALL) else None
+        return self._draft.item_id if self._state in (State.MESSAGE, State.CALL, State.MCP_CALL) else None
 
     @property
     def finished_items(self) -> tuple[Item, ...]:
@@ -234,12 +251,39 @@ class ResponseStream:
         status: ItemStatus = "completed" if completed else "incomplete"
         item = self._finished_message(status) if is_message else self._finished_call(status)
         events = [*self.end_thought(), *self._message_done()] if is_message else self._arguments_done()
+        return [*events, *self._item_done(item)]
+
+    def start_mcp_call(self, opening: McpCall, arguments: str) -> list[ServerEvent]:
+        """Opens the call of an MCP server's tool, which runs from now on. ``opening``: without arguments and output."""
+        self._enter("start_mcp_call", State.MCP_CALL)
+        self._draft = _Draft(opening.id, mcp_call=opening.model_copy(update={"arguments": arguments}))
         index = len(self._finished)
-        self._finished.append(item)
-        if self._predecessor is not None:
-            events.append(ConversationItemDone(previous_item_id=self._predecessor(item.id), item=item))
-        events.append(ResponseOutputItemDone(response_id=self._response.id, output_index=index, item=item))
-        return events
+        return [
+            *self._item_added(opening),
+            ResponseMcpCallArgumentsDelta(**self._output, delta=arguments),
+            ResponseMcpCallArgumentsDone(**self._output, arguments=arguments),
+            ResponseMcpCallInProgress(item_id=opening.id, output_index=index),
+        ]
+
+    def finish_mcp_call(self, output: str | None, error: McpError | None = None) -> list[ServerEvent]:
+        """The tool has answered, or failed with ``error``."""
+        self._enter("finish_mcp_call", State.IDLE)
+        call = self._draft.mcp_call
+        assert call is not None
+        item = call.model_copy(update={"output": output, "error": error})
+        index = len(self._finished)
+        ended: ServerEvent
+        if error is None:
+            ended = ResponseMcpCallCompleted(item_id=item.id, output_index=index)
+        else:
+            ended = ResponseMcpCallFailed(item_id=item.id, output_index=index)
+        return [ended, *self._item_done(item)]
+
+    def ask_approval(self, item: McpApprovalRequest) -> list[ServerEvent]:
+        """Ask the client whether a tool of an MCP server may be called."""
+        self._enter("ask_approval", State.IDLE)
+        self._draft = _Draft(item.id)
+        return [*self._item_added(item), *self._item_done(item)]
 
     def finish(
         self,
@@ -252,7 +296,7 @@ class ResponseStream:
         """Closes what is open and ends the response. ``reason`` belongs to cancelled and incomplete,
         ``error`` to failed."""
         self._check("finish")
-        events = [] if self._state is State.IDLE else self.finish_item(completed=status == "completed")
+        events = self._close(completed=status == "completed")
         self._state = State.DONE
         details = None if status == "completed" else StatusDetails(type=status, reason=reason, error=error)
         self._response = self._response.model_copy(
@@ -264,6 +308,14 @@ class ResponseStream:
             }
         )
         return [*events, ResponseDone(response=self._response)]
+
+    def _close(self, *, completed: bool) -> list[ServerEvent]:
+        """What is open ends."""
+        if self._state is State.IDLE:
+            return []
+        if self._state is State.MCP_CALL:
+            return self.finish_mcp_call(None, McpToolExecutionError(message="The response ended before the tool did."))
+        return self.finish_item(completed=completed)
 
     def _check(self, action: str) -> None:
         if self._state not in _LEGAL[action]:
@@ -295,6 +347,15 @@ class ResponseStream:
         ]
         if self._predecessor is not None:
             events.append(ConversationItemAdded(previous_item_id=self._predecessor(item.id), item=item))
+        return events
+
+    def _item_done(self, item: Item) -> list[ServerEvent]:
+        index = len(self._finished)
+        self._finished.append(item)
+        events: list[ServerEvent] = []
+        if self._predecessor is not None:
+            events.append(ConversationItemDone(previous_item_id=self._predecessor(item.id), item=item))
+        events.append(ResponseOutputItemDone(response_id=self._response.id, output_index=index, item=item))
         return events
 
     def _message_done(self) -> list[ServerEvent]:

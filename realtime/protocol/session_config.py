@@ -127,15 +127,18 @@ class McpApprovalFilter(Lenient):
 
 
 class McpTool(Lenient):
-    """A server of tools (Model Context Protocol), reached by exactly one of url, connector or tunnel."""
+    """A server of tools (Model Context Protocol), reached by exactly one of url, connector or tunnel.
+
+    ``authorization`` and ``headers`` are secrets and never told back.
+    """
 
     type: Literal["mcp"] = "mcp"
     server_label: Annotated[str, Field(min_length=1)]
     server_url: Maybe[str] = None
     connector_id: Maybe[str] = None
     tunnel_id: Maybe[str] = None
-    authorization: Maybe[str] = None
-    headers: Maybe[dict[str, str]] = None
+    authorization: Annotated[str | None, Field(exclude=True, repr=False)] = None
+    headers: Annotated[dict[str, str] | None, Field(exclude=True, repr=False)] = None
     allowed_tools: Maybe[tuple[str, ...] | McpToolFilter] = None
     require_approval: Maybe[Literal["always", "never"] | McpApprovalFilter] = None
     server_description: Maybe[str] = None
@@ -306,6 +309,8 @@ class Session(Wire):
     include: Include | None = None
     reasoning: Maybe[Reasoning] = None
     parallel_tool_calls: Maybe[Bool] = None
+    server_tools: Maybe[tuple[str, ...]] = None
+    """Our extension: which of the server's own tools may be called; None: all that it has."""
     audio: SessionAudio = SessionAudio()
 
     @property
@@ -407,6 +412,8 @@ def merge(
         changed = Session.model_validate(patched)
     except ValidationError as error:
         raise from_validation(error, patched, root="session", event_id=event_id) from None
+    if "tools" not in changes:
+        changed = changed.model_copy(update={"tools": current.tools})  # the JSON form lacks their secrets
     if audio_produced and changed.voice != current.voice:
         raise ProtocolError(
             "cannot_update_voice",

@@ -36,6 +36,8 @@ class SessionLimits:
     """How long the peer may leave one event unread. Clients drop a silent server after 20 s, so do we."""
     farewell_s: float = 2.0
     """How long the last event of a session may take to be sent."""
+    tool_rounds: int = 8
+    """Replies in a row that may call tools which the server runs, before one must answer without."""
     out_of_band: int = 4
     """Responses outside the conversation at a time."""
     transcript_grace_s: float = 0.2

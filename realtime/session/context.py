@@ -143,7 +143,7 @@ class ContextKeeper:
         if known is not message:
             size = self._meter.measure(message)
             self._sizes[entry.item.id] = message, size
-        return size
+        return size if entry.answer is None else size + self._meter.measure(entry.answer)
 
 
 def _is_spoken(message: Message | None) -> bool:

@@ -27,6 +27,7 @@ from realtime.protocol.items import (
     InputText,
     Item,
     ItemReference,
+    McpApprovalResponse,
     OutputText,
     SystemMessage,
     UserMessage,
@@ -61,6 +62,8 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
             return Message("assistant", render_tool_call(ToolCall(item.name, item.arguments)))
         case FunctionCallOutput():
             return tool_result(item.output)
+        case McpApprovalResponse(approve=False, reason=reason):
+            return tool_result("The user did not allow this call." + (f" {reason}" if reason else ""))
         case _:
             return None
 
@@ -92,7 +95,9 @@ def input_messages(
 
 def told(history: History) -> tuple[Message, ...]:
     """The whole conversation for the model."""
-    return _worth_telling(entry.payload for entry in history)
+    return _worth_telling(
+        message for entry in history if entry.payload is not None for message in (entry.payload, entry.answer)
+    )
 
 
 def set_heard(entry: Entry[Message | None], samples: int) -> None:

@@ -26,7 +26,6 @@ from realtime.protocol.response_stream import (
     MAX_AUDIO_DELTA_MS,
     ResponseStream,
     State,
-    opening_function_call,
     opening_message,
 )
 from realtime.protocol.responses import (
@@ -37,6 +36,7 @@ from realtime.protocol.responses import (
     StatusReason,
     Usage,
 )
+from realtime.session.calling import Calling
 from realtime.session.config import SessionLimits
 from realtime.session.formats import audio_format
 from realtime.session.history import History, reply_message, set_heard
@@ -55,9 +55,10 @@ from realtime.session.ports import (
     VocoderStream,
 )
 from realtime.session.speculation import Draft
-from realtime.session.tools import offered_functions
+from realtime.session.tool_desk import ServerCall
+from realtime.session.tools import Offer
 from realtime.time_scale import TimeScaler
-from realtime.tool_calls import ToolCall, parse_tool_calls
+from realtime.tool_calls import parse_tool_calls
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
@@ -84,7 +85,8 @@ class ReplyPorts:
 class ReplyPlan:
     """What is to be answered and how.
 
-    ``refused``: why it is not made at all.
+    ``refused``: why it is not made at all. ``offer``: what it may call. ``approved``: calls of MCP servers that are
+    carried out before it. ``round``: how many replies to results of tools came before it without a word of the user.
     ``request`` builds the prompt from the conversation as it is then. ``forget`` makes the context shorter,
     False when it cannot. ``history``: where the reply is kept, None out of band. ``item_id``: its message's.
     """
@@ -99,6 +101,9 @@ class ReplyPlan:
     refused: ResponseError | None = None
     draft: Draft | None = None
     """What was made of it ahead."""
+    offer: Offer = Offer()
+    approved: tuple[ServerCall, ...] = ()
+    round: int = 0
 
 
 @dataclass(slots=True)
@@ -109,7 +114,6 @@ class _Progress:
     audio_tokens: int = 0
     sent_samples: int = 0
     has_message: bool = False
-    call_items: list[str] = field(default_factory=list)
     call_ids: int = 0
     """How many of the last ``ids`` are the calls'."""
     usage: TokenUsage | None = None
@@ -127,6 +131,7 @@ class Reply:
         self._generation: Generation | None = self._draft
         self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
         self._progress = _Progress()
+        self._calling = Calling(plan.offer, self._stream, ports.ids, plan.history, self._send)
         self._held_samples = 0  # made, but still inside the resampler
 
     @property
@@ -158,6 +163,15 @@ class Reply:
         return self._progress.sent_samples > 0
 
     @property
+    def plan(self) -> ReplyPlan:
+        return self._plan
+
+    @property
+    def calling(self) -> Calling:
+        """Its calls, as far as they were made."""
+        return self._calling
+
+    @property
     def ended(self) -> bool:
         """Whether `response.done` was queued."""
         return self._stream.state is State.DONE
@@ -173,7 +187,8 @@ class Reply:
             self._finish("failed", error=self._plan.refused)
             return
         try:
-            self._conclude(await self._speak())
+            await self._calling.run_approved(self._plan.approved)
+            await self._conclude(await self._speak())
         except* Exception as faults:  # the reply's border: the caller is told and the session lives on
             self._ports.log.error("response %s failed", self.id, exc_info=faults)
             self._fail("internal_error", "The server failed to make this response. Ask again.")
@@ -303,7 +318,7 @@ class Reply:
 
     # The end
 
-    def _conclude(self, done: GenerationDone) -> None:
+    async def _conclude(self, done: GenerationDone) -> None:
         if self.ended:
             return
         self._progress.usage = done.usage
@@ -314,10 +329,10 @@ class Reply:
             del self._progress.ids[len(self._progress.ids) - done.surplus :]
         match done.reason:
             case "stop" | "silent":
-                self._call_functions(done)
+                await self._call_functions(done)
                 self._finish("completed")
             case "length" | "looped":
-                self._call_functions(done)
+                await self._call_functions(done)
                 self._finish("incomplete", reason="max_output_tokens")
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
@@ -325,9 +340,9 @@ class Reply:
                 self._ports.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
 
-    def _call_functions(self, done: GenerationDone) -> None:
-        """Tell of the calls that stand behind the reply's words."""
-        reply = parse_tool_calls(done.rest, {function.name for function in offered_functions(self._plan.config)})
+    async def _call_functions(self, done: GenerationDone) -> None:
+        """Make the calls that stand behind the reply's words."""
+        reply = parse_tool_calls(done.rest, {callee.name for callee in self._plan.offer.callees})
         if not reply.calls:
             if done.rest.strip():
                 self._ports.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
@@ -336,20 +351,7 @@ class Reply:
             self._open_message()
             self._send(self._stream.text(reply.content))
         self._progress.call_ids = done.rest_count
-        for call in reply.calls:
-            self._send_call(call)
-
-    def _send_call(self, call: ToolCall) -> None:
-        if self._stream.item_id is not None:
-            self._send(self._stream.finish_item())
-        item_id, call_id = self._ports.ids.item(), self._ports.ids.call()
-        if self._plan.history is not None:
-            self._plan.history.make_room()
-            self._plan.history.add(opening_function_call(item_id, call_id, call.name), None)
-        self._send(self._stream.start_function_call(item_id, call_id, call.name))
-        self._send(self._stream.arguments(call.arguments))
-        self._send(self._stream.finish_item())
-        self._progress.call_items.append(item_id)
+        await self._calling.make(reply.calls)
 
     def _fail(self, code: str, message: str) -> None:
         if not self.ended:
@@ -370,7 +372,7 @@ class Reply:
         for item in self._stream.finished_items:
             kept.update(item)
         words, calls = self._words_and_calls()
-        if self._progress.call_items and (call := kept.get(self._progress.call_items[0])) is not None:
+        if self._calling.items and (call := kept.get(self._calling.items[0])) is not None:
             call.payload = reply_message(calls)
         entry = kept.get(self._plan.item_id)
         if entry is None:
@@ -385,7 +387,7 @@ class Reply:
         """The model's ids as the items hold them. Without a message, the calls hold what opened the reply as well."""
         ids, progress = self._progress.ids, self._progress
         words = len(ids) - progress.call_ids if progress.has_message else 0
-        return (ids[:words], ids[words:]) if progress.call_items else (ids, [])
+        return (ids[:words], ids[words:]) if self._calling.items else (ids, [])
 
     def _usage(self) -> Usage:
         """The engine's count, or what was seen of it when the reply was cut off."""

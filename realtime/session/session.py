@@ -33,10 +33,11 @@ from realtime.protocol.codec import error_event
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
-from realtime.protocol.items import InputAudio, UserMessage
+from realtime.protocol.items import InputAudio, McpApprovalResponse, UserMessage
 from realtime.protocol.responses import ResponseConfig, ResponseError, configure_response
 from realtime.protocol.session_config import (
     LOGPROBS,
+    ToolChoice,
     TranscriptionSession,
     merge,
     merge_transcription,
@@ -65,7 +66,9 @@ from realtime.session.quota import Quota
 from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
 from realtime.session.sideband import SharedChannel, Sideband
 from realtime.session.speculation import Draft, SpeculationListener, WorkAhead, unnoticed
-from realtime.session.tools import SchemaCheck, call_rules, check_tools, declaration, unchecked
+from realtime.session.tool_desk import ToolDesk
+from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
+from realtime.session.tools import Offer, SchemaCheck, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.events import (
@@ -109,14 +112,19 @@ class Services:
     on_speculation: SpeculationListener = unnoticed
     end_of_turn: EndOfTurnModel | None = None
     """Asked whether a turn of `semantic_vad` is complete; without one, prosody tells."""
+    tools: ToolSet = field(default_factory=NoTools)
+    """The server's own, offered in every session."""
+    tool_servers: ToolServers = field(default_factory=NoServers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A response to be made. ``context``: what is answered in place of the conversation."""
+    """A response to be made. ``context``: what is answered in place of the conversation. ``round``: how many replies to
+    the results of tools came before it."""
 
     config: ResponseConfig
     context: tuple[Message, ...] | None = None
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,17 @@ class Session:
         self._speech_end: tuple[float, float] | None = None
         self._ahead = WorkAhead(services.engine, services.vocoder, clock, self._log, services.on_speculation)
         self._segments_prefetched = 0
+        self._tools = ToolDesk(
+            services.tools,
+            services.tool_servers,
+            services.schema_check,
+            self._history,
+            self._outbox,
+            ids,
+            self._log,
+            lambda work, name: self._group.create_task(work, name=f"{self.id} {name}"),
+        )
+        self._unanswered: _Asked | None = None  # results of tools that a reply of ours shall tell, when there is room
         self._reply: Reply | None = None
         self._spoken_id = ""  # the last response of the conversation, which may still be audible
         self._running: dict[str, _Running] = {}
@@ -202,7 +221,7 @@ class Session:
             wire.InputAudioBufferCommit: self._commit,
             wire.InputAudioBufferClear: self._clear,
             wire.OutputAudioBufferClear: self._clear_output,
-            wire.ConversationItemCreate: self._items.create,
+            wire.ConversationItemCreate: self._create_item,
             wire.ConversationItemRetrieve: lambda event: self._items.retrieve(event, self._mic.format),
             wire.ConversationItemDelete: self._items.delete,
             wire.ConversationItemTruncate: self._truncate,
@@ -257,6 +276,8 @@ class Session:
                 group.create_task(self._transcriber.run(), name=f"{self.id} transcriber")
                 group.create_task(self._watch_end(), name=f"{self.id} watch")
                 group.create_task(self._receive(), name=f"{self.id} receiver")
+                if isinstance(self._settings, WireSession):
+                    self._tools.configure(self._settings)
         except* SessionEnd as ends:
             ending = next(_leaves(ends))
         except* Exception as faults:  # the session's border: others must not suffer from what fails here
@@ -305,6 +326,7 @@ class Session:
         if was_active:
             self._step(turns.ResponseDone(self._mic.received))
             self._make_room()
+        self._pursue_calls(reply)
         try:
             await self._outbox.audio_taken()  # only then is it known when the first audio was sent
         finally:
@@ -357,7 +379,7 @@ class Session:
         before = self._settings
         merged = self._merged(event)
         if isinstance(merged, WireSession):
-            check_tools(merged.tools, merged.tool_choice, self._services.schema_check, "session")
+            self._tools.check(merged)
         self._settings = merged
         self._mic.format = audio_format(self._settings.audio.input.format)
         if self._settings.audio.input.noise_reduction != before.audio.input.noise_reduction:
@@ -367,6 +389,8 @@ class Session:
             detecting = self._settings.turn_detection is not None
             self._step(turns.Configured(self._mic.received, turn_config(self._settings, self._config), detecting))
         self._outbox.put(wire.SessionUpdated(session=self._settings))
+        if isinstance(merged, WireSession):
+            self._tools.configure(merged)
 
     def _merged(self, event: wire.SessionUpdate) -> WireSession | TranscriptionSession:
         if isinstance(self._settings, TranscriptionSession):
@@ -412,6 +436,17 @@ class Session:
             param="type",
         )
 
+    def _create_item(self, event: wire.ConversationItemCreate) -> None:
+        if not isinstance(event.item, McpApprovalResponse):
+            self._items.create(event)
+            return
+        request_id = event.item.approval_request_id
+        self._tools.check_question(request_id)
+        self._items.create(event)
+        self._tools.decide(request_id, event.item.approve)
+        self._unanswered = _Asked(configure_response(self._answering()))
+        self._tell_results()
+
     def _truncate(self, event: wire.ConversationItemTruncate) -> None:
         self._items.truncate(event)
         if self._playback is not None:  # the client plays less than was sent: wait anew
@@ -426,7 +461,7 @@ class Session:
             conversation_id=self._history.id,
             event_id=event.event_id,
         )
-        check_tools(config.tools, config.tool_choice, self._services.schema_check, "response")
+        self._tools.check_response(config)
         context = None
         if config.input is not None:
             context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
@@ -441,6 +476,7 @@ class Session:
     def _cancel_response(self, event: wire.ResponseCancel) -> None:
         active = self._reply.id if self._reply is not None else None
         if event.response_id in (None, active):
+            self._unanswered = None
             self._step(turns.ResponseCancel(self._mic.received))
         elif event.response_id in self._running:
             self._cancel_reply(self._running[event.response_id], "client_cancelled")
@@ -550,6 +586,7 @@ class Session:
             self._contest = None
         for effect in effects:
             self._carry_out(effect, asked)
+        self._tell_results()
 
     def _carry_out(self, effect: turns.Effect, asked: _Asked | None) -> None:
         match effect:
@@ -648,13 +685,17 @@ class Session:
 
     def _start_reply(self, asked: _Asked) -> None:
         config, context = asked.config, asked.context
+        offer = self._tools.offer(config)
+        if not config.out_of_band:
+            self._unanswered = None
         response = config.response(self._ids.response(), self._history.id)
         cache_key = f"{self.id}/{response.id}" if config.out_of_band else self.id
 
         def request() -> GenerationRequest:
-            return self._request(config, self._told(config) if context is None else context, cache_key)
+            return self._request(config, self._told(config) if context is None else context, cache_key, offer)
 
-        draft = None if config.out_of_band else self._ahead.claim(request(), config)
+        approved = () if config.out_of_band else self._tools.take_approved()
+        draft = None if config.out_of_band or approved else self._ahead.claim(request(), config)
         plan = ReplyPlan(
             response=response,
             config=config,
@@ -663,6 +704,9 @@ class Session:
             item_id=self._ids.item(),
             history=None if config.out_of_band else self._history,
             trace=self._new_trace(draft),
+            offer=offer,
+            approved=approved,
+            round=asked.round,
             refused=self._refused_by_quota(),
             draft=draft,
         )
@@ -674,6 +718,37 @@ class Session:
             self._spoken_id = response.id
         task = self._group.create_task(self._run_reply(reply), name=f"{self.id} {response.id}")
         self._running[response.id] = _Running(reply, task, cache_key)
+
+    def _pursue_calls(self, reply: Reply) -> None:
+        """The reply is done: the server does what is its part of the calls in it."""
+        for question in reply.calling.questions:
+            self._tools.ask(question)
+        if reply.calling.server_calls:
+            self._group.create_task(self._run_tools(reply), name=f"{self.id} {reply.id} tools")
+        elif reply.calling.answers_itself and not reply.out_of_band:
+            self._answer_results(reply.plan, reply.calling.voice)
+
+    async def _run_tools(self, reply: Reply) -> None:
+        voice = await self._tools.run(reply.calling.server_calls)
+        if reply.calling.answers_itself:
+            self._answer_results(reply.plan, voice or reply.calling.voice)
+
+    def _answer_results(self, plan: ReplyPlan, voice: str | None) -> None:
+        """Let the model go on with the results, as soon as nobody speaks. A choice of tools held for the calls only."""
+        config, round = plan.config, plan.round + 1
+        choice: ToolChoice = "auto"
+        if round >= self._config.limits.tool_rounds:
+            self._log.warning("%d replies in a row called tools: the next one may not", round)
+            choice = "none"
+        config = replace(config, tool_choice=choice, metadata=None, input=None, voice=voice or config.voice)
+        self._unanswered = _Asked(config, round=round)
+        self._tell_results()
+
+    def _tell_results(self) -> None:
+        asked = self._unanswered
+        if asked is not None and self._reply is None and self._turns.floor in (turns.Floor.NOBODY, turns.Floor.AUDIBLE):
+            self._unanswered = None
+            self._step(turns.ResponseCreate(self._mic.received), asked)
 
     def _cancel_reply(self, running: _Running, reason: CancelReason) -> None:
         running.reply.cancel(reason)
@@ -715,7 +790,10 @@ class Session:
         requested = self._clock() if draft is None else draft.begun
         return ReplyTrace(requested, voiced, stopped, waste=self._ahead.take_waste())
 
-    def _request(self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str) -> GenerationRequest:
+    def _request(
+        self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str, offer: Offer | None = None
+    ) -> GenerationRequest:
+        offer = offer or self._tools.offer(config)
         if config.instructions not in self._rendered:
             self._rendered[config.instructions] = self._config.render(config.instructions)
         instructions = self._rendered[config.instructions]
@@ -724,11 +802,11 @@ class Session:
         if config.max_output_tokens != "inf":
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
         return GenerationRequest(
-            (*system, *declaration(config), *messages),
+            (*system, *offer.declaration, *messages),
             config.speech,
             sampling,
             cache_key,
-            calls=call_rules(config),
+            calls=offer.rules,
             thinking=self._config.thinking_budget(config.effort),
         )
 

@@ -1,15 +1,17 @@
-"""Which functions a response may call, and how the model is told of them."""
+"""Which functions a response may call, who runs them, and how the model is told of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from realtime.messages import Message
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.responses import ResponseConfig
-from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction
+from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction, ToolChoiceMcp
+from realtime.session.tool_ports import ToolSet
 from realtime.tool_calls import CallableFunction, CallRules, tool_schemas
 
 SchemaCheck = Callable[[Any], str | None]
@@ -21,53 +23,98 @@ def unchecked(schema: Any) -> str | None:
     return None
 
 
-def offered_functions(config: ResponseConfig) -> tuple[FunctionTool, ...]:
-    """What the model is told that it may call."""
-    if config.tool_choice == "none":
-        return ()
-    return tuple(tool for tool in config.tools if isinstance(tool, FunctionTool))
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A function as the model knows it. ``runner`` runs it under the name ``tool``; None: the client does.
 
-
-def call_rules(config: ResponseConfig) -> CallRules:
-    """What ``tool_choice`` and ``parallel_tool_calls`` ask for, as decoding keeps to it."""
-    functions = offered_functions(config)
-    choice = config.tool_choice
-    if isinstance(choice, ToolChoiceFunction):
-        functions = tuple(function for function in functions if function.name == choice.name)[:1]
-    forced = choice != "auto" and bool(functions)
-    return CallRules(
-        tuple(_callable(function) for function in functions),
-        required=forced,
-        parallel=config.parallel_tool_calls and not isinstance(choice, ToolChoiceFunction),
-    )
-
-
-def check_tools(tools: Sequence[Tool], choice: ToolChoice, check: SchemaCheck, where: str) -> None:
-    """Raises `ProtocolError` for a function that cannot be called, and for the choice of one that is not there.
-
-    ``where``: "session" or "response", whose fields these are.
+    ``server_label``: of the MCP server that it belongs to. ``asks``: the client must approve each call.
     """
-    functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
+
+    function: FunctionTool
+    runner: ToolSet | None = None
+    tool: str = ""
+    server_label: str | None = None
+    asks: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.function.name
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one response may call."""
+
+    callees: tuple[Callee, ...] = ()
+    choice: ToolChoice = "auto"
+    parallel: bool = True
+
+    def find(self, name: str) -> Callee | None:
+        return next((callee for callee in self.callees if callee.name == name), None)
+
+    @property
+    def rules(self) -> CallRules:
+        """What decoding keeps to. A choice that leaves nothing to call is none."""
+        chosen = tuple(callee for callee in self.callees if self._is_chosen(callee))
+        single = isinstance(self.choice, ToolChoiceFunction) and bool(chosen)
+        return CallRules(
+            tuple(_callable(callee.function) for callee in chosen[: 1 if single else None] or self.callees),
+            required=self.choice != "auto" and bool(chosen),
+            parallel=self.parallel and not single,
+        )
+
+    @property
+    def declaration(self) -> tuple[Message, ...]:
+        """The turn behind the system turn that tells of the functions; none when there are none."""
+        if not self.callees:
+            return ()
+        return (tool_schemas([_schema(callee.function) for callee in self.callees]),)
+
+    def _is_chosen(self, callee: Callee) -> bool:
+        match self.choice:
+            case ToolChoiceFunction(name=name):
+                return callee.name == name
+            case ToolChoiceMcp(server_label=label, name=tool):
+                return callee.server_label == label and tool in (None, callee.tool)
+        return True
+
+
+def make_offer(config: ResponseConfig, servers: Iterable[Callee] = ()) -> Offer:
+    """The client's functions, then the server's (``servers``) whose names are still free."""
+    if config.tool_choice == "none":
+        return Offer()
+    callees = {tool.name: Callee(tool) for tool in reversed(config.tools) if isinstance(tool, FunctionTool)}
+    ordered = dict(reversed(callees.items()))
+    for callee in servers:
+        ordered.setdefault(callee.name, callee)
+    return Offer(tuple(ordered.values()), config.tool_choice, config.parallel_tool_calls)
+
+
+def check_functions(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None:
+    """Raises `ProtocolError` for a function that cannot be called. ``where``: "session" or "response"."""
     for index, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
             _check_function(tool, check, f"{where}.tools[{index}]")
-    if isinstance(choice, ToolChoiceFunction) and choice.name not in {function.name for function in functions}:
+
+
+def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
+    """Raises `ProtocolError` for the choice of a function that is not among ``names``."""
+    if isinstance(choice, ToolChoiceFunction) and choice.name not in names:
         raise ProtocolError(
             "invalid_value",
             f"tool_choice names the function {quote(choice.name)}, which is not among the tools. Add it, or choose one "
-            "of them: " + (", ".join(quote(function.name) for function in functions) or "there are none") + ".",
+            "of them: " + (", ".join(map(quote, names)) or "there are none") + ".",
             param=f"{where}.tool_choice",
         )
 
 
-def declaration(config: ResponseConfig) -> tuple[Message, ...]:
-    """The turn behind the system turn that tells of the offered functions; none when there are none."""
-    functions = offered_functions(config)
-    return (tool_schemas([_schema(function) for function in functions]),) if functions else ()
+def callable_name(name: str) -> bool:
+    """Whether the model can write this name in a call."""
+    return bool(name) and all(symbol.isprintable() and symbol not in "<>" for symbol in name)
 
 
 def _check_function(function: FunctionTool, check: SchemaCheck, where: str) -> None:
-    if any(not symbol.isprintable() or symbol in "<>" for symbol in function.name):
+    if not callable_name(function.name):
         raise ProtocolError(
             "invalid_value",
             f"Invalid value: {quote(function.name)}. A function's name has no line breaks, control characters, < or >.",

@@ -85,7 +85,6 @@ async def test_the_prompt_that_is_made_ahead_declares_them_too() -> None:
         ({"tool_choice": "none"}, []),
         ({"tool_choice": "required"}, ["get_weather", "now"]),
         ({"tool_choice": {"type": "function", "name": "now"}}, ["get_weather", "now"]),
-        ({"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://example.org"}]}, []),
     ],
 )
 async def test_a_response_may_have_tools_of_its_own(response: dict[str, Any], names: list[str]) -> None:

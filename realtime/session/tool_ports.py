@@ -1,0 +1,83 @@
+"""The tools that the server runs itself, as a session sees them: Protocols, so that tests pass fakes.
+
+A `ToolSet` is a group of tools that can be called: the server's own, or those of one MCP server. `ToolServers` connects
+to MCP servers. Both live in `realtime.tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from realtime.protocol.session_config import McpTool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """``parameters``: JSON schema of the arguments. ``annotations``: what an MCP server says of it, hints only."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    read_only: bool = False
+    annotations: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFault:
+    """Why a tool gave no result. ``code``: of the HTTP or JSON-RPC error."""
+
+    kind: Literal["execution", "protocol", "http"]
+    message: str
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """``output``: text for the model; where there is a ``fault`` it says so. ``voice``: who speaks the answer to it."""
+
+    output: str
+    fault: ToolFault | None = None
+    voice: str | None = None
+
+
+class ToolSet(Protocol):
+    """Tools by name. Several calls may run at once."""
+
+    @property
+    def tools(self) -> tuple[ServerTool, ...]: ...
+
+    async def call(self, name: str, arguments: str) -> ToolResult:
+        """``arguments``: a JSON object as text. Ends within the tool's own time limit; a fault is a result, never an
+        exception."""
+
+
+class ToolServers(Protocol):
+    """Other machines' tools, by the Model Context Protocol."""
+
+    def refusal(self, server: McpTool) -> str | None:
+        """Why this server is not contacted, known without contacting it; None: it may be."""
+
+    def connect(self, server: McpTool) -> AbstractAsyncContextManager[ToolSet]:
+        """Connect and list the tools. Raises `realtime.errors.ToolServerError` when that fails or takes too long."""
+
+
+class NoServers:
+    """`ToolServers` of a server that contacts none."""
+
+    def refusal(self, server: McpTool) -> str | None:
+        return "This server contacts no MCP servers."
+
+    def connect(self, server: McpTool) -> AbstractAsyncContextManager[ToolSet]:
+        raise AssertionError("it was refused")
+
+
+class NoTools:
+    """A `ToolSet` without tools."""
+
+    tools: tuple[ServerTool, ...] = ()
+
+    async def call(self, name: str, arguments: str) -> ToolResult:
+        raise AssertionError(f"there is no tool {name}")
