@@ -135,7 +135,7 @@ class Mind(nn.Module):
 
 def padded_rows(heard: Sequence[EncoderRows]) -> Tensor:
     """Encoder rows of several clips -> float32 [B, P, 192], zeros behind each: what the adapter's own edge sees."""
-    rows = [torch.from_numpy(h.rows.astype(np.float32)) for h in heard]
+    rows = [h.rows if isinstance(h.rows, Tensor) else torch.from_numpy(h.rows.astype(np.float32)) for h in heard]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
@@ -225,3 +225,13 @@ def generate(
         mask = F.pad(mask, (0, 1), value=1)
         positions = positions[:, -1:] + 1
     return out
+
+
+def edits(a: Sequence[str], b: Sequence[str]) -> int:
+    """Return the edit distance of two sequences."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scripts.nano import phones
 
@@ -92,9 +93,12 @@ def pseudo_audio(text: str, rng: random.Random, errors: float = 0.2) -> PseudoAu
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderRows:
-    """Real audio: encoder rows [P, d] at 25 Hz, of whose adapter features the first `count` are used."""
+    """Real audio: encoder rows [P, d] at 25 Hz, of whose adapter features the first `count` are used.
 
-    rows: NDArray[np.float16]
+    As a tensor gradients flow through them.
+    """
+
+    rows: NDArray[np.float16] | Tensor
     count: int
 
 

@@ -29,7 +29,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.speech_codes import COMPONENT_SIZES, component_ids
 from scripts.nano.voice_data import load_shards
-from scripts.nano.voice_training import DATA, FLOW_YAML, Training
+from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training
 from streaming_vocoder.config import FRAMES_PER_TOKEN, read_flow_yaml
 from streaming_vocoder.flow import Flow
 
@@ -156,6 +156,7 @@ def held_out_error(flow: Flow, items: list[dict[str, Any]], steps: int = 6) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where the weights go")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--bf16", action="store_true", help="autocast: faster on processors with AMX")
@@ -169,7 +170,7 @@ def main() -> None:
     crops = Crops(load_shards(arguments.data.glob("train-*.pt")))
     held_out = load_shards([arguments.data / "held-out.pt"])[:13]
     initialise(flow, crops.mel.float().mean(dim=0))
-    training = Training("flow", flow, arguments.steps, arguments.learning_rate)
+    training = Training("flow", flow, arguments.steps, arguments.learning_rate, arguments.runs)
     torch.manual_seed(training.step)
     random.seed(training.step)
     speaker = speaker_embedding()

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.voice_data import load_shards
-from scripts.nano.voice_training import DATA, FLOW_YAML, Training
+from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training
 from streaming_vocoder.config import HOP_SAMPLES, read_flow_yaml
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.mel import prompt_mel
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--sizes", type=Path, default=FLOW_YAML, help="a flow.yaml with a `hift:` section")
     parser.add_argument("--name", default="hift", help="of the file and the log that it leaves")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where the weights go")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     arguments = parser.parse_args()
@@ -120,7 +121,7 @@ def main() -> None:
     with torch.no_grad():
         hift.conv_post.weight.mul_(0.3)
         hift.conv_post.bias[: config.istft_n_fft // 2 + 1].fill_(START_LOG_MAGNITUDE)  # type: ignore[index]
-    training = Training(arguments.name, hift, arguments.steps, arguments.learning_rate)
+    training = Training(arguments.name, hift, arguments.steps, arguments.learning_rate, arguments.runs)
     torch.manual_seed(training.step)
     crops = Crops(arguments.data)
 

@@ -229,8 +229,9 @@ def speak(args: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     started, made = time.time(), 0
     for first in range(0, args.utterances, args.shard):
-        path = folder / f"train-{first // args.shard:04d}.pt"
-        if path.exists():
+        number = first // args.shard
+        path = folder / f"train-{number:04d}.pt"
+        if path.exists() or number % args.of != args.part:
             continue
         indices = range(first, min(first + args.shard, args.utterances))
         save_whole([training_clip(i, args.seed, args.rare) for i in indices], path)
@@ -287,6 +288,8 @@ def main() -> None:
     command = commands.add_parser("speak", help="training clips")
     command.add_argument("--utterances", type=int, default=16_000)
     command.add_argument("--shard", type=int, default=400)
+    command.add_argument("--part", type=int, default=0, help="make the shards of this part, counted from 0 ...")
+    command.add_argument("--of", type=int, default=1, help="... of so many, for processes side by side")
     command.add_argument("--rare", action="store_true", help="fewer of the intents that an earlier set has")
     command.set_defaults(run=speak)
     command = commands.add_parser("sets", help="evaluation clips")

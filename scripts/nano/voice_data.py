@@ -279,13 +279,12 @@ def _random_sentence(rng: random.Random) -> str:
     return " ".join(words).capitalize() + rng.choice("...?")
 
 
-def write_shards(folder: Path, minutes: float, seed: int = 0) -> None:
+def write_shards(folder: Path, minutes: float, per_shard: int = 200, seed: int = 0) -> None:
     """Speech with audio in FOLDER/train-000.pt ... and FOLDER/held-out.pt: each a list of dicts, see
     `load_shards`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "held-out.pt").exists():
-        _save(folder / "held-out.pt", held_out_texts(), seed=99_999)
-    per_shard = 200
+        _save(folder / "held-out.pt", held_out_texts()[:per_shard], seed=99_999)
     texts = training_texts(per_shard * 100, seed)
     began, seconds = time.time(), 0.0
     for shard in range(100):
@@ -337,10 +336,11 @@ def main() -> None:
     shards = commands.add_parser("shards", help="speech with audio, for the training of flow and HiFT")
     shards.add_argument("folder", type=Path)
     shards.add_argument("--minutes", type=float, default=120.0)
+    shards.add_argument("--shard", type=int, default=200, help="utterances in a file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.command == "shards":
-        write_shards(arguments.folder, arguments.minutes)
+        write_shards(arguments.folder, arguments.minutes, arguments.shard)
     if arguments.command == "codes":
         lines = arguments.texts.read_text(encoding="utf-8").splitlines()
         write_codes([line.strip() for line in lines if line.strip()], arguments.out)

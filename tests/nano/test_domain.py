@@ -11,6 +11,7 @@ import pytest
 from scripts.nano import domain
 from scripts.nano.domain.moments import Manner
 from scripts.nano.domain.numbers import CLOCK, VALUE, sayings_of_time, spoken_decimal
+from scripts.nano.domain.parsing import parse
 from scripts.nano.domain.scenes import by_capability, dressed_tools, wanted_capabilities
 from scripts.nano.domain.tools import CATALOGUE, offer
 
@@ -172,3 +173,23 @@ def test_clips_of_the_earlier_domain_keep_their_meaning() -> None:
     assert domain.meant("play some music", "unknown") is None
     assert domain.meant("yes", "acknowledge") == "desk_yes"
     assert domain.meant("what time is it", "time") == "time"
+
+
+@pytest.mark.parametrize("name", [i.name for i in domain.INTENTS if i.name not in ("count_to", "say_again")])
+def test_what_is_asked_is_found_out_again(name: str) -> None:
+    rng = random.Random(6)
+    same = 0
+    for _ in range(6):
+        asked = domain.ask(name, rng, polite=0.0)
+        found = parse(asked.text)
+        assert found is not None or name == "unknown"
+        same += found is not None and (found.intent, dict(found.slots)) == (name, dict(asked.slots))
+    assert same >= 2 or domain.BY_NAME[name].after or name.startswith(("desk_", "custom_")) or name == "unknown"
+
+
+def test_a_sentence_from_elsewhere_is_not_understood() -> None:
+    assert parse("My hovercraft is full of eels.") is None
+    assert parse("Play chess!") is None
+    found = parse("Please set a timer for ten minutes.")
+    assert found is not None
+    assert dict(found.slots) == {"n": "ten", "unit": "minutes"}

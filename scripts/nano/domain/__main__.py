@@ -24,13 +24,14 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="print this many conversations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", type=Path, help="folder for replies.txt and words.txt")
+    parser.add_argument("--replies", type=int, default=0, help="write only so many, the most needed")
     args = parser.parse_args()
     rng = random.Random(args.seed)
     for _ in range(args.show):
         show(draw_scene(rng, rng.choice((1, 1, 2, 3))))
     if args.write:
         args.write.mkdir(parents=True, exist_ok=True)
-        replies = reply_texts(args.seed)
+        replies = reply_texts(args.seed)[: args.replies or None]
         (args.write / "replies.txt").write_text("\n".join(replies) + "\n")
         (args.write / "words.txt").write_text("\n".join(word_list()) + "\n")
         print(f"replies {len(replies)}, words {len(word_list())}, intents {len(INTENTS)}")

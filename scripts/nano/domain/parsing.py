@@ -1,0 +1,80 @@
+"""Find out what a sentence means by the phrasings: for texts that people bring along with their recordings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from scripts.nano.domain import facts, vocabulary
+from scripts.nano.domain.intents import Asked, Intent, Situation
+from scripts.nano.domain.numbers import CLOCK, VALUE
+from scripts.nano.domain.phrasings import alternatives
+from scripts.nano.domain.scenes import BY_NAME, INTENTS
+from scripts.nano.domain.talk import SPELLED
+
+_NUMBERED = frozenset(
+    i.name for i in INTENTS if i.name in "count count_to count_down plus minus times divide bigger".split()
+)
+_CLOSED: dict[str, frozenset[str]] = {
+    "city": frozenset(vocabulary.CITIES),
+    "name": frozenset(vocabulary.NAMES),
+    "person": frozenset(vocabulary.PERSONS),
+    "item": frozenset(vocabulary.ITEMS),
+    "room": frozenset(vocabulary.ROOMS),
+    "kind": frozenset(vocabulary.MUSIC),
+    "department": frozenset(vocabulary.DEPARTMENTS),
+    "object": frozenset(vocabulary.CUSTOM_OBJECTS),
+    "thing": frozenset(vocabulary.CUSTOM_THINGS),
+    "day": frozenset(day.lower() for day in vocabulary.WEEKDAYS),
+    "word": frozenset(SPELLED),
+    "n": frozenset(VALUE),
+    "time": frozenset(CLOCK),
+    "unit": frozenset("second seconds minute minutes hour hours".split()),
+    "verb": frozenset((*vocabulary.CUSTOM_VERBS, *vocabulary.CUSTOM_PERSON_VERBS, *vocabulary.CUSTOM_THING_VERBS)),
+}
+_POLITE = re.compile(r"^(?:please|nano|hey nano|okay nano|can you|could you)\s+|\s+(?:please|nano|now)$")
+
+
+def parse(text: str) -> Asked | None:
+    """Return what a sentence asks for, in the words of the domain; None for what it does not know."""
+    words = " ".join(re.sub(r"[^a-z' ]+", " ", text.lower()).split())
+    for said in dict.fromkeys((words, _POLITE.sub("", words))):
+        found = max(_readings(said), default=None, key=lambda reading: reading[0])
+        if found is not None:
+            return Asked(found[1], words, tuple(found[2].items()))
+    return None
+
+
+def _readings(words: str) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Yield (characters that match literally, intent, slots) of every phrasing that fits."""
+    for literal, intent, pattern in _patterns():
+        match = pattern.fullmatch(words)
+        if match is not None and _possible(intent, match.groupdict()):
+            yield literal, intent.name, match.groupdict()
+    if words in facts.OTHER_SENTENCES:
+        yield len(words), "unknown", {}
+
+
+def _possible(intent: Intent, slots: dict[str, str]) -> bool:
+    if any(value not in _CLOSED.get(name, (value,)) for name, value in slots.items()):
+        return False
+    if intent.name in _NUMBERED and any(value not in VALUE for value in slots.values()):
+        return False
+    try:
+        intent.wish(slots, Situation())
+        intent.replies(slots, Situation())
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+@cache
+def _patterns() -> list[tuple[int, Intent, re.Pattern[str]]]:
+    found = []
+    for intent in INTENTS:
+        for phrasing in (p for line in intent.phrasings.of("all") for p in alternatives(line)):
+            if intent is not BY_NAME["unknown"]:
+                pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(phrasing))
+                found.append((len(re.sub(r"\{\w+\}", "", phrasing)), intent, re.compile(pattern)))
+    return found
