@@ -12,7 +12,7 @@ from typing import Any
 Message = str | bytes
 """A text or a binary frame."""
 
-IDS = ("a", "b", "c", "item_t1", "item_t2", "item_t3", "item_t4", "item_t5")
+IDS = ("a", "a", "a", "b", "item_t1", "item_t1", "item_t2", "item_t3")
 """Few, so that messages speak of the same items; the server's own are among them (`Ids("t")`)."""
 
 STRANGE: tuple[Any, ...] = (
@@ -50,7 +50,7 @@ def message(number: int) -> Message:
     event = deepcopy(random.choices(_KINDS, _WEIGHTS)[0](random))  # the tables' own parts stay as they are
     if random.random() < 0.6:
         event["event_id"] = f"client{number}" if random.random() < 0.95 else random.choice(STRANGE)
-    for _ in range(random.choice((0, 0, 0, 0, 1, 2))):
+    for _ in range(random.choice((0, 0, 0, 0, 0, 0, 1, 2))):
         _spoil(random, event)
     return json.dumps(event, ensure_ascii=random.random() < 0.5)
 
@@ -135,7 +135,7 @@ def _create_item(random: Random) -> dict[str, Any]:
 def _item(random: Random) -> dict[str, Any]:
     item = random.choice(_ITEMS)(random)
     if random.random() < 0.6:
-        item["id"] = random.choice(IDS)
+        item["id"] = random.choice(("a", "a", "b", "c", "item_t1"))
     if random.random() < 0.2:
         item["status"] = random.choice(("completed", "incomplete", "in_progress"))
     return item
@@ -221,6 +221,8 @@ _DETECTION: tuple[Any, ...] = (
     {"type": "server_vad", "create_response": False},
     {"type": "server_vad", "interrupt_response": False},
     {"type": "semantic_vad", "eagerness": "high"},
+    {"type": "server_vad", "interruption": "pause"},
+    {"type": "server_vad", "interruption": "play_on", "silence_duration_ms": 200},
     {"threshold": 0.9},
     {"type": "none"},
 )
@@ -282,7 +284,7 @@ def _update(random: Random) -> dict[str, Any]:
         "include": random.choice((None, ["item.input_audio_transcription.logprobs"])),
         "model": "any",
     }
-    kind = random.choice(("realtime", "realtime", "realtime", "transcription", "other"))
+    kind = random.choice(("realtime",) * 12 + ("transcription", "other"))
     return {"type": "session.update", "session": {"type": kind} | _some(random, session)}
 
 
@@ -304,7 +306,7 @@ def _beta_update(random: Random) -> dict[str, Any]:
 
 
 def _some(random: Random, values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if random.random() < 0.35}
+    return {key: value for key, value in values.items() if random.random() < 0.2}
 
 
 def _unknown(random: Random) -> dict[str, Any]:
@@ -317,8 +319,8 @@ _TABLE: Sequence[tuple[int, Callable[[Random], dict[str, Any]]]] = (
     (6, _bare("input_audio_buffer.commit")),
     (3, _bare("input_audio_buffer.clear")),
     (1, _bare("output_audio_buffer.clear")),
-    (16, _create_item),
-    (8, _about_item("conversation.item.delete")),
+    (20, _create_item),
+    (5, _about_item("conversation.item.delete")),
     (6, _about_item("conversation.item.retrieve")),
     (8, _truncate),
     (16, _response_create),

@@ -33,7 +33,9 @@ class Microphone(io.AudioInput):
 
 
 class Loudspeaker(io.AudioOutput):
-    """Counts what would be played, as played at once."""
+    """Plays into the air, slowly: on a loaded machine the interruption shall still find it playing."""
+
+    slowness = 4
 
     def __init__(self) -> None:
         super().__init__(label="loudspeaker", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=RATE)
@@ -58,10 +60,10 @@ class Loudspeaker(io.AudioOutput):
             self._playing.cancel()
         if self._position:
             seen.interrupted = True
-            self._end(self._position - max(0.0, self._left()), interrupted=True)
+            self._end(self._position - max(0.0, self._left()) / self.slowness, interrupted=True)
 
     def _left(self) -> float:
-        return self._started + self._position - asyncio.get_running_loop().time()
+        return self._started + self.slowness * self._position - asyncio.get_running_loop().time()
 
     async def _finish(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
