@@ -13,10 +13,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from realtime.transports import guards, pace, secret_requests
+from realtime.transports import server as web
 from realtime.transports.pace import Pace
 from tests.fakes import FakeClock, reply
 from tests.transports.test_server import Server, ask, expect, say, serving
 
+UPGRADE = (
+    b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -121,10 +126,7 @@ async def test_pings_whose_pongs_nobody_reads_end_the_connection(monkeypatch: py
     async with serving() as server:
         reader, writer = await raw(server)
         reader._transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(
-            b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        writer.write(UPGRADE)
         ping = b"\x89\xfd" + bytes(4) + bytes(125)
         with pytest.raises(ConnectionError):
             async with asyncio.timeout(20):
@@ -134,6 +136,16 @@ async def test_pings_whose_pongs_nobody_reads_end_the_connection(monkeypatch: py
         writer.close()
         await server.all_gone()
         await talks(server)
+
+
+async def test_a_peer_that_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "PING_SECONDS", 0.1)
+    async with serving() as server:
+        reader, writer = await raw(server)
+        writer.write(UPGRADE)
+        assert b"session.created" in await end_of(reader)
+        writer.close()
+        await server.all_gone()
 
 
 async def test_a_message_of_endless_fragments_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
