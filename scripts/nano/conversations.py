@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from scripts.nano import domain
 from scripts.nano.domain.tools import schemas
@@ -50,9 +52,15 @@ def load_clips(folders: Sequence[Path]) -> list[Clip]:
             if count < 1 or intent is None:
                 continue
             asked = domain.Asked(intent, item["text"], tuple(dict(item["slots"]).items()))
-            rows = EncoderRows(item["enc"].numpy(), count)
+            rows = EncoderRows(_rows(item), count)
             clips.append(Clip(asked, item.get("phrasing", "train"), item.get("voice", ""), rows))
     return clips
+
+
+def _rows(item: dict[str, Any]) -> NDArray[np.float16]:
+    """The encoder's rows of a clip; gpu_window.py packs them in 8 bits with a scale for each."""
+    enc: NDArray[Any] = item["enc"].numpy()
+    return (enc * item["scale"].numpy()).astype(np.float16) if "scale" in item else enc
 
 
 def varied(heard: EncoderRows, rng: random.Random) -> EncoderRows:

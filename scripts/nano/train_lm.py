@@ -27,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from realtime.tool_calls import parse_tool_calls
@@ -62,6 +63,23 @@ def batches(source: Conversations, budget: int, longest: int) -> Iterator[Batch]
         source.rng.shuffle(shuffled)
         for group in shuffled:
             yield collate(group)
+
+
+class Feed(IterableDataset[Batch]):
+    """Batches made by the training process, or ahead by workers of its own, each with conversations of its own."""
+
+    def __init__(self, source: Conversations, seed: int, budget: int, longest: int) -> None:
+        self.source, self.seed, self.budget, self.longest = source, seed, budget, longest
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        self.source.rng.seed(f"{self.seed} {worker.id if worker else 0}")
+        return batches(self.source, self.budget, self.longest)
+
+    def start(self, workers: int) -> Iterator[Batch]:
+        """Begin to draw."""
+        ahead = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
+        return iter(DataLoader(self, batch_size=None, num_workers=workers, **ahead))
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -197,12 +215,12 @@ def train_steps(mind: Mind, source: Conversations, args: argparse.Namespace, nam
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
         print(f"going on from step {step}, {spent / 60:.1f} min")
-    source.rng.seed(args.seed * 1000 + step)
     torch.manual_seed(args.seed * 1000 + step)
     clock = Clock(args.minutes, spent, args.fall)
     meter = Meter(source.writer)
     ids, logged, saved = 0, time.time(), time.time()
-    for batch in batches(source, args.budget, args.longest):
+    feed = Feed(source, args.seed * 1000 + step, args.budget, args.longest)
+    for batch in feed.start(args.feeders):
         if clock.spent >= clock.limit:
             break
         loss, target, weights = losses(mind, batch.to(mind.pseudo.device), args.code_noise, everything=step % 6 == 0)
@@ -303,6 +321,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="turns to probe")
     parser.add_argument("--show", type=int, default=12, help="probed turns to print")
     parser.add_argument("--threads", type=int, default=1, help="two processes of one thread beat one of two")
+    parser.add_argument("--feeders", type=int, default=0, help="processes that draw conversations; a GPU needs a dozen")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--restart", action="store_true", help="do not go on from the stage's checkpoint")
     args = parser.parse_args()
