@@ -29,19 +29,27 @@ _TURN_LIST_PATIENCE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class TurnFigures:
-    """One turn. Milestones in ms after the last voiced sample; ``error``: why there is no figure."""
+    """One turn. Milestones in ms after the last voiced sample; ``error``: why there is no figure.
+
+    ``wait_ms``: from speech_stopped to the first audio sent, both as the server saw them. ``ahead_ms``: how long before
+    speech_stopped the answer was begun that was given; ``wasted_drafts``: others that were begun in vain.
+    """
 
     turn: int
     utterance: str
+    seconds: float = 0.0
     speech_stopped_ms: float | None = None
     first_token_ms: float | None = None
     first_text_ms: float | None = None
     audio_sent_ms: float | None = None
+    wait_ms: float | None = None
     audio_received_ms: float | None = None
     audio_ms: float | None = None
     decoder_rtf: float | None = None
     vocoder_rtf: float | None = None
     least_margin_ms: float | None = None
+    ahead_ms: float | None = None
+    wasted_drafts: float | None = None
     margins_ms: tuple[float, ...] = ()
     transcript: str = ""
     error: str | None = None
@@ -52,11 +60,14 @@ MEASURES = (
     "first_token_ms",
     "first_text_ms",
     "audio_sent_ms",
+    "wait_ms",
     "audio_received_ms",
     "audio_ms",
     "decoder_rtf",
     "vocoder_rtf",
     "least_margin_ms",
+    "ahead_ms",
+    "wasted_drafts",
 )
 """The figures that percentiles are made of."""
 
@@ -82,12 +93,12 @@ async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utt
             for turn, utterance in turns:
                 record = await speak(connection, utterance)
                 server = await server_figures(url, record.response_id)
-                yield figures_of(turn, utterance.name, record, server)
+                yield figures_of(turn, utterance, record, server)
     except ClientError as error:
         yield TurnFigures(turn, utterance.name, error=str(error))
 
 
-def figures_of(turn: int, name: str, record: TurnRecord, server: dict[str, Any]) -> TurnFigures:
+def figures_of(turn: int, utterance: Utterance, record: TurnRecord, server: dict[str, Any]) -> TurnFigures:
     """Join both views. The server tells durations from its own speech_stopped on; nothing arrives before it was
     sent, so that moment lies no later than either of the two arrivals allows."""
 
@@ -102,16 +113,20 @@ def figures_of(turn: int, name: str, record: TurnRecord, server: dict[str, Any])
         begin = min(begin, received - to_audio)
     return TurnFigures(
         turn=turn,
-        utterance=name,
+        utterance=utterance.name,
+        seconds=round(utterance.voiced_s, 1),
         speech_stopped_ms=stopped,
         first_token_ms=_sum(begin, to_token),
         first_text_ms=since(record.first_text),
         audio_sent_ms=_sum(begin, to_audio),
+        wait_ms=to_audio,
         audio_received_ms=received,
         audio_ms=round(record.audio_s * 1000, 1),
         decoder_rtf=server.get("decoder_rtf"),
         vocoder_rtf=server.get("vocoder_rtf"),
         least_margin_ms=None if record.least_margin_s is None else round(record.least_margin_s * 1000, 1),
+        ahead_ms=server.get("ahead_ms"),
+        wasted_drafts=server.get("wasted_drafts"),
         margins_ms=tuple(round(chunk.margin_s * 1000, 1) for chunk in record.chunks),
         transcript=record.transcript,
     )

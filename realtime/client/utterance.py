@@ -14,6 +14,7 @@ from realtime.client.connection import WIRE_RATE
 from realtime.errors import AudioFormatError
 
 _WINDOW_MS = 10
+_REPEAT_GAP_MS = 100
 _VOICED_BELOW_PEAK_DB = 35.0
 """Windows this far under the loudest one are pause: quiet consonants lie 20 to 30 dB under vowels, the noise
 floor of an ordinary recording 40 dB and more."""
@@ -35,6 +36,15 @@ class Utterance:
         """PCM16 of the frame that begins at ``index * length``; beyond the end it is silence."""
         part = self.samples[index * length : (index + 1) * length]
         return float_to_pcm16(np.pad(part, (0, length - len(part))))
+
+
+def lengthened(utterance: Utterance, seconds: float) -> Utterance:
+    """The same speech again and again, ``seconds`` long, cut off where these are over."""
+    gap: Samples = np.zeros(WIRE_RATE * _REPEAT_GAP_MS // 1000, np.float32)
+    once = np.concatenate((utterance.samples[: utterance.voiced], gap))
+    length = int(seconds * WIRE_RATE)
+    samples = np.tile(once, -(-length // len(once)))[:length]
+    return Utterance(f"{utterance.name} for {seconds:g} s", samples, end_of_speech(samples))
 
 
 def load_utterance(path: Path) -> Utterance:

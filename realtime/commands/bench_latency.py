@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.client.latency_bench import MEASURES, TurnFigures, measure, percentiles, wait_until_ready
-from realtime.client.utterance import Utterance, load_utterance
+from realtime.client.utterance import Utterance, lengthened, load_utterance
 from realtime.commands.machine import describe_machine, describe_torch
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
@@ -27,12 +27,17 @@ from realtime.config import add_arguments as add_settings
 QUESTIONS = Path(__file__).parent / "speech"
 """What is asked when no recording is given: three short questions in three synthetic voices."""
 
-_TITLES = ("stopped", "token", "text", "sent", "received", "audio", "dec RTF", "voc RTF", "margin")
+_TITLES = (
+    *("stopped", "token", "text", "sent", "wait", "received"),
+    *("audio", "dec RTF", "voc RTF", "margin", "ahead", "wasted"),
+)
 """Of the table's columns, in the order of `MEASURES`."""
 
 _LEGEND = (
     "ms after the last voiced sample: speech_stopped, first token (server), first transcript delta, first\n"
-    "audio sent (server), first audio received. audio: ms of speech in the answer. RTF: compute / audio.\n"
+    "audio sent (server), first audio received. wait: from speech_stopped to the first audio sent. ahead: ms\n"
+    "before speech_stopped at which the answer was begun; wasted: answers begun in vain. The token is counted\n"
+    "from there too. audio: ms of speech in the answer. RTF: compute / audio.\n"
     "margin: least ms by which a piece of sound came before its playback deadline; below zero it is heard\n"
     "as a gap. Percentiles: nearest rank."
 )
@@ -43,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="a running server; without it one is started in this process")
     parser.add_argument("--turns", type=int, default=10, metavar="N", help="spoken turns (default 10)")
     parser.add_argument("--wav", type=Path, nargs="+", metavar="FILE", help="what to say, in turn (default: questions)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        nargs="+",
+        metavar="S",
+        help="say each for so long, the lengths in turn (default: once)",
+    )
     parser.add_argument("--conversation", action="store_true", help="all turns in one session, not one each")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure there")
     parser.add_argument(
@@ -54,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     paths = arguments.wav or sorted(QUESTIONS.glob("*.wav"))
-    utterances = list(itertools.islice(itertools.cycle(map(load_utterance, paths)), arguments.turns))
+    utterances = _utterances(paths, arguments.seconds or (), arguments.turns)
     turns, machine = asyncio.run(_run(arguments, utterances))
     report = {
         "machine": machine,
@@ -64,8 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-    _print_summary(turns, machine)
+    _print_summary(turns, machine, by_length=bool(arguments.seconds))
     return 0 if turns and not any(turn.error for turn in turns) else 1
+
+
+def _utterances(paths: Sequence[Path], lengths: Sequence[float], count: int) -> list[Utterance]:
+    """All recordings in turn, and for each its length in turn."""
+    said = [load_utterance(path) for path in paths]
+    if lengths:
+        said = [lengthened(utterance, seconds) for utterance in said for seconds in lengths]
+    return list(itertools.islice(itertools.cycle(said), count))
 
 
 async def _run(
@@ -107,14 +127,21 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
             await serve
 
 
-def _print_summary(turns: Sequence[TurnFigures], machine: dict[str, Any]) -> None:
-    for percent in (50, 95):
-        values = percentiles(turns, percent)
-        print(_row(f"p{percent}", (_number(values[name]) for name in MEASURES), ""))
+def _print_summary(turns: Sequence[TurnFigures], machine: dict[str, Any], *, by_length: bool) -> None:
+    _print_percentiles(turns, "")
+    if by_length:
+        for seconds in sorted({round(turn.seconds) for turn in turns}):
+            _print_percentiles([turn for turn in turns if round(turn.seconds) == seconds], f"{seconds} s")
     failed = sum(turn.error is not None for turn in turns)
     print(f"\n{len(turns)} turns{f', {failed} failed' if failed else ''}. {_LEGEND}", file=sys.stderr)
     for name, value in machine.items():
         print(f"{name:>14}  {value}", file=sys.stderr)
+
+
+def _print_percentiles(turns: Sequence[TurnFigures], of: str) -> None:
+    for percent in (50, 95):
+        values = percentiles(turns, percent)
+        print(_row(f"p{percent}", (_number(values[name]) for name in MEASURES), of))
 
 
 def _turn_row(turn: TurnFigures) -> str:

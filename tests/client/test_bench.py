@@ -8,12 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from realtime.cli import main
 from realtime.client.connection import ClientError
 from realtime.client.latency_bench import TurnFigures, figures_of, http_url, percentiles, wait_until_ready
 from realtime.client.speech_turn import ChunkArrival, TurnRecord
+from realtime.client.utterance import Utterance, lengthened, load_utterance
 from tests.client.stub_server import StubServer, running
 from tests.client.test_speech_turn import SPEECH
 
@@ -27,6 +29,8 @@ SERVER = {
     "vocoder_rtf": 0.3,
 }
 
+HELLO = Utterance("hello", np.ones(24_000, np.float32), 24_000)
+
 
 def _record() -> TurnRecord:
     chunks = [ChunkArrival(10.7, 0.1, 0.0), ChunkArrival(10.75, 0.1, 0.05), ChunkArrival(10.85, 0.1, 0.02)]
@@ -34,7 +38,7 @@ def _record() -> TurnRecord:
 
 
 def test_server_parts_continue_from_the_speech_stopped_that_the_caller_saw() -> None:
-    figures = figures_of(1, "hello", _record(), SERVER)
+    figures = figures_of(1, HELLO, _record(), SERVER)
     assert (figures.speech_stopped_ms, figures.first_token_ms, figures.audio_sent_ms) == (400.0, 435.0, 635.0)
     assert (figures.first_text_ms, figures.audio_received_ms, figures.least_margin_ms) == (500.0, 700.0, 20.0)
     assert figures.margins_ms == (0.0, 50.0, 20.0)
@@ -42,13 +46,13 @@ def test_server_parts_continue_from_the_speech_stopped_that_the_caller_saw() -> 
 
 def test_nothing_is_sent_after_it_was_received() -> None:
     late_news = dataclasses.replace(_record(), speech_stopped=10.52)
-    figures = figures_of(1, "hello", late_news, SERVER)
+    figures = figures_of(1, HELLO, late_news, SERVER)
     assert (figures.speech_stopped_ms, figures.audio_sent_ms, figures.audio_received_ms) == (520.0, 700.0, 700.0)
     assert figures.first_token_ms == 500.0
 
 
 def test_a_server_that_tells_nothing_leaves_its_figures_out() -> None:
-    figures = figures_of(1, "hello", _record(), {})
+    figures = figures_of(1, HELLO, _record(), {})
     assert figures.first_token_ms is None and figures.audio_sent_ms is None and figures.decoder_rtf is None
     assert figures.audio_received_ms == 700.0
 
@@ -78,6 +82,22 @@ async def test_a_loading_server_is_waited_for() -> None:
         assert not waiting.done()
         server.not_ready = None
         await asyncio.wait_for(waiting, 5)
+
+
+def test_the_wait_is_counted_from_the_servers_own_speech_stopped() -> None:
+    ahead = {**SERVER, "queued_ms": -290.0, "first_audio_ms": 270.0, "ahead_ms": 300.0, "wasted_drafts": 1}
+    figures = figures_of(1, HELLO, _record(), ahead)
+    assert (figures.wait_ms, figures.ahead_ms, figures.wasted_drafts) == (10.0, 300.0, 1)
+    assert figures.first_token_ms == 140.0  # 260 before speech_stopped
+
+
+def test_an_utterance_is_lengthened_by_saying_it_again() -> None:
+    once = load_utterance(SPEECH / "hello_rms.wav")
+    long = lengthened(once, 7.0)
+    assert len(long.samples) == 7 * 24_000 and 6.0 < long.voiced_s <= 7.0
+    gap = 24_000 * 100 // 1000
+    again = long.samples[once.voiced + gap : 2 * once.voiced + gap]
+    assert np.array_equal(again, once.samples[: once.voiced])
 
 
 @pytest.mark.parametrize("extra", [[], ["--conversation"]])
