@@ -36,8 +36,6 @@ _TITLES = (
 _LEGEND = (
     "ms after the last voiced sample: speech_stopped, first token (server), first transcript delta, first\n"
     "audio sent (server), first audio received. wait: from speech_stopped to the first audio sent. ahead: ms\n"
-    "before speech_stopped at which the answer was begun; wasted: answers begun in vain. The token is counted\n"
-    "from there too. audio: ms of speech in the answer. RTF: compute / audio.\n"
     "margin: least ms by which a piece of sound came before its playback deadline; below zero it is heard\n"
     "as a gap. Percentiles: nearest rank."
 )

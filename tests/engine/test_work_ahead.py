@@ -1,0 +1,277 @@
+"""Replies that are made before anybody is sure to want them: last in line, bounded, and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+
+from realtime.engine.engine import EASE_SECONDS, EngineCore, ThreadedEngine
+from realtime.engine.runner import ModelRunner
+from realtime.engine.sequence import IDS_PER_SECOND, Job, Purpose
+from realtime.engine.vocoding import Stream
+from realtime.messages import SEGMENT_SAMPLES, Audio, Message
+from realtime.model.features import feature_count
+from realtime.model.speech_model import SpeechModel
+from realtime.session.ports import HELD_SECONDS, GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from tests.engine import test_vocoding as vocoding
+from tests.engine.test_engine import FakeRunner, Harness, request
+from tests.engine.tiny import tiny_model
+
+HELD_IDS = int(HELD_SECONDS * IDS_PER_SECOND)
+
+
+class Talking(Harness):
+    """Every id that is generated is speech, and a step takes as long as the test says."""
+
+    def __init__(self, step_seconds: float = 0.001) -> None:
+        super().__init__()
+        self._step_seconds = step_seconds
+        decode = self.runner.decode
+
+        def speak(states: list) -> None:  # type: ignore[type-arg]
+            decode(states)
+            self.now += self._step_seconds
+            for state in states:
+                state.audio_count, state.text_count = state.audio_count + 1, 0
+
+        self.runner.decode = speak  # type: ignore[method-assign]
+
+    def _tick(self) -> float:
+        return self.now
+
+
+# The engine
+
+
+def test_a_reply_made_ahead_waits_while_a_confirmed_one_has_no_speech_in_hand() -> None:
+    engine = Talking(step_seconds=1 / 25)  # no faster than playback: the machine has no slack
+    engine.submit("running", request("60", key="a"))
+    engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    engine.run(until=lambda: bool(engine.events["running"]) and "1" in engine.said("running").split())
+    assert not engine.events["draft"]
+    assert not any("b" in entry for entry in engine.runner.log)
+    engine.run()
+    assert engine.done("draft").reason == "stop"
+
+
+def test_a_reply_is_made_ahead_beside_others_that_have_speech_in_hand() -> None:
+    engine = Talking()
+    engine.submit("running", request("90", key="a"))
+    engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    engine.run(until=lambda: bool(engine.events["draft"]))
+    at = engine.runner.log.index("prefill b 0-1")
+    assert engine.runner.log[:at].count("decode a") == pytest.approx(25 * EASE_SECONDS, abs=2)
+    assert "1" not in engine.said("running").split()
+
+
+def test_a_confirmed_reply_is_prefilled_before_one_made_ahead() -> None:
+    engine = Harness()
+    engine.submit("draft", request("2", key="a"), Purpose.AHEAD)
+    engine.submit("reply", request("2", key="b"))
+    engine.run()
+    assert [entry for entry in engine.runner.log if "prefill" in entry] == ["prefill b 0-1", "prefill a 0-1"]
+
+
+def test_a_draft_goes_before_the_background() -> None:
+    engine = Harness()
+    engine.submit("transcript", request("2", key="t", background=True))
+    engine.submit("draft", request("2", key="a"), Purpose.AHEAD)
+    engine.run()
+    assert [entry for entry in engine.runner.log if "prefill" in entry] == ["prefill a 0-1", "prefill t 0-1"]
+
+
+def test_a_draft_is_made_only_so_far_until_it_is_confirmed() -> None:
+    engine = Harness()
+    draft = engine.submit("draft", request("150"), Purpose.AHEAD)
+    engine.run()
+    assert len(engine.said("draft").split()) == pytest.approx(HELD_IDS, abs=1)
+    engine.core.confirm(draft)
+    engine.run()
+    assert engine.said("draft").split() == [str(n) for n in range(150, 0, -1)]
+    assert engine.done("draft").reason == "stop"
+
+
+def test_a_draft_that_is_confirmed_late_is_taken_up_at_once() -> None:
+    engine = Talking(step_seconds=1 / 25)
+    engine.submit("running", request("60", key="a"))
+    draft = engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    engine.run(until=lambda: bool(engine.events["running"]))
+    engine.core.confirm(draft)
+    engine.run(until=lambda: bool(engine.events["draft"]))
+    assert "1" not in engine.said("running").split()
+
+
+def test_a_reply_ends_the_draft_of_its_conversation_and_takes_its_slot() -> None:
+    engine = Harness(slots=1)
+    engine.submit("draft", request("150"), Purpose.AHEAD)
+    engine.run()
+    engine.submit("reply", request("7 3"))
+    engine.run()
+    assert engine.done("draft").reason == "cancelled"
+    assert engine.said("reply") == "3 2 1" and engine.core.idle
+
+
+async def test_a_draft_that_waits_can_be_cancelled_while_the_engine_sleeps() -> None:
+    engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
+    engine.start()
+    try:
+        generation = engine.generate(request("150"), ahead=True)
+        async with asyncio.timeout(10):
+            made, last = 0, None
+            async for event in generation:
+                last = event
+                made += len(event.ids) if isinstance(event, TokenDelta) else 0
+                if made >= HELD_IDS:
+                    generation.cancel()
+        assert isinstance(last, GenerationDone) and last.reason == "cancelled"
+    finally:
+        engine.stop()
+
+
+# The conversation's cache
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+    return 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16_000)).astype(np.float32)
+
+
+def heard(samples: np.ndarray, *, closed: bool = True) -> GenerationRequest:  # type: ignore[type-arg]
+    turn = Message("human", (Audio("turn", samples),), closed)
+    greedy = SamplingParams(temperature=0.0, max_tokens=20)
+    return GenerationRequest((Message("system", "be brief"), turn), True, greedy, "a")
+
+
+def run(core: EngineCore, asked: GenerationRequest, purpose: Purpose = Purpose.REPLY) -> tuple[list[int], int]:
+    """The ids of the whole reply, and how many of the prompt's were in the cache."""
+    ids: list[int] = []
+    done: list[GenerationDone] = []
+
+    def deliver(event: TokenDelta | GenerationDone) -> None:
+        if isinstance(event, TokenDelta):
+            ids.extend(event.ids)
+        else:
+            done.append(event)
+
+    core.submit(Job(asked, deliver, 0.0, purpose))
+    while core.step():
+        pass
+    (end,) = done
+    return ids, end.usage.cached_text + end.usage.cached_audio
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+def test_a_dropped_draft_leaves_the_conversation_as_if_it_had_never_been(model: SpeechModel) -> None:
+    turn = noise(3.0)
+    core = EngineCore(ModelRunner(model), slots=2)
+    run(core, heard(turn[:30_000]), Purpose.AHEAD)
+    after_draft, cached = run(core, heard(turn))
+    fresh, none = run(EngineCore(ModelRunner(model), slots=2), heard(turn))
+    assert after_draft == fresh
+    assert cached > none == 0  # what stands before the turn was not computed twice
+    assert core.open_slots == 1
+
+
+def test_full_segments_are_computed_while_the_turn_is_open_and_never_again(
+    model: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = noise(26.0)
+    core = EngineCore(ModelRunner(model), slots=2)
+    encoded: list[int] = []
+    encode = model.encoder.forward
+
+    def counted(*arguments, **named):  # type: ignore[no-untyped-def]
+        encoded.append(arguments[0].shape[2])
+        return encode(*arguments, **named)
+
+    monkeypatch.setattr(model.encoder, "forward", counted)
+    run(core, heard(turn[:SEGMENT_SAMPLES], closed=False), Purpose.PREFETCH)
+    long, cached = run(core, heard(turn))
+    assert encoded == [2502, 102]  # mel frames: the full segment once, then only the rest
+    assert cached >= feature_count(SEGMENT_SAMPLES)
+    fresh, _ = run(EngineCore(ModelRunner(model), slots=2), heard(turn))
+    assert long == fresh
+
+
+def test_features_of_a_grown_recording_are_those_of_the_whole(model: SpeechModel) -> None:
+    turn = noise(27.0)
+    grown, whole = ModelRunner(model), ModelRunner(model)
+    for seconds in (1, 25, 26, 27):
+        audio = Audio("turn", turn[: seconds * 16_000])
+        while not grown.has_features("a", audio):
+            grown.encode_segment("a", audio)
+    while not whole.has_features("a", audio):
+        whole.encode_segment("a", audio)
+    ours, theirs = (runner._features["a"]["turn"].features for runner in (grown, whole))
+    assert torch.equal(ours, theirs)
+
+
+# The vocoder
+
+
+class Vocoding(vocoding.Harness):
+    def draft(self, tokens: int) -> tuple[Stream, list]:  # type: ignore[type-arg]
+        out: list = []  # type: ignore[type-arg]
+        stream = Stream(vocoding.VOICE, out.append, ahead=True)
+        self.core.open(stream)
+        self.core.push(stream, range(tokens))
+        return stream, out
+
+
+def test_nothing_is_vocoded_ahead_while_a_confirmed_stream_waits_for_its_first_sound() -> None:
+    h = Vocoding()
+    waiting, _ = h.open()
+    draft, out = h.draft(50)
+    assert not h.core.step() and not out
+    assert draft.state is None  # not even opened
+    h.core.push(waiting, range(50))
+    while not out:
+        assert h.core.step()
+    assert (waiting.slack(h.now) or 0.0) >= EASE_SECONDS
+
+
+def test_a_confirmed_stream_that_runs_dry_goes_first_again() -> None:
+    h = Vocoding()
+    running, _ = h.open()
+    h.core.push(running, range(60))
+    while h.core.step():
+        pass
+    _, out = h.draft(50)
+    h.now += running.given_seconds - 0.5
+    assert not h.core.step() and not out
+    h.now -= 0.6
+    assert h.core.step() and out
+
+
+def test_a_stream_ahead_stops_at_what_may_be_held_until_it_is_confirmed() -> None:
+    h = Vocoding()
+    draft, _ = h.draft(300)
+    while h.core.step():
+        pass
+    assert HELD_SECONDS <= draft.given_seconds <= HELD_SECONDS + 1.0
+    h.core.confirm(draft)
+    assert h.core.step() and draft.given_seconds > HELD_SECONDS
+
+
+def test_playback_of_a_stream_made_ahead_begins_when_it_is_confirmed() -> None:
+    h = Vocoding()
+    draft, _ = h.draft(30)
+    h.core.step()
+    h.now += 10.0
+    h.core.confirm(draft)
+    assert draft.slack(h.now) == pytest.approx(draft.given_seconds) and draft.given_seconds > 0
+
+
+def test_a_dropped_stream_leaves_nothing() -> None:
+    h = Vocoding()
+    draft, out = h.draft(300)
+    h.core.step()
+    draft.close()
+    assert not h.core.step() and h.core.open_streams == 0
+    assert out and out[-1] is not None
