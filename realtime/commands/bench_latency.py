@@ -35,7 +35,9 @@ _TITLES = (
 
 _LEGEND = (
     "ms after the last voiced sample: speech_stopped, first token (server), first transcript delta, first\n"
-    "audio sent (server), first audio received. wait: from speech_stopped to the first audio sent. ahead: ms\n"
+    "audio sent (server), first audio received. wait: from speech_stopped to the first audio sent. audio: ms\n"
+    "of speech in the answer. RTF: compute / audio. ahead: how long before speech_stopped the answer was begun;\n"
+    "wasted: answers begun in vain.\n"
     "margin: least ms by which a piece of sound came before its playback deadline; below zero it is heard\n"
     "as a gap. Percentiles: nearest rank."
 )
