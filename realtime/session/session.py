@@ -72,6 +72,7 @@ from realtime.session.tools import Offer, SchemaCheck, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.events import (
+    LullStarted,
     PauseEnded,
     PauseStarted,
     SpeechEvent,
@@ -209,6 +210,7 @@ class Session:
             lambda work, name: self._group.create_task(work, name=f"{self.id} {name}"),
         )
         self._unanswered: _Asked | None = None  # results of tools that a reply of ours shall tell, when there is room
+        self._lull = 0
         self._reply: Reply | None = None
         self._spoken_id = ""  # the last response of the conversation, which may still be audible
         self._running: dict[str, _Running] = {}
@@ -517,9 +519,13 @@ class Session:
                 self._step(SpeechStarted(event.at, start))
                 self._segments_prefetched = 0
                 self._prefetch(Message("human", None))
+            case LullStarted():
+                self._lull = event.at
+                if self._config.speculate:
+                    self._prefetch(self._turn_until(event.at))
             case PauseStarted():
                 self._end_of_turn.ask(event, self._group)
-                self._speculate(event.at)
+                self._speculate()
             case PauseEnded():
                 self._ahead.drop()
             case SpeechStopped():
@@ -536,7 +542,8 @@ class Session:
     # Work ahead of the turn's end
 
     def _prefetch(self, turn: Message) -> None:
-        """What was said before the user's open ``turn`` will not change, so the engine may prepare it."""
+        """What was said before the user's ``turn`` will not change, so the engine may prepare it; and the turn, if it
+        is over."""
         if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
             config = configure_response(self._answering())
             self._fit_context(config, ahead=True)
@@ -561,14 +568,16 @@ class Session:
             audio = self._turn_audio(self._mic.peek(self._turns.turn_start + count * SEGMENT_SAMPLES))
             self._prefetch(Message("human", (audio,), closed=False))
 
-    def _speculate(self, end: int) -> None:
-        """The open turn may end here: make the reply to it, held back until that is sure."""
+    def _speculate(self) -> None:
+        """The open turn may be over since its last lull: make the reply to it, held back until that is sure."""
         free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE)
         if free and self._config.speculate and self._turns.config.create_response:
             config = configure_response(self._answering())
-            turn = Message("human", (self._turn_audio(self._mic.peek(end)),))
-            request = self._request(config, (*told(self._history), turn), self.id)
+            request = self._request(config, (*told(self._history), self._turn_until(self._lull)), self.id)
             self._ahead.begin(request, config, self._group, f"{self.id} work ahead")
+
+    def _turn_until(self, end: int) -> Message:
+        return Message("human", (self._turn_audio(self._mic.peek(end)),))
 
     def _turn_audio(self, samples: Samples) -> Audio:
         """The recording of the open turn, so far."""

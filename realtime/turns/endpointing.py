@@ -6,9 +6,10 @@ The rules:
    no more than ``min_speech_gap_ms`` between them. It began ``prefix_padding_ms`` before the first of them.
 2. Silence begins with a frame below ``threshold - HYSTERESIS`` (a weak syllable is none) and is broken by one at or
    over ``threshold``.
-3. Silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A voiced frame ends the pause.
-4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last pause was found: that was known before it
-   was sure that the user has finished, so the answer can be made ahead. With ``patience`` the silence that ends it is
+3. Silence of ``lull_ms`` is a lull; silence of ``pause_ms`` is a pause: what was said so far may be the whole turn. A
+   voiced frame ends both.
+4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last lull was found: that was known before it was
+   sure that the user has finished, so the answer can be made ahead. With ``patience`` the silence that ends it is
    chosen in each pause, by how finished the speech sounds (`finality`, or a model: `judge_pause`) and how long this
    caller pauses within turns.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from realtime.audio import Framer, samples_of_ms
 from realtime.turns.events import (
+    LullStarted,
     PauseEnded,
     PauseStarted,
     SpeechEvent,
@@ -65,6 +67,7 @@ class EndpointingConfig:
     patience: Patience | None = None
     min_speech_ms: int = 64
     min_speech_gap_ms: int = 32
+    lull_ms: int = 96
     pause_ms: int = 192
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
@@ -79,7 +82,7 @@ class Endpointer:
         self._framer = Framer(FRAME_SAMPLES)
         self._speaking = False
         self._pausing = False
-        self._paused_at = 0  # where the pause was found
+        self._lull: int | None = None  # where the lull was found
         self._voiced = 0  # samples of voiced frames, until speech has started
         self._voiced_from = 0  # where the first of them begins
         self._voiced_until = 0  # where the last voiced frame ends
@@ -171,19 +174,26 @@ class Endpointer:
             self._ending_ms = math.inf
             self._voiced_until = self.position
             self._voiced += FRAME_SAMPLES
+            self._lull = None
         stops = self._silence >= max(self._samples(self._silence_ms), FRAME_SAMPLES)
         if self._contested:
             yield from self._decide(ended=stops)
         elif stops:
             self._learn_level()
             self._speaking = False
-            voiced_until, end = self._voiced_until, self._paused_at if self._pausing else self.position
+            voiced_until, end = self._voiced_until, self.position if self._lull is None else self._lull
             self._stopped_at = voiced_until
             self._confirm_silence()
             yield SpeechStopped(self.position, voiced_until, end)
-        elif not self._pausing and self._silence >= self._samples(self.config.pause_ms):
+        else:
+            yield from self._hear_hush()
+
+    def _hear_hush(self) -> Iterator[SpeechEvent]:
+        if self._lull is None and self._silence >= self._samples(self.config.lull_ms):
+            self._lull = self.position
+            yield LullStarted(self.position)
+        if not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
-            self._paused_at = self.position
             yield PauseStarted(self.position, self._voiced_until, self._choose_silence())
 
     def _choose_silence(self) -> float | None:
@@ -240,6 +250,7 @@ class Endpointer:
     def _confirm_silence(self) -> None:
         self._detector.reset()
         self._pausing = False
+        self._lull = None
         self._voiced = 0
         self._voiced_until = self._reset_at = self.position
 

@@ -14,10 +14,17 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class LullStarted:
+    """Silence that may become a pause. If the turn ends with it, its audio ends here, at ``at``."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class PauseStarted:
     """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``. If it is, the turn's audio ends
-    here, at ``at``: what is made of it now will be the answer to just this audio. ``finished``: the probability that
-    it is, by the sound of the voice; None where only the length of the silence counts."""
+    where the lull began: what is made of it now will be the answer to just this audio. ``finished``: the probability
+    that it is, by the sound of the voice; None where only the length of the silence counts."""
 
     at: int
     voiced_until: int
@@ -35,8 +42,8 @@ class PauseEnded:
 class SpeechStopped:
     """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``.
 
-    ``end``: where the turn's audio ends, which is where its last pause began to be one (`PauseStarted`). The silence
-    that it took to be sure is not the turn's.
+    ``end``: where the turn's audio ends, which is where its last `LullStarted` was. The silence that it took to be sure
+    is not the turn's.
     """
 
     at: int
@@ -58,4 +65,4 @@ class VoiceDismissed:
     at: int
 
 
-SpeechEvent = SpeechStarted | PauseStarted | PauseEnded | SpeechStopped | VoiceConfirmed | VoiceDismissed
+SpeechEvent = SpeechStarted | LullStarted | PauseStarted | PauseEnded | SpeechStopped | VoiceConfirmed | VoiceDismissed

@@ -230,6 +230,19 @@ async def test_barge_in_stops_a_reply_that_was_made_ahead() -> None:
         gate.open()
 
 
+async def test_a_lull_is_prefetched_as_the_turn_that_it_would_end() -> None:
+    async with call() as caller:
+        caller.be_silent(0.5)
+        caller.say(1.0)
+        caller.be_silent(0.15)
+        await caller.settle()
+        assert not caller.engine.generations
+        prefetched = caller.engine.prefetched[-1]
+        caller.be_silent(0.5)
+        await caller.expect(wire.ResponseDone)
+        assert caller.engine.requests == [prefetched]
+
+
 async def test_no_reply_is_made_ahead_where_none_will_be_asked_for() -> None:
     async with call() as caller:
         caller.turn_detection({"type": "server_vad", "create_response": False})
@@ -254,7 +267,7 @@ async def test_full_segments_of_a_long_turn_are_prefetched_while_the_user_speaks
     async with call() as caller:
         caller.say(52.0)
         await caller.settle_until(lambda: caller.session.microphone.received > 51 * 16_000)
-        open_turns = [request.messages[-1] for request in caller.engine.prefetched]
+        open_turns = [request.messages[-1] for request in caller.engine.prefetched]  # the first: before any speech
         assert [message.content is None or len(samples_of(message)) / 16_000 for message in open_turns] == [
             True,
             25,

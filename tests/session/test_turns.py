@@ -111,7 +111,7 @@ async def test_the_model_hears_the_turn_with_its_padding() -> None:
         await caller.expect(wire.ResponseDone)
         (request,) = caller.engine.requests
         speech = audio_of(request.messages[-1]).samples
-        assert len(speech) == pytest.approx((0.3 + 1.0 + 0.192) * 16_000, abs=1100)
+        assert len(speech) == pytest.approx((0.3 + 1.0 + 0.096) * 16_000, abs=1100)
         assert abs(float(speech[8_000])) == pytest.approx(8000 / 32768, abs=0.01)
         assert request.speech
 

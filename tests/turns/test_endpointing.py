@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
-from realtime.turns.events import PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.events import LullStarted, PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
 from realtime.turns.finality import PATIENCE, Pauses
 from realtime.turns.vad import FRAME_SAMPLES
 
@@ -67,15 +67,15 @@ def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
     assert started.start == (640 - 200) * 16
 
 
-def test_a_turns_audio_ends_where_its_last_pause_was_found() -> None:
+def test_a_turns_audio_ends_where_its_last_lull_was_found() -> None:
     events = run(speech(320) + silence(320) + speech(320) + silence(800))
     (stopped,) = (event for event in events if isinstance(event, SpeechStopped))
-    last_pause = [event for event in events if isinstance(event, PauseStarted)][-1]
-    assert stopped.end == last_pause.at < stopped.at
+    last_lull = [event for event in events if isinstance(event, LullStarted)][-1]
+    assert stopped.end == last_lull.at == stopped.voiced_until + 96 * 16 < stopped.at
 
 
-def test_a_turn_that_ends_before_a_pause_is_found_ends_where_that_is_decided() -> None:
-    (_, stopped) = run(speech(320) + silence(320), silence_ms=96)
+def test_a_turn_that_ends_before_a_lull_is_found_ends_where_that_is_decided() -> None:
+    (_, stopped) = run(speech(320) + silence(320), silence_ms=64)
     assert isinstance(stopped, SpeechStopped) and stopped.end == stopped.at
 
 
@@ -103,8 +103,10 @@ def test_a_pause_shorter_than_the_silence_does_not_end_the_turn() -> None:
     events = run(speech(320) + silence(448) + speech(320) + silence(960))
     assert [type(event) for event in events] == [
         SpeechStarted,
+        LullStarted,
         PauseStarted,
         PauseEnded,
+        LullStarted,
         PauseStarted,
         SpeechStopped,
     ]
