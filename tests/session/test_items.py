@@ -120,7 +120,7 @@ async def test_a_retrieved_item_holds_the_users_audio() -> None:
         assert isinstance(item, UserMessage)
         (part,) = item.content
         assert isinstance(part, InputAudio) and part.audio is not None
-        assert len(part.audio) / 48_000 == pytest.approx(1.4, abs=0.07)
+        assert len(part.audio) / 48_000 == pytest.approx(1.8, abs=0.07)
 
 
 async def test_an_item_too_long_for_a_message_is_retrieved_without_its_audio() -> None:

@@ -277,5 +277,6 @@ async def test_full_segments_of_a_long_turn_are_prefetched_while_the_user_speaks
         caller.be_silent(0.7)
         await caller.expect(wire.ResponseDone)
         whole = samples_of(caller.engine.requests[0].messages[-1])
+        assert len(whole) / 16_000 == pytest.approx(0.032 + 52.0 + 0.5, abs=0.1)
         assert (whole[: 25 * 16_000] == samples_of(open_turns[1])).all()
         assert caller.engine.requests[0].messages[-1].content[0].id == open_turns[1].content[0].id  # type: ignore[index,union-attr]

@@ -105,13 +105,14 @@ async def test_telephone_formats_are_heard(type: str, loud: int) -> None:
         assert len(audio_of(caller.engine.requests[0].messages[-1]).samples) > 16_000
 
 
-async def test_the_model_hears_the_turn_with_its_padding() -> None:
+async def test_the_model_hears_the_turn_with_padding_and_silence_around_it() -> None:
     async with call() as caller:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
         (request,) = caller.engine.requests
         speech = audio_of(request.messages[-1]).samples
-        assert len(speech) == pytest.approx((0.3 + 1.0 + 0.096) * 16_000, abs=1100)
+        assert len(speech) == pytest.approx((0.3 + 1.0 + 0.5) * 16_000, abs=1100)
+        assert not speech[-6_464:].any()
         assert abs(float(speech[8_000])) == pytest.approx(8000 / 32768, abs=0.01)
         assert request.speech
 
