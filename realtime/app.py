@@ -144,7 +144,8 @@ def load_model(settings: Settings) -> LoadedModel:
     except CheckpointError as error:
         faults.append(str(error))
     try:
-        vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps)
+        dtype: torch.dtype = getattr(torch, settings.vocoder_dtype)
+        vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps, dtype=dtype)
     except VocoderError as error:
         faults.append(str(error))
     if speech_model is None or vocoder is None:

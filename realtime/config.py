@@ -47,6 +47,9 @@ class Settings:
     dtype: str = _setting("auto", "weights of the speech model", choices=("auto", "float32", "bfloat16", "float16"))
     threads: int = _setting(0, "CPU threads of each model thread; 0: cores divided by the two model threads")
     instructions: str = _setting("", "default instructions; empty: the checkpoint's own")
+    vocoder_dtype: str = _setting(
+        "float32", "products of flow matching; HiFT stays float32", choices=("float32", "bfloat16", "float16")
+    )
     flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
     interruption: str = _setting(
         "immediate",

@@ -36,6 +36,7 @@ PRODUCT_REPEATS = 10
 SETTLED_SECONDS = 10.0
 """A reply of this length is what a long one is compared with."""
 GROWTH_TURNS = 8
+GROWTH_STREAMS = 2
 PRECISION_CHUNKS = 3
 
 
@@ -52,6 +53,8 @@ class Plan:
     reply_seconds: float = 30.0
     prompt_tokens: int = 75
     dtype: torch.dtype = torch.float32
+    fixed: bool = False
+    """Batches of fixed shape, on CUDA as graphs; with the trim rule `prompt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,10 @@ class _Bench:
         self.config, self.plan = config, plan
         self.device = hift.stft_window.device
         self.by_processor = self.device.type == "cpu" and torch.get_num_threads() == 1
-        self.vocoder = Vocoder(config, flow, hift, steps=plan.steps, trim=plan.trim, dtype=plan.dtype)
+        fixed_streams = max(plan.streams) + GROWTH_STREAMS if plan.fixed else 0
+        self.vocoder = Vocoder(
+            config, flow, hift, steps=plan.steps, trim=plan.trim, dtype=plan.dtype, fixed_streams=fixed_streams
+        )
         self.voice = _voice(config, plan.prompt_tokens)
         self.product_flops = self._product_rate()
 

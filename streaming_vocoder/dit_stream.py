@@ -3,7 +3,7 @@
 Same function as `dit` with the Euler solver of `flow`, from packed weights: the solver's times are fixed, so
 the time embedding and all modulations are a table; q, k and v are one product; a causal convolution is one
 product. Both halves of the guidance and the rows of all streams run through every product together; only
-attention and the edges of the convolutions look at one stream at a time.
+attention and the edges of the convolutions look at a stream's own past (`Past`).
 
 Products, keys and values are of the solver's ``dtype``; the mel, the residual stream and its norms stay float32.
 
@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streaming_vocoder.activations import gelu_tanh_, mish
 from streaming_vocoder.attention import attend
 from streaming_vocoder.dit import NORM_EPS, CausalConv, DiTBlock
 from streaming_vocoder.flow import Flow, time_grid
@@ -41,6 +43,16 @@ class SolverInput:
     cond: Tensor | None = None
 
 
+class Past(Protocol):
+    """The pasts of the streams of a batch, as a block needs them. ``step``: of the solver, ``index``: of the block."""
+
+    def attention(self, step: int, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Remembers k, v of the new frames, and what their queries hear: all [2, R, H, K], q divided by sqrt(K)."""
+
+    def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
+        """Fills ``taps`` [2, R, TAPS, C] with what a convolution of x [2, R, C] sees at each place, oldest first."""
+
+
 class StreamingSolver:
     """mu of many streams -> their mels (in the flow's own range). Packed from a `Flow`, which it does not
     keep."""
@@ -57,7 +69,7 @@ class StreamingSolver:
         grid = time_grid(steps)
         self.step_sizes: list[float] = (grid[1:] - grid[:-1]).tolist()
         times = estimator.t_embedder(grid[:-1].to(self.noise.device))
-        self.blocks = [_Block(block, times, dtype) for block in estimator.blocks if isinstance(block, DiTBlock)]
+        self.blocks = [SolverBlock(block, times, dtype) for block in estimator.blocks if isinstance(block, DiTBlock)]
         self.blend = 1.0 + flow.decoder.guidance
         mel = config.out_channels
         weight = estimator.in_proj.weight
@@ -70,7 +82,7 @@ class StreamingSolver:
         self.final_norms = list(zip((1 + scale).unbind(0), shift.contiguous().unbind(0), strict=True))
         self.final_weight = final.linear.weight.T.contiguous()
         self.final_biases = [final.linear.bias * size for size in self.step_sizes]
-        self._scratch = _Scratch(self.noise.new_empty(0, dtype=dtype), config.hidden_size, self.blocks[0].widest)
+        self._scratch = self.scratch()
 
     def fresh_state(self) -> SolverState:
         """The state before any frame."""
@@ -88,50 +100,43 @@ class StreamingSolver:
         """One chunk a stream -> mels [F, 80]; the states move on."""
         counts = [len(item.mu) for item in inputs]
         streams = [_Stream(item.state, rows) for item, rows in zip(inputs, spans(counts), strict=True)]
-        x = torch.cat([self._noise(stream) for stream in streams])
-        conditioned = torch.cat([self._condition(item) for item in inputs])
+        x = torch.cat([self.start(item) for item in inputs])
+        self.solve(x, torch.cat([self.condition(item) for item in inputs]), _RaggedPast(streams), self._scratch)
+        for stream in streams:
+            stream.cache.commit(stream.slots)
+        return list(torch.split(x, counts))
+
+    def solve(self, x: Tensor, conditioned: Tensor, past: Past, scratch: Scratch) -> None:
+        """Noise x [R, 80] -> mel, in place. ``conditioned`` [R, C]: what mu, speaker and condition put in."""
         rows, width = conditioned.shape
         h = conditioned.new_empty(2 * rows, width)
-        self._scratch.fit(2 * rows)
+        scratch.fit(2 * rows)
         for step, size in enumerate(self.step_sizes):
             projected = x @ self.in_x
             torch.add(projected, conditioned, out=h[:rows])
             torch.add(projected, self.in_bias, out=h[rows:])
             for index, block in enumerate(self.blocks):
-                block.run(h, step, index, streams, self._scratch)
+                block.run(h, step, index, past, scratch)
             y = F.layer_norm(h, (width,), *self.final_norms[step], NORM_EPS)
             velocity = torch.lerp(y[rows:], y[:rows], self.blend)
             x.addmm_(velocity, self.final_weight, alpha=size).add_(self.final_biases[step])
-        for stream in streams:
-            stream.cache.commit(stream.slots)
-        return list(torch.split(x, counts))
 
-    def _noise(self, stream: _Stream) -> Tensor:
-        start = len(stream.cache)
-        return self.noise[start : start + stream.frames]
+    def scratch(self) -> Scratch:
+        """New memory for `solve`."""
+        return Scratch(self.noise.new_empty(0, dtype=self.dtype), self.config.hidden_size, self.blocks[0].widest)
 
-    def _condition(self, item: SolverInput) -> Tensor:
+    def start(self, item: SolverInput) -> Tensor:
+        """The noise that a chunk starts from [F, 80]."""
+        first = len(item.state.cache)
+        return self.noise[first : first + len(item.mu)]
+
+    def condition(self, item: SolverInput) -> Tensor:
+        """What mu, speaker and cond put into the first layer [F, C]."""
         row = item.mu @ self.in_mu + item.speaker
         return row if item.cond is None else row + item.cond @ self.in_cond
 
 
-class _Stream:
-    """One stream during one step: its state, its rows in the batch, and where its new frames go."""
-
-    __slots__ = ("cache", "frames", "own_seen", "place", "prompt_seen", "rows", "slots", "tails")
-
-    def __init__(self, state: SolverState, rows: slice) -> None:
-        self.cache, self.tails = state.cache, state.tails
-        self.rows, self.frames = rows, rows.stop - rows.start
-        self.slots = self.cache.reserve(self.frames)
-        self.prompt_seen = self.cache.prompt_seen
-        self.own_seen = len(self.cache) - self.prompt_seen + self.frames
-        first, last = self.slots[0], self.slots[-1]
-        joined = last - first + 1 == self.frames
-        self.place = slice(first, last + 1) if joined else torch.tensor(self.slots, device=self.tails.device)
-
-
-class _Scratch:
+class Scratch:
     """Memory for what is made and used up within a block, so that a step allocates next to nothing."""
 
     def __init__(self, like: Tensor, narrow: int, wide: int) -> None:
@@ -154,7 +159,7 @@ class _Scratch:
         return self._buffers[1][: rows * width].view(rows, width)
 
 
-class _Block:
+class SolverBlock:
     """One DiT block: packed weights and, for every solver step, its modulations."""
 
     def __init__(self, block: DiTBlock, times: Tensor, dtype: torch.dtype) -> None:
@@ -172,15 +177,14 @@ class _Block:
         products = self.qkv, self.proj, *self.convs, self.fc1, self.fc2
         self.widest = max(max(weight.shape) for weight, _ in products)
 
-    def run(self, h: Tensor, step: int, index: int, streams: Sequence[_Stream], scratch: _Scratch) -> None:
+    def run(self, h: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> None:
         """h [2R, C], in place."""
         now = self.modulations[step]
         normed = self._normed(h, now.attention)
-        self._add(h, self._attention(normed, step, index, streams, scratch), now.attention_gate)
+        self._add(h, self._attention(normed, step, index, past, scratch), now.attention_gate)
         normed = self._normed(h, now.conv)
-        self._add(h, self._convolution(normed, step, index, streams, scratch), now.conv_gate)
-        inner = product(self._normed(h, now.mlp), self.fc1, scratch.wide)
-        inner = torch.ops.aten.gelu_(inner, approximate="tanh")
+        self._add(h, self._convolution(normed, step, index, past, scratch), now.conv_gate)
+        inner = gelu_tanh_(product(self._normed(h, now.mlp), self.fc1, scratch.wide))
         self._add(h, product(inner, self.fc2, scratch.narrow), now.mlp_gate)
 
     def _normed(self, h: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
@@ -189,14 +193,32 @@ class _Block:
     def _add(self, h: Tensor, y: Tensor, gate: Tensor) -> None:
         h.addcmul_(y.to(h.dtype), gate)
 
-    def _attention(self, x: Tensor, step: int, index: int, streams: Sequence[_Stream], scratch: _Scratch) -> Tensor:
-        rows = len(x) // 2
-        qkv = product(x, self.qkv, scratch.wide).view(2, rows, 3, self.heads, -1)
-        q, k, v = qkv.unbind(2)
-        q = F.layer_norm(q, self.head_size, *self.q_norm).transpose(1, 2)
-        k = F.layer_norm(k, self.head_size, *self.k_norm).transpose(1, 2)
-        v, heard = v.transpose(1, 2), torch.empty_like(q.transpose(1, 2))
-        for stream in streams:
+    def _attention(self, x: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> Tensor:
+        q, k, v = product(x, self.qkv, scratch.wide).view(2, len(x) // 2, 3, self.heads, -1).unbind(2)
+        q = F.layer_norm(q, self.head_size, *self.q_norm)
+        k = F.layer_norm(k, self.head_size, *self.k_norm)
+        return product(past.attention(step, index, q, k, v).view(len(x), -1), self.proj, scratch.narrow)
+
+    def _convolution(self, x: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> Tensor:
+        for conv, weights in enumerate(self.convs):
+            windows = scratch.wide(len(x), TAPS * x.shape[1])
+            past.windows(step, index, conv, x.view(2, -1, x.shape[1]), windows.view(2, -1, TAPS, x.shape[1]))
+            x = product(windows, weights, scratch.narrow)
+            if conv == 0:
+                x = mish(F.layer_norm(x, x.shape[-1:], *self.conv_norm))
+        return x
+
+
+class _RaggedPast:
+    """The pasts of streams of any kind and length: each stream's attention is computed for itself."""
+
+    def __init__(self, streams: Sequence[_Stream]) -> None:
+        self.streams = streams
+
+    def attention(self, step: int, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        heard = q.new_empty(2, q.shape[2], q.shape[1], q.shape[3])
+        for stream in self.streams:
             own = stream.cache.own[step, index]
             own[0, :, :, stream.place] = k[:, :, stream.rows]
             own[1, :, :, stream.place] = v[:, :, stream.rows]
@@ -204,32 +226,34 @@ class _Block:
             own_keys, own_values = own[..., : stream.own_seen, :].flatten(1, 2)
             queries = q[:, :, stream.rows].flatten(0, 1)
             out = attend(queries, [(prompt_keys, prompt_values), (own_keys, own_values)])
-            heard[:, stream.rows] = out.view(2, self.heads, stream.frames, -1).transpose(1, 2)
-        return product(heard.view(len(x), -1), self.proj, scratch.narrow)
+            heard[:, stream.rows] = out.view(2, -1, *out.shape[1:]).transpose(1, 2)
+        return heard
 
-    def _convolution(self, x: Tensor, step: int, index: int, streams: Sequence[_Stream], scratch: _Scratch) -> Tensor:
-        first, second = self.convs
-        x = product(self._windows(x, step, index, 0, streams, scratch), first, scratch.narrow)
-        x = F.mish(F.layer_norm(x, x.shape[-1:], *self.conv_norm), inplace=True)
-        return product(self._windows(x, step, index, 1, streams, scratch), second, scratch.narrow)
-
-    def _windows(
-        self, x: Tensor, step: int, index: int, conv: int, streams: Sequence[_Stream], scratch: _Scratch
-    ) -> Tensor:
-        """[2R, C] -> what the convolution sees at each place [2R, 3 C], oldest first; keeps each stream's last two
-        inputs."""
-        windows = scratch.wide(len(x), TAPS * x.shape[1])
-        taps = windows.view(2, -1, TAPS, x.shape[1])
-        x = x.view(2, -1, x.shape[1])
+    def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
         taps[:, :, 2] = x
         taps[:, 1:, 1] = x[:, :-1]
         taps[:, 2:, 0] = x[:, :-2]
-        for stream in streams:  # where a stream begins, the rows before are another's
+        for stream in self.streams:  # where a stream begins, the rows before are another's
             start, tail = stream.rows.start, stream.tails[step, index, conv]
             taps[:, start : start + CONV_PAST, 0] = tail
             taps[:, start, 1] = tail[:, 1]
             tail.copy_(x[:, stream.rows.stop - CONV_PAST : stream.rows.stop])
-        return windows
+
+
+class _Stream:
+    """One stream during one step: its state, its rows in the batch, and where its new frames go."""
+
+    __slots__ = ("cache", "frames", "own_seen", "place", "prompt_seen", "rows", "slots", "tails")
+
+    def __init__(self, state: SolverState, rows: slice) -> None:
+        self.cache, self.tails = state.cache, state.tails
+        self.rows, self.frames = rows, rows.stop - rows.start
+        self.slots = self.cache.reserve(self.frames)
+        self.prompt_seen = self.cache.prompt_seen
+        self.own_seen = len(self.cache) - self.prompt_seen + self.frames
+        first, last = self.slots[0], self.slots[-1]
+        joined = last - first + 1 == self.frames
+        self.place = slice(first, last + 1) if joined else torch.tensor(self.slots, device=self.tails.device)
 
 
 class _Modulation:

@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from streaming_vocoder.config import FRAMES_PER_TOKEN
 from streaming_vocoder.conformer_stream import EncoderState, StreamingEncoder
 from streaming_vocoder.dit_stream import SolverInput, StreamingSolver
+from streaming_vocoder.fixed_solver import FixedSolver
 from streaming_vocoder.flow import Flow, default_noise
 from streaming_vocoder.solver_cache import SolverState, TrimRule
 
 ENCODER_WINDOW_FRAMES = 2000
 """Past that the encoder sees, prompt included: exact for the first 40 s, then sliding."""
+FIXED_CHUNKS = (5, 10, 25)
+"""Tokens: the rungs of the ladder."""
 
 
 @dataclass(slots=True, eq=False)
 class FlowState:
-    """What the flow remembers of one stream. Made by `StreamingFlow.prompt_state` or `fork`."""
+    """What the flow remembers of one stream. Made by `StreamingFlow.prompt_state` and `StreamingFlow.fork`."""
 
     encoder: EncoderState
     solver: SolverState
@@ -30,10 +34,6 @@ class FlowState:
     def snapshot(self) -> FlowState:
         """The state after a prompt, ready to be forked; read-only from here on."""
         return FlowState(self.encoder.snapshot(), self.solver.snapshot(), self.speaker)
-
-    def fork(self) -> FlowState:
-        """A reply's state after the same prompt; what the prompt left is shared, not copied."""
-        return FlowState(self.encoder.fork(), self.solver.fork(), self.speaker)
 
     def own_tensors(self) -> list[Tensor]:
         """All memory that is this stream's alone."""
@@ -58,14 +58,19 @@ class StreamingFlow:
         trim: TrimRule = "upstream",
         encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
         dtype: torch.dtype = torch.float32,
+        fixed_streams: int = 0,
+        fixed_chunks: Sequence[int] = FIXED_CHUNKS,
     ) -> None:
         """noise: buffer [1, 80, frames] that all streams start from, default seeded
-        (`flow.default_noise`). ``dtype``: of the solver's products."""
+        (`flow.default_noise`). ``dtype``: of the solver's products. ``fixed_streams``,
+        ``fixed_chunks`` (tokens): see `fixed_solver`; 0 streams: not used."""
         with torch.inference_mode():
             buffer = default_noise(channels=flow.config.output_size) if noise is None else noise
             self._speaker, self._mel = flow.spk_embed_affine_layer, flow.config.mel
             self.encoder = StreamingEncoder(flow, encoder_window_frames)
             self.solver = StreamingSolver(flow, steps, buffer.to(self.encoder.tokens), trim, dtype)
+            frames = [FRAMES_PER_TOKEN * tokens for tokens in fixed_chunks]
+            self.fixed = FixedSolver(self.solver, fixed_streams, frames) if fixed_streams else None
 
     @property
     def lookahead(self) -> int:
@@ -76,7 +81,7 @@ class StreamingFlow:
     def prompt_state(self, tokens: Tensor, mel: Tensor, speaker: Tensor) -> FlowState:
         """The state after a voice's prompt: tokens int [n], ln mel [2 n, 80], raw speaker embedding [192].
 
-        Fork it for every reply. The prompt is followed by its own first tokens as look-ahead, as in the
+        `fork` it for every reply. The prompt is followed by its own first tokens as look-ahead, as in the
         reference.
         """
         return self.prompt_pass(tokens, mel, speaker)[0]
@@ -89,6 +94,12 @@ class StreamingFlow:
         (mu,) = self.encoder.step([state.encoder], [torch.cat((tokens, tokens[: self.lookahead]))], [False])
         (made,) = self.solver.step([SolverInput(state.solver, mu, row, self._mel.apply(mel))])
         return state.snapshot(), mu, made
+
+    @torch.inference_mode()
+    def fork(self, prompt: FlowState) -> FlowState:
+        """A reply's state after a prompt; what the prompt left is shared, not copied."""
+        solver = prompt.solver.fork() if self.fixed is None else self.fixed.pool.fork(prompt.solver)
+        return FlowState(prompt.encoder.fork(), solver, prompt.speaker)
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
@@ -104,4 +115,4 @@ class StreamingFlow:
     def step_from_mu(self, states: Sequence[FlowState], mus: Sequence[Tensor]) -> list[Tensor]:
         """Second half of `step`."""
         inputs = [SolverInput(state.solver, mu, state.speaker) for state, mu in zip(states, mus, strict=True)]
-        return [self._mel.undo(mel) for mel in self.solver.step(inputs)]
+        return [self._mel.undo(mel) for mel in (self.fixed or self.solver).step(inputs)]

@@ -31,12 +31,14 @@ ones, which are the end of the prompt. ``prompt``: the whole prompt and the newe
 class SolverCache:
     """Keys and values: those of the prompt and those of the stream, both [N, depth, 2 (k, v), 2, H, frames, K]."""
 
-    __slots__ = ("order", "own", "prompt", "prompt_frames", "rule")
+    __slots__ = ("__weakref__", "order", "origin", "own", "prompt", "prompt_frames", "rule")
 
     def __init__(self, prompt: Tensor, own: Tensor, rule: TrimRule) -> None:
         """``prompt``: as `snapshot` lays it out. ``own``: the memory to write to, nothing of it in use."""
         self.prompt, self.own = prompt, own
         self.prompt_frames: int = prompt.shape[5]
+        self.origin: SolverCache | None = None
+        """The snapshot that this was forked from."""
         self.rule = rule
         self.order: list[int] = list(range(self.prompt_frames))
         """Frames that count: a prompt frame by its number, one of the stream by P + its slot. Newest chunk first
@@ -83,11 +85,19 @@ class SolverCache:
         prompt = self.own[..., frames[-RECENT_FRAMES:] + frames[:-RECENT_FRAMES], :].contiguous()
         return SolverCache(prompt, prompt[..., :0, :].clone(), self.rule)
 
-    def fork(self) -> SolverCache:
-        """A stream's cache after the same prompt: the prompt is shared, room for all that the rule keeps is its own."""
-        kept = RECENT_FRAMES if self.rule == "prompt" else max(self.prompt_frames, RECENT_FRAMES)
-        shape = (*self.own.shape[:5], kept + CHUNK_ROOM, self.own.shape[6])
-        return SolverCache(self.prompt, self.own.new_empty(shape), self.rule)
+    @property
+    def room(self) -> int:
+        """Frames of a stream's own that the rule keeps, and a chunk beside them."""
+        return CHUNK_ROOM + (RECENT_FRAMES if self.rule == "prompt" else max(self.prompt_frames, RECENT_FRAMES))
+
+    def fork(self, own: Tensor | None = None) -> SolverCache:
+        """A stream's cache after the same prompt, which it shares; what it keeps itself goes to ``own``, default new
+        memory for ``room`` frames."""
+        if own is None:
+            own = self.own.new_empty((*self.own.shape[:5], self.room, self.own.shape[6]))
+        fork = SolverCache(self.prompt, own, self.rule)
+        fork.origin = self
+        return fork
 
     def frames(self, step: int, block: int) -> Tensor:
         """Keys and values in ``order`` [2 (k, v), 2, H, len, K]; a copy, to look at."""
@@ -107,7 +117,7 @@ class SolverCache:
         self.own[..., :used, :] = old[..., :used, :]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class SolverState:
     """What the solver remembers of one stream."""
 

@@ -133,13 +133,15 @@ class Vocoder:
         source_noise: bool = True,
         encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
         dtype: torch.dtype = torch.float32,
+        fixed_streams: int = 0,
     ) -> None:
         """Takes the modules where they are (device) and packs their weights; do not train them afterwards.
 
         ``steps``: solver steps of every chunk, fixed because each has its own cache. ``noise``: buffer [1,
         80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise of HiFT,
         seeded per stream. ``dtype``: of the solver's products and caches, where nearly all of the work is;
-        encoder and HiFT stay float32.
+        encoder and HiFT stay float32. ``fixed_streams``: room for so many streams whose chunks of 5, 10 and 25
+        tokens are solved as batches of fixed shape, on CUDA as graphs (`fixed_solver`; with the trim rule `prompt`).
         """
         self.config = config
         self.device = hift.stft_window.device
@@ -153,6 +155,7 @@ class Vocoder:
             encoder_window_frames=encoder_window_frames,
             noise=default_noise(channels=config.flow.output_size) if noise is None else noise,
             dtype=dtype,
+            fixed_streams=fixed_streams,
         )
         self._hift = StreamingHift(hift, fade)
         self._prompts: WeakKeyDictionary[Voice, FlowState] = WeakKeyDictionary()
@@ -167,11 +170,13 @@ class Vocoder:
         trim: TrimRule = "upstream",
         fade: CrossFade = "upstream",
         dtype: torch.dtype = torch.float32,
+        fixed_streams: int = 0,
     ) -> Vocoder:
         """From a checkpoint's ``token2wav/`` folder. `CheckpointError` names all that is missing or does not
         fit."""
         config, flow, hift = load_token2wav(folder)
-        return cls(config, flow.to(device), hift.to(device), steps=steps, trim=trim, fade=fade, dtype=dtype)
+        flow, hift = flow.to(device), hift.to(device)
+        return cls(config, flow, hift, steps=steps, trim=trim, fade=fade, dtype=dtype, fixed_streams=fixed_streams)
 
     @property
     def lookahead(self) -> int:
@@ -187,7 +192,7 @@ class Vocoder:
         """A new reply in ``voice``; ``seed`` is that of its breath noise."""
         prompt = self._prompt(voice)
         noise = torch.Generator(self.device).manual_seed(seed) if self.source_noise else None
-        return StreamState(prompt, prompt.fork(), None, noise, self.lookahead)
+        return StreamState(prompt, self._flow.fork(prompt), None, noise, self.lookahead)
 
     def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[Samples]:
         """Per stream: its new tokens, and whether they are its last -> float32 [n] at 24 kHz in [-1, 1], n
@@ -273,7 +278,7 @@ class Vocoder:
         held = float(output.state.tail.abs().max())
         if not np.isfinite(peak + held):
             state.report.broken_chunks += 1
-            state.flow, state.hift = state.prompt.fork(), self._hift.silent_state()
+            state.flow, state.hift = self._flow.fork(state.prompt), self._hift.silent_state()
             samples = np.zeros_like(samples)
         elif peak >= self.config.hift.audio_limit:
             state.report.clipped_samples += int((np.abs(samples) >= self.config.hift.audio_limit).sum())

@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", choices=("nano", "official"), default="nano", help="official: random weights")
     parser.add_argument("--trim", choices=("upstream", "prompt"), default="upstream", help="rule of the solver's cache")
     parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="of the solver's products (default float32)")
+    parser.add_argument(
+        "--fixed", action="store_true", help="batches of fixed shape, on CUDA as graphs; needs --trim prompt"
+    )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: PyTorch's own)")
     parser.add_argument("--chunks", type=int, default=8, metavar="N", help="timed per row (default 8)")
     parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply, as 30; 0: none (default 0.5)")
@@ -89,6 +92,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     rungs = tuple(sorted(arguments.ladder))
     if rungs[0] < SMALLEST_RUNG or rungs[-1] > LARGEST_RUNG:
         raise ConfigError(f"--ladder: chunks have {SMALLEST_RUNG} to {LARGEST_RUNG} tokens, got {rungs}")
+    if arguments.fixed and arguments.trim != "prompt":
+        raise ConfigError("--fixed needs --trim prompt: the reference's rule has no fixed shape")
     for name, least in (("steps", 1), ("chunks", 1), ("plain", 0), ("prompt_tokens", SHORTEST_PROMPT), ("minutes", 0)):
         if getattr(arguments, name) < least:
             flag = name.replace("_", "-")
@@ -103,6 +108,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         reply_seconds=60.0 * arguments.minutes,
         prompt_tokens=arguments.prompt_tokens,
         dtype=getattr(torch, arguments.dtype),
+        fixed=arguments.fixed,
     )
 
 

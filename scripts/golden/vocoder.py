@@ -111,7 +111,7 @@ def _check_streams(
             yield _row(name + key, made, expected[name + key][0], tolerance)
     yield from _cache_rows(f"{name}.setup", prompt, expected)
     tokens = inputs[f"{name}.token"][0].long()
-    states = {schedule: prompt.fork() for schedule in case["streams"]}
+    states = {schedule: flow.fork(prompt) for schedule in case["streams"]}
     # Round by round, the streams of all schedules in one call: batching and interleaving are part of the
     # check.
     for index in range(max((len(stream["calls"]) for stream in case["streams"].values()), default=0)):

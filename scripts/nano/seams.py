@@ -6,7 +6,8 @@
 Every row speaks the same held-out replies and is compared with one chunk that holds a whole reply. `mel` is the mean
 distance of their log-mels in dB where the reply is heard, `seam mel` the same in the 160 ms after each seam; `jump`
 is the largest step between two samples within 2 ms of a seam, full scale 1; `WER` is pocketsphinx' word error rate
-(`judge.py`). Rows of other steps are compared with one chunk of 20 steps. The first row shows what other breath noise alone does to the mel.
+(`judge.py`). Rows of other steps are compared with one chunk of 20 steps. The first row shows what other breath noise
+alone does to the mel.
 """
 
 from __future__ import annotations

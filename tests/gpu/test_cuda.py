@@ -46,6 +46,23 @@ def test_the_speech_model_answers_alike() -> None:
     assert gpu_ids == cpu_ids
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-3), (torch.bfloat16, 5e-2), (torch.float16, 2e-2)])
+def test_the_vocoder_sounds_alike_from_graphs(dtype: torch.dtype, error: float) -> None:
+    """Three streams, so that the batch of four has a dummy; 25, 25 and 10 tokens, then a ragged end."""
+    voice = Voice.load(EMBEDDED_CHECKPOINT / "voices" / "default.safetensors")
+    tokens, sounds = voice.tokens.tolist()[:70], []
+    for device, options in (("cpu", {}), ("cuda", {"fixed_streams": 3, "dtype": dtype})):
+        vocoder = Vocoder.load(EMBEDDED_CHECKPOINT / "token2wav", device, trim="prompt", **options)
+        vocoder.source_noise = False
+        streams = [vocoder.open(voice) for _ in range(3)]
+        made = []
+        for start, stop in ((0, 28), (28, 53), (53, 63), (63, 70)):
+            made.append(vocoder.step([(stream, tokens[start:stop], stop == 70) for stream in streams]))
+        sounds.append([np.concatenate(parts) for parts in zip(*made, strict=True)])
+    for one, other in zip(*sounds, strict=True):
+        assert np.sqrt(np.mean((one - other) ** 2)) < error
+
+
 def test_the_vocoder_sounds_alike() -> None:
     voice = Voice.load(EMBEDDED_CHECKPOINT / "voices" / "default.safetensors")
     sounds = []

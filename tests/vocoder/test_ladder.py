@@ -35,6 +35,34 @@ def test_more_slack_never_gives_a_smaller_chunk(one: float, two: float, buffered
     assert LADDER.choose(low, PACE, buffered) <= LADDER.choose(high, PACE, buffered)
 
 
+@given(st.data(), st.sampled_from([(5, 10, 25), (10, 25), (8, 12, 25)]))
+def test_playback_never_runs_dry_while_chunks_and_tokens_keep_to_their_pace(
+    data: st.DataObject, rungs: tuple[int, ...]
+) -> None:
+    """Speeds vary from chunk to chunk and from token to token, up to the pace that the ladder reckons with."""
+    slowest = Pace(data.draw(st.floats(0.001, 0.03)), data.draw(st.floats(0.0, 0.05)), data.draw(st.floats(0.0, 0.006)))
+    assume(slowest.seconds(rungs[0], rungs[0]) <= 0.04 * rungs[0])
+    speed = data.draw(st.randoms(use_true_random=False))
+    arrivals = [0.0]
+    for _ in range(300):
+        arrivals.append(arrivals[-1] + slowest.token * speed.random())
+    ladder = ChunkLadder(rungs)
+
+    def spent(tokens: int) -> float:
+        return slowest.seconds(tokens, 0) * speed.random()
+
+    made = ladder.choose(None, slowest)
+    now = arrivals[made + LOOKAHEAD] + spent(made)
+    dry = now + 0.04 * made - SEAM_SECONDS
+    while made < 250:
+        arrived = sum(arrival <= now for arrival in arrivals) - 1
+        chunk = ladder.choose(dry - now, slowest, buffered=max(0, arrived - made - LOOKAHEAD))
+        made += chunk
+        now = max(now, arrivals[made + LOOKAHEAD]) + spent(chunk)
+        assert now <= dry + 1e-9
+        dry += 0.04 * chunk
+
+
 @given(
     st.sampled_from([(5, 10, 25), (10, 25), (8, 12, 25), (15, 25)]),
     st.floats(0.0005, 0.03),

@@ -1,0 +1,216 @@
+"""The solver on fixed shapes: many streams of one voice and one chunk length as one batch, as one CUDA graph.
+
+The ragged way (`dit_stream`) looks at one stream after the other, which costs a GPU more in launches than the
+arithmetic takes. Here the streams' pasts lie in one `Pool`, a step finds them by index, and frames that a stream does
+not have are masked, so the same operations on the same memory serve every step. On CUDA they are captured once per
+shape and then replayed; elsewhere (tests) they simply run.
+
+Letters: S streams of a batch, F frames of a chunk, P prompt frames, L slots of a stream; others as in `dit_stream`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary, finalize
+
+import torch
+from torch import Tensor
+
+from streaming_vocoder.dit_stream import CONV_PAST, TAPS, Scratch, SolverInput, StreamingSolver
+from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES, SolverCache, SolverState
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
+"""Batches are filled up to one of these: few graphs, little waste."""
+DUMMY = 0
+"""The pool's row that fills a batch up."""
+
+
+class Pool:
+    """Memory of so many streams, and one row to fill batches up with: keys and values [row, N, depth, 2 (k, v), 2, H,
+    L, K], convolutions' tails [row, N, depth, 2, 2, 2, C]."""
+
+    def __init__(self, solver: StreamingSolver, streams: int) -> None:
+        config, shape = solver.config, (streams + 1, solver.steps, solver.config.depth)
+        like = solver.noise.new_empty(0, dtype=solver.dtype)
+        slots = RECENT_FRAMES + CHUNK_ROOM
+        self.caches = like.new_zeros((*shape, 2, 2, config.num_heads, slots, config.head_dim))
+        self.tails = like.new_zeros((*shape, 2, 2, CONV_PAST, config.hidden_size))
+        self._free = list(range(streams, DUMMY, -1))
+        self._rows: WeakKeyDictionary[SolverState, int] = WeakKeyDictionary()
+
+    def fork(self, prompt: SolverState) -> SolverState:
+        """As `SolverState.fork`, in the pool while it has a free row; a dropped stream gives its row back."""
+        if not self._free:
+            return prompt.fork()
+        row = self._free.pop()
+        self.caches[row].zero_()  # what is masked is multiplied with zero, and must not be NaN
+        self.tails[row].copy_(prompt.tails)
+        state = SolverState(prompt.cache.fork(self.caches[row]), self.tails[row])
+        self._rows[state] = row
+        finalize(state, self._free.append, row).atexit = False
+        return state
+
+    def row(self, state: SolverState) -> int | None:
+        """None for a stream that is not (or not any more) in the pool."""
+        row = self._rows.get(state)
+        return None if row is None or state.cache.own.data_ptr() != self.caches[row].data_ptr() else row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where the streams of a batch lie in the pool and what they see of it: tensors that a graph reads."""
+
+    rows: Tensor
+    """int64 [S]."""
+    slots: Tensor
+    """int64 [S, F]: of the new frames."""
+    mask: Tensor
+    """[S, 1, 1, 1, L]: 0 where a slot is seen, else minus infinity."""
+
+
+class _PooledPast:
+    """`dit_stream.Past` of streams in a pool, all with F new frames."""
+
+    def __init__(self, pool: Pool, prompt: Tensor, place: _Place) -> None:
+        self.pool, self.prompt, self.place = pool, prompt, place
+
+    def attention(self, step: int, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        rows, slots, (streams, frames) = self.place.rows, self.place.slots, self.place.slots.shape
+        caches = self.pool.caches[:, step, index]  # [row, 2 (k, v), 2, H, L, K]
+        new = torch.stack((k, v)).view(2, 2, streams, frames, *k.shape[2:])  # [2 (k, v), 2, S, F, H, K]
+        caches[rows[:, None], :, :, :, slots] = new.permute(2, 3, 0, 1, 4, 5)
+        keys, values = caches.index_select(0, rows).unbind(1)  # [S, 2, H, L, K]
+        prompt_keys, prompt_values = self.prompt[step, index]  # [2, H, P, K]
+        queries = q.view(2, streams, frames, *q.shape[2:]).permute(1, 0, 3, 2, 4)  # [S, 2, H, F, K]
+        # The prompt is the same for all streams: one product over the rows of all.
+        of_prompt = q.transpose(1, 2) @ prompt_keys.transpose(2, 3)  # [2, H, S F, P]
+        of_prompt = of_prompt.view(*of_prompt.shape[:2], streams, frames, -1).permute(2, 0, 1, 3, 4)
+        of_own = queries @ keys.transpose(3, 4) + self.place.mask
+        weights = torch.softmax(torch.cat((of_prompt, of_own), dim=4), dim=4)
+        of_prompt, of_own = torch.split(weights, [prompt_keys.shape[2], keys.shape[3]], dim=4)
+        heard = (of_own @ values).permute(1, 0, 3, 2, 4)  # [2, S, F, H, K]
+        prompt_heard = of_prompt.permute(1, 2, 0, 3, 4).flatten(2, 3) @ prompt_values  # [2, H, S F, K]
+        return (heard.flatten(1, 2) + prompt_heard.transpose(1, 2)).contiguous()
+
+    def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
+        rows, (streams, frames) = self.place.rows, self.place.slots.shape
+        tails = self.pool.tails[:, step, index, conv]  # [row, 2, 2, C]
+        now = x.view(2, streams, frames, -1)  # [2, S, F, C]
+        joined = torch.cat((tails.index_select(0, rows).transpose(0, 1), now), dim=2)
+        tails.index_copy_(0, rows, joined[:, :, -CONV_PAST:].transpose(0, 1))
+        windows = taps.view(2, streams, frames, TAPS, -1)
+        for tap in range(TAPS):
+            windows[:, :, :, tap] = joined[:, :, tap : tap + frames]
+
+
+class _Shape:
+    """The memory of one (voice, S, F), and its graph."""
+
+    def __init__(self, solver: StreamingSolver, pool: Pool, prompt: Tensor, streams: int, frames: int) -> None:
+        device, noise = solver.noise.device, solver.noise
+        self.place = _Place(
+            torch.zeros(streams, dtype=torch.long, device=device),
+            torch.arange(frames, device=device).expand(streams, -1).clone(),
+            noise.new_zeros((streams, 1, 1, 1, pool.caches.shape[6]), dtype=solver.dtype),
+        )
+        self.x = noise.new_zeros((streams * frames, noise.shape[1]))
+        self.conditioned = noise.new_zeros((streams * frames, solver.config.hidden_size))
+        self._solver = solver
+        self._past = _PooledPast(pool, prompt, self.place)
+        self._scratch: Scratch = solver.scratch()
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def run(self) -> Tensor:
+        """On what has been written to the inputs -> mels [S F, 80]; overwritten by the next call."""
+        if self.x.device.type != "cuda":
+            self._solve()
+        elif self._graph is None:
+            self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        return self.x
+
+    def _solve(self) -> None:
+        self._solver.solve(self.x, self.conditioned, self._past, self._scratch)
+
+    def _capture(self) -> None:
+        """Capturing records and does not run; libraries want one run before, which goes to the dummy row."""
+        inputs = [self.place.rows, self.place.slots, self.place.mask, self.x, self.conditioned]
+        kept = [tensor.clone() for tensor in inputs]
+        self.place.rows.fill_(DUMMY)
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._solve()
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._solve()
+        for tensor, content in zip(inputs, kept, strict=True):
+            tensor.copy_(content)
+
+
+class FixedSolver:
+    """Solves those chunks that have one of the fixed lengths and whose streams lie in the pool."""
+
+    def __init__(self, solver: StreamingSolver, streams: int, frames: Sequence[int]) -> None:
+        """``streams``: that have a place in the pool. ``frames``: the fixed lengths, at most `CHUNK_ROOM` each."""
+        if solver.rule != "prompt" or max(frames) > CHUNK_ROOM:
+            raise ValueError(f"fixed shapes need the trim rule 'prompt' and chunks of at most {CHUNK_ROOM} frames")
+        self.pool = Pool(solver, streams)
+        self._solver, self._frames = solver, frozenset(frames)
+        self._shapes: WeakKeyDictionary[SolverCache, dict[tuple[int, int], _Shape]] = WeakKeyDictionary()
+
+    def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
+        """As `StreamingSolver.step`, the fixed way where it can be."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        ragged: list[int] = []
+        for index, item in enumerate(inputs):
+            fixed = len(item.mu) in self._frames and self.pool.row(item.state) is not None
+            (groups[id(item.state.cache.origin), len(item.mu)] if fixed else ragged).append(index)
+        mels: dict[int, Tensor] = {}
+        for members in groups.values():
+            for part in _parts(members):
+                mels.update(zip(part, self._group([inputs[i] for i in part]), strict=True))
+        if ragged:
+            mels.update(zip(ragged, self._solver.step([inputs[i] for i in ragged]), strict=True))
+        return [mels[index] for index in range(len(inputs))]
+
+    def _group(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
+        caches, frames = [item.state.cache for item in inputs], len(inputs[0].mu)
+        slots = [cache.reserve(frames) for cache in caches]
+        shape = self._shape(caches[0], len(inputs), frames)
+        place, count = shape.place, len(inputs)
+        rows = [self.pool.row(item.state) or DUMMY for item in inputs]
+        place.rows.copy_(torch.tensor(rows + [DUMMY] * (len(place.rows) - count)))
+        place.slots[:count].copy_(torch.tensor(slots))
+        seen = torch.tensor([len(cache) - cache.prompt_frames + frames for cache in caches])
+        unseen = torch.arange(place.mask.shape[4]) >= seen[:, None]
+        place.mask.zero_()  # the dummies see anything, so that they stay finite
+        place.mask[:count, 0, 0, 0].masked_fill_(unseen.to(place.mask.device), -torch.inf)
+        for memory, parts in (
+            (shape.x, map(self._solver.start, inputs)),
+            (shape.conditioned, map(self._solver.condition, inputs)),
+        ):
+            memory.zero_()
+            memory[: count * frames] = torch.cat(list(parts))
+        made = shape.run()[: count * frames].clone()
+        for cache, taken in zip(caches, slots, strict=True):
+            cache.commit(taken)
+        return list(torch.split(made, frames))
+
+    def _shape(self, cache: SolverCache, streams: int, frames: int) -> _Shape:
+        prompt = cache.origin
+        assert prompt is not None  # streams of the pool are forks
+        batch = next(size for size in BATCHES if size >= streams)
+        shapes = self._shapes.setdefault(prompt, {})
+        if (batch, frames) not in shapes:
+            shapes[batch, frames] = _Shape(self._solver, self.pool, prompt.prompt, batch, frames)
+        return shapes[batch, frames]
+
+
+def _parts(members: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(members), BATCHES[-1]):
+        yield members[start : start + BATCHES[-1]]
