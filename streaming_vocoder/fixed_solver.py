@@ -89,10 +89,11 @@ class _PooledPast:
         of_prompt = of_prompt.view(*of_prompt.shape[:2], streams, frames, -1).permute(2, 0, 1, 3, 4)
         of_own = queries @ keys.transpose(3, 4) + self.place.mask
         weights = torch.softmax(torch.cat((of_prompt, of_own), dim=4), dim=4)
-        of_prompt, of_own = torch.split(weights, [prompt_keys.shape[2], keys.shape[3]], dim=4)
+        of_own = weights[..., prompt_keys.shape[2] :]
+        of_prompt = weights[..., : prompt_keys.shape[2]]
         heard = (of_own @ values).permute(1, 0, 3, 2, 4)  # [2, S, F, H, K]
         prompt_heard = of_prompt.permute(1, 2, 0, 3, 4).flatten(2, 3) @ prompt_values  # [2, H, S F, K]
-        return (heard.flatten(1, 2) + prompt_heard.transpose(1, 2)).contiguous()
+        return torch.add(heard.flatten(1, 2), prompt_heard.transpose(1, 2)).contiguous()
 
     def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
         rows, (streams, frames) = self.place.rows, self.place.slots.shape

@@ -43,6 +43,7 @@ def test_the_table_has_a_row_a_rung_and_the_json_every_figure(
     [
         (["--ladder", "3,5"], "4 to 200"),
         (["--ladder", "5,201"], "4 to 200"),
+        (["--fixed"], "--trim prompt"),
         (["--steps", "0"], "--steps"),
         (["--prompt-tokens", "2"], "--prompt-tokens"),
         (["--minutes", "-1"], "--minutes"),
