@@ -29,9 +29,10 @@ ALLOWED = {
     "model": LEAVES,
     "engine": LEAVES | {"model", "session", "streaming_vocoder"},
     "client": LEAVES,
+    "turn_bench": LEAVES | {"protocol", "turns", "session"},
 }
 SANS_IO = ("protocol", "turns")
-NO_TORCH = ("protocol", "turns", "session", "tools", "transports", "client")
+NO_TORCH = ("protocol", "turns", "session", "tools", "transports", "client", "turn_bench")
 
 
 def imports(path: Path) -> Iterator[str]:

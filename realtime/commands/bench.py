@@ -1,4 +1,4 @@
-"""`realtime bench latency | vocoder`: what is measured lives in a module of its own, imported when it is asked for."""
+"""`realtime bench latency | turns | vocoder`: each measure is a module of its own, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 MEASURES = {
     "latency": "how long after the end of speech an answer comes, through a server",
+    "turns": "when turns end, and what interrupts a reply, over scripted conversations",
     "vocoder": "what the vocoder costs, without a server",
 }
 
