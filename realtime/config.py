@@ -57,6 +57,9 @@ class Settings:
         "neither; for sessions that do not say",
         choices=("immediate", "pause", "play_on"),
     )
+    echo_gate: bool = _setting(
+        True, "take our own voice, back from the caller's loudspeaker, for silence; for sessions that do not say"
+    )
     turn_model: str = _setting(
         "auto",
         "end-of-turn model of semantic_vad: a smart-turn v3 ONNX file; auto: the one in the package pipecat-ai (extra "

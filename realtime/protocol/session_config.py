@@ -91,6 +91,7 @@ class ServerVad(Lenient):
     create_response: Bool = True
     interrupt_response: Bool = True
     interruption: Maybe[Interruption] = None
+    echo_gate: Maybe[Bool] = None
 
 
 class SemanticVad(Lenient):
@@ -101,6 +102,7 @@ class SemanticVad(Lenient):
     create_response: Bool = True
     interrupt_response: Bool = True
     interruption: Maybe[Interruption] = None
+    echo_gate: Maybe[Bool] = None
 
 
 TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]

@@ -56,7 +56,7 @@ class SessionConfig:
     """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
 
     ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
-    Step-Audio 2. ``interruption``: of turn detection that names none.
+    Step-Audio 2. ``interruption``, ``echo_gate``: of turn detection that names none.
     """
 
     model: str = "step-audio-2-mini"
@@ -65,6 +65,7 @@ class SessionConfig:
     render: Callable[[str], str] = as_written
     transcription_prompt: str = "请记录下你所听到的语音内容。"
     interruption: Interruption = "immediate"
+    echo_gate: bool = True
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""

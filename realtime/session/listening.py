@@ -8,13 +8,14 @@ detection the last ``limits.turn_s`` seconds for the client to commit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from realtime.audio import AudioFormat, AudioReader, Samples, samples_of_ms
 from realtime.messages import MODEL_SAMPLE_RATE
 from realtime.noise_reduction import NoiseReducer
+from realtime.turns.echo import EchoGate
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import SpeechEvent
 from realtime.turns.vad import VoiceDetector
@@ -26,14 +27,27 @@ _DECISION_MS = 500
 """The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`)."""
 
 
+Playing = Callable[[int, int], Samples]
+"""Of a position and a count: what was played while the ``count`` samples before it were taken, float32 [count]."""
+
+
+def nothing_played(end: int, count: int) -> Samples:
+    """Nothing of ours is ever heard."""
+    return np.zeros(count, np.float32)
+
+
 class Microphone:
     """One caller's input stream."""
 
-    def __init__(self, detector: VoiceDetector, format: AudioFormat, *, keep_s: float) -> None:
+    def __init__(
+        self, detector: VoiceDetector, format: AudioFormat, *, keep_s: float, own_voice: Playing = nothing_played
+    ) -> None:
+        """``own_voice``: what the caller's loudspeaker played of ours, for `gate_echo`."""
         self.received = 0
         self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
         self._reducer: NoiseReducer | None = None
         self._endpointer = Endpointer(detector)
+        self._own_voice = own_voice
         self._detecting = False
         self._unjudged: list[Samples] = []  # stored by a flush; the endpointer counts every sample
         self._keep = int(keep_s * MODEL_SAMPLE_RATE)
@@ -71,6 +85,11 @@ class Microphone:
             self._endpointer.config = config
         self._detecting = config is not None
 
+    def gate_echo(self, on: bool) -> None:
+        """Take our own voice from the loudspeaker for silence from now on, or for speech."""
+        if on != (self._endpointer.echo is not None):
+            self._endpointer.echo = EchoGate() if on else None
+
     def reduce_noise(self, most_db: float | None) -> None:
         """Lower steady noise by so much from now on, or not at all."""
         self.settle()
@@ -95,7 +114,7 @@ class Microphone:
         if self._detecting:
             unjudged = np.concatenate(self._unjudged)
             self._unjudged.clear()
-            yield from self._endpointer.push(unjudged)
+            yield from self._endpointer.push(unjudged, self._own_voice(self.received, len(unjudged)))
         self._forget_old()
 
     def begin_turn(self, start: int) -> int:

@@ -36,6 +36,13 @@ def endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:
     )
 
 
+def gates_echo(detection: TurnDetection | None, config: SessionConfig) -> bool:
+    """Whether our own voice in the microphone is told from the caller's."""
+    if detection is None or detection.echo_gate is None:
+        return config.echo_gate
+    return detection.echo_gate
+
+
 def turn_config(settings: Session | TranscriptionSession, config: SessionConfig) -> TurnConfig:
     """How turns are taken. A session that only transcribes answers nothing."""
     detection = settings.turn_detection

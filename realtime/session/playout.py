@@ -9,6 +9,7 @@ A reply that was heard to its end leaves the ledger: only what may still be cut 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from realtime.session.ports import OUTPUT_SAMPLE_RATE
@@ -98,6 +99,19 @@ class PlayoutLedger:
         now = self._without_pauses(now)
         unheard = sum(track.queued - track.heard(now) for track in self._tracks.values())
         return unheard / OUTPUT_SAMPLE_RATE
+
+    def playing(self, start: float, seconds: float) -> Iterator[tuple[float, str, int, int]]:
+        """What plays from ``start`` on for so long, by the clock: seconds after ``start``, the item, its first sample
+        and how many."""
+        begin, end = self._without_pauses(start), self._without_pauses(start + seconds)
+        for item_id, track in self._tracks.items():
+            before = 0
+            for run in track.runs:
+                first, last = max(begin, run.start), min(end, run.end)
+                if last > first:
+                    at = before + round((first - run.start) * OUTPUT_SAMPLE_RATE)
+                    yield first - begin, item_id, at, round((last - first) * OUTPUT_SAMPLE_RATE)
+                before += run.samples
 
     def cut(self, now: float) -> dict[str, int]:
         """The playback stops now. Gives the samples heard of each item that was not heard to its end."""

@@ -79,6 +79,8 @@ class ReplyPorts:
     clock: Callable[[], float] = time.monotonic
     on_first_audio: Callable[[], None] = lambda: None
     """Told when the first audio of a reply in the conversation was sent."""
+    on_speech: Callable[[str, Samples], None] = lambda item_id, samples: None
+    """Given the speech of each item of the conversation, at 24 kHz as it is to be heard, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,8 @@ class Reply:
         for start in range(0, len(samples), _PIECE_SAMPLES):
             piece = samples[start : start + _PIECE_SAMPLES]
             await self._wait_for_room()
+            if not self.out_of_band:
+                self._ports.on_speech(self._plan.item_id, piece)
             self._send_audio(writer.push(piece), len(piece))
 
     async def _wait_for_room(self) -> None:

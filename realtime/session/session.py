@@ -57,9 +57,10 @@ from realtime.session.history import (
 )
 from realtime.session.items import ItemDesk
 from realtime.session.listening import Microphone
-from realtime.session.listening_settings import endpointing, noise_reduction_db, turn_config
+from realtime.session.listening_settings import endpointing, gates_echo, noise_reduction_db, turn_config
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
+from realtime.session.own_voice import OwnVoice
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import ContextMeter, Engine, GenerationRequest, Vocoder
 from realtime.session.quota import Quota
@@ -178,6 +179,7 @@ class Session:
         self._transcriber = Transcriber(
             self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
         )
+        own_voice = OwnVoice(self._playout, clock)
         self._ports = ReplyPorts(
             services.engine,
             services.vocoder,
@@ -188,13 +190,16 @@ class Session:
             self._log,
             clock,
             on_first_audio=self._transcriber.wake,
+            on_speech=own_voice.add,
         )
         self._mic = Microphone(
             services.vad.open(),
             audio_format(settings.audio.input.format),
             keep_s=config.limits.turn_s,
+            own_voice=own_voice.during,
         )
         self._mic.detect(endpointing(settings.turn_detection))
+        self._mic.gate_echo(gates_echo(settings.turn_detection, config))
         self._mic.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
         self._end_of_turn = EndOfTurn(services.end_of_turn, self._mic, self._log)
         self._turns = turns.TurnState(turn_config(self._settings, self._config))
@@ -392,6 +397,7 @@ class Session:
             self._mic.reduce_noise(noise_reduction_db(self._settings.audio.input.noise_reduction))
         if self._settings.turn_detection != before.turn_detection:
             self._mic.detect(endpointing(self._settings.turn_detection))
+            self._mic.gate_echo(gates_echo(self._settings.turn_detection, self._config))
             detecting = self._settings.turn_detection is not None
             self._step(turns.Configured(self._mic.received, turn_config(self._settings, self._config), detecting))
         self._outbox.put(wire.SessionUpdated(session=self._settings))

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.audio import Framer, samples_of_ms
+from realtime.turns.echo import EchoGate
 from realtime.turns.events import (
     LullStarted,
     PauseEnded,
@@ -75,11 +76,15 @@ class EndpointingConfig:
 class Endpointer:
     """One stream. Give it every sample once, in order; `position` is how many it has judged."""
 
-    def __init__(self, detector: VoiceDetector, config: EndpointingConfig | None = None) -> None:
+    def __init__(
+        self, detector: VoiceDetector, config: EndpointingConfig | None = None, echo: EchoGate | None = None
+    ) -> None:
+        """``echo``: tells our own voice from the caller's, where what we play is given to `push`."""
         self.config = config or EndpointingConfig()
         self.position = 0
         self._detector = detector
-        self._framer = Framer(FRAME_SAMPLES)
+        self.echo = echo
+        self._framer, self._played_framer = Framer(FRAME_SAMPLES), Framer(FRAME_SAMPLES)
         self._speaking = False
         self._pausing = False
         self._lull: int | None = None  # where the lull was found
@@ -99,12 +104,20 @@ class Endpointer:
         """Whether speech has started and not yet stopped."""
         return self._speaking
 
-    def push(self, samples: NDArray[np.float32]) -> Iterator[SpeechEvent]:
-        """Float32 [n] at 16 kHz -> what happened, in order. Consume it all before the next push."""
-        for frame in self._framer.push(samples):
+    def push(self, samples: NDArray[np.float32], played: NDArray[np.float32] | None = None) -> Iterator[SpeechEvent]:
+        """Float32 [n] at 16 kHz -> what happened, in order. Consume it all before the next push.
+
+        ``played``: float32 [n], what of ours was played in the same time; None: nothing.
+        """
+        if played is None:
+            played = np.zeros_like(samples)
+        for frame, own in zip(self._framer.push(samples), self._played_framer.push(played), strict=True):
             self.position += len(frame)
             self._frames.append(frame)
-            yield from self._hear(self._detector.probability(frame))
+            probability = self._detector.probability(frame)
+            if self.echo is not None and not self.echo.foreign(frame, own):
+                probability = 0.0
+            yield from self._hear(probability)
 
     def judge_pause(self, voiced_until: int, finished: float) -> None:
         """A model's word on the pause after ``voiced_until``; late words, on a pause that is over, do not count."""
@@ -133,6 +146,7 @@ class Endpointer:
     def skip_to(self, position: int) -> None:
         """Samples up to ``position`` were not pushed (detection was off): go on from there."""
         self._framer.clear()
+        self._played_framer.clear()
         self._frames.clear()
         self.position = position
         self.end_speech()
