@@ -40,6 +40,8 @@ from realtime.session.session import Services
 from realtime.session.tool_ports import ToolSet
 from realtime.session.waiting_line import Ticket
 from realtime.tools.builtin import ToolConfig, build_tools
+from realtime.tools.hosts import HostPolicy
+from realtime.tools.mcp_servers import McpServers
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.host import Health
 from realtime.transports.metrics_page import ServerMetrics
@@ -367,6 +369,7 @@ class Application:
             self._metrics.speculated,
             self._turn_model,
             tools,
+            McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(
             services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line

@@ -89,6 +89,9 @@ class Settings:
     clips: str = _setting(
         "", "folder of speech clips that the tool audio_search searches, whose voices it can speak in"
     )
+    mcp_hosts: str = _setting(
+        "", "hosts of MCP servers that sessions may name: HOST[:PORT],*.DOMAIN,… or * for any public one; empty: none"
+    )
     session_seconds: int = _setting(3600, "lifetime of a session")
     api_key: str = _setting("", "a key that callers must show; better in the environment: `ps` shows flags", repr=False)
     api_keys_file: str = _setting("", "file with a key a line, or `sha256:` and the hash of one; # begins a comment")

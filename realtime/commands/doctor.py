@@ -32,6 +32,7 @@ _PACKAGES = (
     ("soundfile", "soundfile", True, "pip install soundfile"),
     ("llguidance", "llguidance", True, "pip install llguidance"),
     ("uvloop", "uvloop", False, "pip install uvloop (optional: a faster event loop)"),
+    ("mcp", "mcp", False, "pip install 'realtime-voice[mcp]' (optional: MCP servers)"),
     ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
     (
         "sounddevice",

@@ -51,6 +51,10 @@ class _Server:
     tools: ToolSet | None = None
     listed: tuple[ServerTool, ...] = field(default=())
 
+    @property
+    def lost(self) -> bool:
+        return self.task is not None and self.task.done()
+
 
 class ToolDesk:
     """One session's tools. `configure` with every change of the session object; `offer` for every response."""
@@ -112,10 +116,11 @@ class ToolDesk:
         self._check_choice(config.tools, config.tool_choice, "response")
 
     def configure(self, settings: Session) -> None:
-        """Connect to the MCP servers that are new, and leave those that are gone."""
+        """Connect to the MCP servers that are new or were lost, and leave those that are gone."""
         self._active = settings.server_tools
         wanted = {tool.server_label: tool for tool in settings.tools if isinstance(tool, McpTool)}
-        for label in [label for label, server in self._servers.items() if wanted.get(label) != server.spec]:
+        stale = [label for label, server in self._servers.items() if wanted.get(label) != server.spec or server.lost]
+        for label in stale:
             task = self._servers.pop(label).task
             if task is not None:
                 task.cancel()

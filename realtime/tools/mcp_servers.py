@@ -1,0 +1,33 @@
+"""`realtime.session.tool_ports.ToolServers`: MCP servers, within what the operator allows. The client itself, which
+needs the package ``mcp``, is in `realtime.tools.mcp_client` and imported when it is first used."""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import AbstractAsyncContextManager
+
+from realtime.protocol.session_config import McpTool
+from realtime.session.tool_ports import ToolSet
+from realtime.tools.hosts import HostPolicy
+
+
+class McpServers:
+    """Connects to the MCP servers that sessions name, as far as ``policy`` lets it."""
+
+    def __init__(self, policy: HostPolicy) -> None:
+        self._policy = policy
+
+    def refusal(self, server: McpTool) -> str | None:
+        if server.server_url is None:
+            return "This server reaches MCP servers by 'server_url' only; it has no connectors and no tunnels."
+        refusal = self._policy.refusal(server.server_url)
+        if refusal is not None:
+            return f"The MCP server {server.server_label[:80]!r} is not contacted. {refusal}"
+        if importlib.util.find_spec("mcp") is None:
+            return "This server lacks the MCP client; its operator can add it: pip install 'realtime-voice[mcp]'."
+        return None
+
+    def connect(self, server: McpTool) -> AbstractAsyncContextManager[ToolSet]:
+        from realtime.tools.mcp_client import connect  # an extra: most servers run without it
+
+        return connect(server, self._policy)
