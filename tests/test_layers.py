@@ -29,7 +29,7 @@ ALLOWED = {
     "model": LEAVES,
     "engine": LEAVES | {"model", "session", "streaming_vocoder"},
     "client": LEAVES,
-    "turn_bench": LEAVES | {"protocol", "turns", "session"},
+    "turn_bench": LEAVES | {"protocol", "turns", "session", "client"},
 }
 SANS_IO = ("protocol", "turns")
 NO_TORCH = ("protocol", "turns", "session", "tools", "transports", "client", "turn_bench")

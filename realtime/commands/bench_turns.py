@@ -1,25 +1,31 @@
 """`realtime bench turns`: when turns end and who has the floor, over scripted conversations with a known truth.
 
 Played with real sessions in virtual time: model and network are scripted, so nothing depends on the machine, and the
-figures are the same for the same seed.
+figures are the same for the same seed. With ``--live`` a few of them are played to a running server, in real time.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from realtime.commands.machine import describe_machine
+from realtime.turn_bench.caller import Observation
 from realtime.turn_bench.corpus import Case, compose
+from realtime.turn_bench.live import observe_live
 from realtime.turn_bench.scoring import FloorFigures, Outcome, TurnFigures, faults, floor_figures, judge, turn_figures
 from realtime.turn_bench.stage import Mode, observe
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
-from realtime.turns.vad import SileroVad, VoiceModel
+from realtime.turns.vad import SileroVad
+
+Play = Callable[[Case, Mode], Observation]
 
 EAGERNESS = ("low", "medium", "high")
 INTERRUPTIONS = ("immediate", "pause", "play_on")
@@ -52,15 +58,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end-of-turn model to measure as well: a smart-turn v3 ONNX file; auto: the one in the package pipecat-ai "
         "where that is installed; none",
     )
+    parser.add_argument("--live", metavar="URL", help="play one case of each kind to this server, in real time")
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get("REALTIME_API_KEY"),
+        help="for a server with keys (env REALTIME_API_KEY)",
+    )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure and every case there")
 
 
 def run(arguments: argparse.Namespace) -> int:
     cases = [case for case in compose(arguments.seed) if arguments.kind in case.kind]
-    model, vad = load_end_of_turn_model(arguments.turn_model), SileroVad()
-    turns = _play([case for case in cases if not case.floor_is_ours], turn_modes(model), arguments.only, vad)
-    floors = _play([case for case in cases if case.floor_is_ours], floor_modes(), arguments.only, vad)
-    machine = describe_machine()
+    if arguments.live is not None:
+        cases = list({case.kind: case for case in reversed(cases)}.values())[::-1]
+        model, play = None, _live(arguments.live, arguments.api_key)
+    else:
+        model, play = load_end_of_turn_model(arguments.turn_model), _virtual()
+    turns = _play([case for case in cases if not case.floor_is_ours], turn_modes(model), arguments.only, play)
+    floors = _play([case for case in cases if case.floor_is_ours], floor_modes(), arguments.only, play)
+    machine = {"server": arguments.live or "sessions in virtual time"} | describe_machine()
     if arguments.json is not None:
         report = {
             "machine": machine,
@@ -122,12 +138,21 @@ def floor_cells(figures: FloorFigures) -> tuple[str, ...]:
     )
 
 
-def _play(cases: Sequence[Case], modes: Iterable[Mode], only: str, vad: VoiceModel) -> dict[str, list[Outcome]]:
+def _virtual() -> Play:
+    vad = SileroVad()
+    return lambda case, mode: observe(case, mode, vad)
+
+
+def _live(url: str, api_key: str | None) -> Play:
+    return lambda case, mode: asyncio.run(observe_live(url, case, mode, api_key=api_key))
+
+
+def _play(cases: Sequence[Case], modes: Iterable[Mode], only: str, play: Play) -> dict[str, list[Outcome]]:
     played = {}
     for mode in modes:
         if cases and only in mode.name:
             print(f"{mode.name}: {len(cases)} conversations …", file=sys.stderr, flush=True)
-            played[mode.name] = [judge(case, observe(case, mode, vad)) for case in cases]
+            played[mode.name] = [judge(case, play(case, mode)) for case in cases]
     return played
 
 

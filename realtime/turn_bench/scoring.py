@@ -11,13 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtime.turn_bench.caller import PATIENCE_S, PAUSED, STARTED, STOPPED, Observation
 from realtime.turn_bench.corpus import Case
 from realtime.turn_bench.sounds import RATE
-from realtime.turn_bench.stage import PATIENCE_S, Observation
-
-STARTED = "input_audio_buffer.speech_started"
-STOPPED = "input_audio_buffer.speech_stopped"
-PAUSED = "output_audio_buffer.paused"
 
 STOP_PATIENCE_S = 1.0
 """A reply that still plays so long after the end of what was said over it was not stopped by that."""
@@ -198,7 +194,7 @@ def _floor_answers(case: Case, seen: Observation) -> dict[str, object]:
     if case.echo_db is not None or not meant:
         answers["false_stop"] = any(not meant or began is None or at < began for at in starts)
     if not starts:
-        answers |= {"exact": seen.played == seen.reply, "pauses": len(pauses)}
+        answers |= {"exact": None if seen.reply is None else seen.played == seen.reply, "pauses": len(pauses)}
     return answers
 
 

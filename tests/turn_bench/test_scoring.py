@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from realtime.metrics import Speculated
+from realtime.turn_bench.caller import PAUSED, STARTED, STOPPED, Observation, Told
 from realtime.turn_bench.corpus import Case, Clip, Over
 from realtime.turn_bench.scoring import (
-    PAUSED,
-    STARTED,
-    STOPPED,
     Outcome,
     faults,
     floor_figures,
@@ -22,7 +20,6 @@ from realtime.turn_bench.scoring import (
     turn_figures,
 )
 from realtime.turn_bench.sounds import RATE, silence
-from realtime.turn_bench.stage import Observation, Told
 
 REPLY = Clip("reply", "reply", "", "", None, silence(5.0))
 TURN = Case("turn", "plain", silence(2.0), 2 * RATE, silence(1.0), REPLY)

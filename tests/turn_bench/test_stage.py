@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from realtime.cli import main
+from realtime.turn_bench.caller import PAUSED, Echo, Observation
 from realtime.turn_bench.corpus import Case, compose
-from realtime.turn_bench.scoring import PAUSED, judge
-from realtime.turn_bench.stage import Echo, Mode, Observation, observe
+from realtime.turn_bench.scoring import judge
+from realtime.turn_bench.stage import Mode, observe
 from realtime.turns.vad import SileroVad
 
 PAUSE = Mode("pause", {"type": "server_vad", "interruption": "pause"})
