@@ -2,7 +2,8 @@
 
 The rules, in their order (`JudgeConfig` has the numbers):
 
-1. Much voice with a tone in it takes the floor: nobody says "mhm" for ``take_ms``. A hum has until ``decide_ms``.
+1. Much voice with a tone in it takes the floor: nobody says "mhm" for ``take_ms``. A hum has until
+   ``decide_ms``, and so has a voice much softer than this caller's turns ("I see", "that's right").
 2. A voice that falls silent is judged at once, after ``hush_ms``. It was nothing when it has hardly any tone (a cough,
    a door), is a hum ("mm", "mhm": the mouth stays closed), or is much softer than this caller's turns ("yeah"
    behind our words). All else is a short word ("stop", "no") and takes the floor.
@@ -69,10 +70,10 @@ def judge(voice: Voice, config: JudgeConfig) -> Verdict:
         return Verdict.WAIT
     sound = _loud_part(contour(voice.samples, voice.room), voice.room)
     toned = len(sound) > 0 and float(np.mean(sound.toned)) >= config.least_tone
+    aside = toned and (_is_hum(sound, config) or _is_soft(sound, voice.usual_db, config))
     if hushed and voice.voiced_ms < config.take_ms:
-        nothing = not toned or _is_hum(sound, config) or _is_soft(sound, voice.usual_db, config)
-        return Verdict.NOTHING if nothing else Verdict.TAKES
-    if toned and (late or not _is_hum(sound, config)):
+        return Verdict.NOTHING if aside or not toned else Verdict.TAKES
+    if toned and (late or not aside):
         return Verdict.TAKES
     return Verdict.NOTHING if late or hushed else Verdict.WAIT
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_word_much_softer_than_the_callers_turns_is_nothing(path: Path) -> Non
     assert level is not None
     assert verdict(word, usual_db=level + 15) is Verdict.NOTHING
     assert verdict(word, usual_db=level + 5) is Verdict.TAKES
+
+
+def test_a_longer_voice_much_softer_than_the_callers_turns_has_time_to_fall_silent() -> None:
+    words = np.concatenate([sounds.read(WORDS[0]), sounds.read(WORDS[1])])
+    level = speech_level(words)
+    assert level is not None
+    aside = Voice(words, 480, 0, 550, usual_db=level + 15)
+    assert judge(aside, JudgeConfig()) is Verdict.WAIT
+    assert judge(replace(aside, hushed_ms=160, lasted_ms=710), JudgeConfig()) is Verdict.NOTHING
+    assert judge(replace(aside, voiced_ms=890, lasted_ms=960), JudgeConfig()) is Verdict.TAKES
+    assert judge(replace(aside, usual_db=level + 5), JudgeConfig()) is Verdict.TAKES
 
 
 def test_a_hum_in_a_noisy_room_is_still_a_hum() -> None:
