@@ -1,7 +1,8 @@
 """One caller: what client and microphone say goes through the turn-taking table, its effects are carried out here.
 
-The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is legal on the wire), `response`
-(one reply), `history` (what the model is told). Here is the asyncio around them.
+The decisions are elsewhere: `turns` (who has the floor), `protocol` (what is legal on the wire), `open_turn` (the
+user's turn and the work ahead of its end), `replies` and `response` (what is answered), `prompting` and `history`
+(what the model is told). Here is the asyncio around them.
 
 Tasks, all in one group that ends with the session: the receiver, the sender (`Outbox.run`), the transcriber
 (`Transcriber.run`), a watch over the end, one for each reply, one that waits for the end of playback and one for the
@@ -17,27 +18,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from realtime.audio import AudioReader, Samples, ms_of_samples, samples_of_ms
+from realtime.audio import AudioReader, Samples, ms_of_samples
 from realtime.errors import ChannelClosed, QuotaSpent, SessionEnd, SessionExpired, SessionFault
-from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
-from realtime.metrics import ReplyTrace
+from realtime.messages import MODEL_SAMPLE_RATE, Message
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import InputAudio, McpApprovalResponse, UserMessage
-from realtime.protocol.responses import ResponseConfig, ResponseError, configure_response
+from realtime.protocol.responses import configure_response
 from realtime.protocol.session_config import (
     LOGPROBS,
-    ToolChoice,
     TranscriptionSession,
     merge,
     merge_transcription,
@@ -45,7 +44,7 @@ from realtime.protocol.session_config import (
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
-from realtime.session.context import ContextKeeper, RoughMeter
+from realtime.session.context import RoughMeter
 from realtime.session.end_of_turn import EndOfTurn
 from realtime.session.formats import audio_format
 from realtime.session.history import (
@@ -53,23 +52,25 @@ from realtime.session.history import (
     bound_audio,
     input_messages,
     set_heard,
-    told,
 )
 from realtime.session.items import ItemDesk
 from realtime.session.listening import Microphone
 from realtime.session.listening_settings import endpointing, gates_echo, noise_reduction_db, turn_config
 from realtime.session.log import SessionLogger
+from realtime.session.open_turn import OpenTurn
 from realtime.session.outbox import Outbox
 from realtime.session.own_voice import OwnVoice
 from realtime.session.playout import PlayoutLedger
-from realtime.session.ports import ContextMeter, Engine, GenerationRequest, Vocoder
+from realtime.session.ports import ContextMeter, Engine, Vocoder
+from realtime.session.prompting import Prompter
 from realtime.session.quota import Quota
-from realtime.session.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.replies import Asked, Replies, ReplyEvents, ReplyListener, unheard
+from realtime.session.response import Reply, ReplyPorts
 from realtime.session.sideband import SharedChannel, Sideband
-from realtime.session.speculation import Draft, SpeculationListener, WorkAhead, unnoticed
+from realtime.session.speculation import SpeculationListener, WorkAhead, unnoticed
 from realtime.session.tool_desk import ToolDesk
 from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
-from realtime.session.tools import Offer, SchemaCheck, unchecked
+from realtime.session.tools import SchemaCheck, unchecked
 from realtime.session.transcribing import Transcriber
 from realtime.turns import turn_taking as turns
 from realtime.turns.events import (
@@ -88,19 +89,7 @@ from realtime.turns.vad import VoiceModel
 MIN_COMMIT_MS = 100
 """The least audio that can be committed by hand (the API's limit)."""
 
-_HUSH_MS = 404
-"""Digital silence behind a turn that ends with a lull of 96 ms: 500 in all. Without it nano mistook words (measured:
-"two" for "three"), with it it answers as after 500 ms of the real silence, which nobody has to wait for."""
-
 logger = logging.getLogger(__name__)
-
-
-ReplyListener = Callable[[str, Mapping[str, float | None]], None]
-"""Takes a response's id and its latencies (`ReplyTrace.summary`)."""
-
-
-def unheard(response_id: str, summary: Mapping[str, float | None]) -> None:
-    """Nobody keeps the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +110,6 @@ class Services:
     tools: ToolSet = field(default_factory=NoTools)
     """The server's own, offered in every session."""
     tool_servers: ToolServers = field(default_factory=NoServers)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A response to be made. ``context``: what is answered in place of the conversation. ``round``: how many replies to
-    the results of tools came before it."""
-
-    config: ResponseConfig
-    context: tuple[Message, ...] | None = None
-    round: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A reply that is being made."""
-
-    reply: Reply
-    task: asyncio.Task[None]
-    cache_key: str
 
 
 class Session:
@@ -167,9 +137,6 @@ class Session:
         self._clock = clock
         self._log = SessionLogger(logger, settings.id)
         self._history: History = Conversation(ids.conversation())
-        # Instructions may tell the time: the same from a turn's first word to its answer, or what was prepared is lost.
-        self._rendered: dict[str, str] = {}
-        self._context = ContextKeeper(self._history, services.meter, config.limits.context_cut)
         self._outbox = Outbox(self._channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
@@ -180,7 +147,7 @@ class Session:
             self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
         )
         own_voice = OwnVoice(self._playout, clock)
-        self._ports = ReplyPorts(
+        ports = ReplyPorts(
             services.engine,
             services.vocoder,
             self._outbox,
@@ -204,10 +171,7 @@ class Session:
         self._end_of_turn = EndOfTurn(services.end_of_turn, self._mic, self._log)
         self._turns = turns.TurnState(turn_config(self._settings, self._config))
         self._alarm: int | None = None
-        self._turn_item: str | None = None
         self._speech_end: tuple[float, float] | None = None
-        self._ahead = WorkAhead(services.engine, services.vocoder, clock, self._log, services.on_speculation)
-        self._segments_prefetched = 0
         self._tools = ToolDesk(
             services.tools,
             services.tool_servers,
@@ -216,13 +180,24 @@ class Session:
             self._outbox,
             ids,
             self._log,
-            lambda work, name: self._group.create_task(work, name=f"{self.id} {name}"),
+            self._start_task,
         )
-        self._unanswered: _Asked | None = None  # results of tools that a reply of ours shall tell, when there is room
-        self._lull: int | None = None
-        self._reply: Reply | None = None
-        self._spoken_id = ""  # the last response of the conversation, which may still be audible
-        self._running: dict[str, _Running] = {}
+        self._prompter = Prompter(self._history, config, services.meter, self._tools, self._log)
+        self._ahead = WorkAhead(services.engine, services.vocoder, clock, self._log, services.on_speculation)
+        self._turn = OpenTurn(self.id, self._mic, ids, self._history, self._prompter, services.engine, self._ahead)
+        self._replies = Replies(
+            self.id,
+            ports,
+            self._prompter,
+            self._tools,
+            self._history,
+            self._ahead,
+            config,
+            self._quota,
+            services.on_reply,
+            self._start_task,
+            ReplyEvents(self._reply_done, self._answer_results, self._transcriber.wake, self._spend_audio),
+        )
         self._playback: asyncio.Task[None] | None = None
         self._contest: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[SessionEnd] = asyncio.get_running_loop().create_future()
@@ -296,10 +271,7 @@ class Session:
             ending = SessionFault("The server failed. Connect again.")
         finally:
             self._ahead.drop()
-            for running in list(self._running.values()):
-                running.reply.stop_work()
-                self._retire(running)
-                self._report(running.reply)
+            self._replies.stop()
             self._services.engine.release(self.id)
             await self._say_farewell(ending)
             self._log.info("closed after %.1f s: %s", self._clock() - began, ending)
@@ -326,22 +298,6 @@ class Session:
         except TimeoutError:
             raise SessionExpired(f"The session has lasted {limit:g} s, the longest allowed. Open another.") from None
         raise reason
-
-    async def _run_reply(self, reply: Reply) -> None:
-        await reply.run()
-        running = self._running.get(reply.id)
-        if running is None:  # cancelled in its last moment
-            return
-        was_active = reply is self._reply
-        self._retire(running)
-        if was_active:
-            self._step(turns.ResponseDone(self._mic.received))
-            self._make_room()
-        self._pursue_calls(reply)
-        try:
-            await self._outbox.audio_taken()  # only then is it known when the first audio was sent
-        finally:
-            self._report(reply)
 
     async def _await_playback(self) -> None:
         await self._outbox.audio_taken()
@@ -411,7 +367,7 @@ class Session:
             self._settings,
             event.session,
             audio_produced=any(entry.audio_ms for entry in self._history),
-            response_active=self._reply is not None,
+            response_active=self._replies.active is not None,
             event_id=event.event_id,
         )
 
@@ -456,8 +412,7 @@ class Session:
         self._tools.check_question(request_id)
         self._items.create(event)
         self._tools.decide(request_id, event.item.approve)
-        self._unanswered = _Asked(configure_response(self._answering()))
-        self._tell_results()
+        self._replies.answer_later(Asked(configure_response(self._answering())))
 
     def _truncate(self, event: wire.ConversationItemTruncate) -> None:
         self._items.truncate(event)
@@ -477,31 +432,21 @@ class Session:
         context = None
         if config.input is not None:
             context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
-        asked = _Asked(config, context)
-        self._rendered.clear()
+        asked = Asked(config, context)
+        self._prompter.begin_turn()
         if config.out_of_band:
-            self._check_room_beside()
+            self._replies.check_room_beside()
             self._start_reply(asked)
         else:
             self._step(turns.ResponseCreate(self._mic.received), asked)
 
     def _cancel_response(self, event: wire.ResponseCancel) -> None:
-        active = self._reply.id if self._reply is not None else None
-        if event.response_id in (None, active):
-            self._unanswered = None
+        active = self._replies.active
+        if event.response_id is None or (active is not None and event.response_id == active.id):
+            self._replies.forget_results()
             self._step(turns.ResponseCancel(self._mic.received))
-        elif event.response_id in self._running:
-            self._cancel_reply(self._running[event.response_id], "client_cancelled")
-        else:
+        elif not self._replies.cancel_beside(event.response_id):
             raise _nothing_to_cancel()
-
-    def _check_room_beside(self) -> None:
-        beside = len(self._running) - (self._reply is not None)
-        if beside >= self._config.limits.out_of_band:
-            raise ProtocolError(
-                "conversation_already_has_active_response",
-                f"{beside} responses outside the conversation are in progress, the most allowed. Wait for one.",
-            )
 
     # What the microphone says
 
@@ -513,7 +458,8 @@ class Session:
             if self._alarm is not None and self._mic.received >= self._alarm:
                 self._alarm = None
                 self._step(turns.Woke(self._mic.received))
-            self._prefetch_segments()
+            if self._is_heard_out:
+                self._turn.prepare_segments(self._answering(), self._turns.turn_start)
             await asyncio.sleep(0)  # other callers' audio waits as well
 
     def _spend_audio(self, seconds: float) -> None:
@@ -525,15 +471,14 @@ class Session:
         match event:
             case SpeechStarted():
                 start = self._mic.begin_turn(event.start)
-                self._rendered.clear()
+                self._prompter.begin_turn()
                 self._step(SpeechStarted(event.at, start))
-                self._segments_prefetched = 0
-                self._lull = None
-                self._prefetch(Message("human", None))
+                self._turn.begin()
+                self._prepare_turn()
             case LullStarted():
-                self._lull = event.at
-                if self._config.speculate:
-                    self._prefetch(self._turn_until(event.at))
+                self._turn.lull(event.at)
+                if self._config.speculate and self._is_heard_out:
+                    self._turn.prepare_lull(self._answering())
             case PauseStarted():
                 self._end_of_turn.ask(event, self._group)
                 self._speculate()
@@ -546,58 +491,27 @@ class Session:
                 self._step(event)
             case VoiceConfirmed():
                 self._step(event)
-                self._prefetch(Message("human", None))
+                self._prepare_turn()
             case VoiceDismissed():
                 self._step(event)
 
-    # Work ahead of the turn's end
+    @property
+    def _is_heard_out(self) -> bool:
+        """Whether the user has the floor, and an answer will follow."""
+        return self._turns.floor is turns.Floor.USER and self._turns.config.create_response
 
-    def _prefetch(self, turn: Message) -> None:
-        """What was said before the user's ``turn`` will not change, so the engine may prepare it; and the turn, if it
-        is over."""
-        if self._turns.floor is turns.Floor.USER and self._turns.config.create_response:
-            config = configure_response(self._answering())
-            self._fit_context(config, ahead=True)
-            self._prefetch_history(config, turn)
-
-    def _make_room(self) -> None:
-        """A reply has ended and nobody waits: cut a conversation that has grown too long now, not in the next turn."""
-        if not self._running:
-            config = configure_response(self._answering())
-            if self._fit_context(config, ahead=True):
-                self._prefetch_history(config, Message("human", None))
-
-    def _prefetch_history(self, config: ResponseConfig, turn: Message) -> None:
-        request = self._request(config, (*told(self._history), turn), self.id)
-        self._services.engine.prefetch(request)
-
-    def _prefetch_segments(self) -> None:
-        """Nor will the full segments of the open turn."""
-        count = (self._mic.received - self._turns.turn_start) // SEGMENT_SAMPLES
-        if count > self._segments_prefetched and self._turns.floor is turns.Floor.USER and not self._ahead.holds:
-            self._segments_prefetched = count
-            audio = self._turn_audio(self._mic.peek(self._turns.turn_start + count * SEGMENT_SAMPLES))
-            self._prefetch(Message("human", (audio,), closed=False))
+    def _prepare_turn(self) -> None:
+        if self._is_heard_out:
+            self._turn.prepare(self._answering())
 
     def _speculate(self) -> None:
-        """The open turn may be over since its last lull: make the reply to it, held back until that is sure."""
-        assert self._lull is not None
         free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE)
         if free and self._config.speculate and self._turns.config.create_response:
-            config = configure_response(self._answering())
-            request = self._request(config, (*told(self._history), self._turn_until(self._lull)), self.id)
-            self._ahead.begin(request, config, self._group, f"{self.id} work ahead")
-
-    def _turn_until(self, lull: int) -> Message:
-        return Message("human", (self._turn_audio(_hushed(self._mic.peek(lull))),))
-
-    def _turn_audio(self, samples: Samples) -> Audio:
-        """The recording of the open turn, so far."""
-        return Audio(f"{self.id}/{self._turn_item}", samples)
+            self._turn.speculate(self._answering(), self._group)
 
     # Turn-taking
 
-    def _step(self, event: turns.Event, asked: _Asked | None = None) -> None:
+    def _step(self, event: turns.Event, asked: Asked | None = None) -> None:
         """One event through the table. ``asked``: the response that the client asks for with it."""
         before = self._turns.floor
         self._turns, effects = turns.step(self._turns, event)
@@ -607,45 +521,42 @@ class Session:
             self._contest = None
         for effect in effects:
             self._carry_out(effect, asked)
-        self._tell_results()
+        self._answer_results()
 
-    def _carry_out(self, effect: turns.Effect, asked: _Asked | None) -> None:
+    def _carry_out(self, effect: turns.Effect, asked: Asked | None) -> None:
         match effect:
             case turns.TellSpeechStarted(start):
-                self._turn_item = self._ids.item()
-                self._outbox.put(wire.InputAudioBufferSpeechStarted(audio_start_ms=_ms(start), item_id=self._turn_item))
+                item_id = self._turn.announce()
+                self._outbox.put(wire.InputAudioBufferSpeechStarted(audio_start_ms=_ms(start), item_id=item_id))
             case turns.TellSpeechStopped(end):
-                assert self._turn_item is not None
-                self._outbox.put(wire.InputAudioBufferSpeechStopped(audio_end_ms=_ms(end), item_id=self._turn_item))
+                assert self._turn.item_id is not None
+                self._outbox.put(wire.InputAudioBufferSpeechStopped(audio_end_ms=_ms(end), item_id=self._turn.item_id))
             case turns.TellTimeout(start, end):
-                self._rendered.clear()
-                self._turn_item = self._ids.item()
+                self._prompter.begin_turn()
                 self._outbox.put(
                     wire.InputAudioBufferTimeoutTriggered(
-                        audio_start_ms=_ms(start), audio_end_ms=_ms(end), item_id=self._turn_item
+                        audio_start_ms=_ms(start), audio_end_ms=_ms(end), item_id=self._turn.announce()
                     )
                 )
             case turns.CommitTurn(end):
                 self._commit_turn(end)
             case turns.DropTurn():
-                self._mic.drop()
-                self._turn_item = None
+                self._turn.drop()
             case turns.ForgetSpeech():
                 self._mic.forget_speech()
                 self._ahead.drop()
             case turns.StartResponse():
-                self._start_reply(asked or _Asked(configure_response(self._answering())))
+                self._start_reply(asked or Asked(configure_response(self._answering())))
             case turns.CancelResponse(reason):
-                assert self._reply is not None
-                self._cancel_reply(self._running[self._reply.id], reason)
+                self._replies.cancel_active(reason)
             case turns.CutPlayback():
                 self._cut_playback()
             case turns.PausePlayback():
                 self._playout.pause(self._clock())
-                self._outbox.put_before_audio(wire.OutputAudioBufferPaused(response_id=self._spoken_id))
+                self._outbox.put_before_audio(wire.OutputAudioBufferPaused(response_id=self._replies.spoken_id))
             case turns.ResumePlayback():
                 self._playout.resume(self._clock())
-                self._outbox.put_before_audio(wire.OutputAudioBufferResumed(response_id=self._spoken_id))
+                self._outbox.put_before_audio(wire.OutputAudioBufferResumed(response_id=self._replies.spoken_id))
             case turns.JudgeVoice():
                 self._mic.contest()
                 self._contest = self._group.create_task(self._await_voice(), name=f"{self.id} voice")
@@ -659,10 +570,7 @@ class Session:
                 self._alarm = sample
 
     def _commit_turn(self, end: int) -> None:
-        item_id = self._turn_item = self._turn_item or self._ids.item()
-        samples = self._mic.take(end)
-        audio = self._turn_audio(_hushed(samples) if end == self._lull else samples)
-        self._turn_item = None
+        item_id, audio = self._turn.take(end)
         previous = self._history.last_item_id
         item = UserMessage(id=item_id, content=(InputAudio(),))
         self._history.make_room()
@@ -674,8 +582,7 @@ class Session:
         bound_audio(self._history, self._config.limits.history_audio_s)
 
     def _nobody_waits(self) -> bool:
-        """No caller listens for the first sound of an answer: there is time for other things."""
-        return self._reply is None or self._reply.audible
+        return self._replies.silent
 
     def _cut_playback(self) -> None:
         self._stop_awaiting_playback()
@@ -696,7 +603,7 @@ class Session:
     def _refusal(self, code: str) -> ProtocolError:
         if code == "response_cancel_not_active":
             return _nothing_to_cancel()
-        active = self._reply.id if self._reply is not None else "unknown"
+        active = self._replies.active.id if self._replies.active is not None else "unknown"
         return ProtocolError(
             code,
             f"Conversation already has an active response in progress: {active}. Wait until the response is "
@@ -705,145 +612,23 @@ class Session:
 
     # Replies
 
-    def _start_reply(self, asked: _Asked) -> None:
-        config, context = asked.config, asked.context
-        offer = self._tools.offer(config)
-        if not config.out_of_band:
-            self._unanswered = None
-        response = config.response(self._ids.response(), self._history.id)
-        cache_key = f"{self.id}/{response.id}" if config.out_of_band else self.id
-
-        def request() -> GenerationRequest:
-            return self._request(config, self._told(config) if context is None else context, cache_key, offer)
-
-        approved = () if config.out_of_band else self._tools.take_approved()
-        draft = None if config.out_of_band or approved else self._ahead.claim(request(), config)
-        plan = ReplyPlan(
-            response=response,
-            config=config,
-            request=request,
-            forget=lambda: context is None and self._context.shorten(self._answering().truncation),
-            item_id=self._ids.item(),
-            history=None if config.out_of_band else self._history,
-            trace=self._new_trace(draft),
-            offer=offer,
-            approved=approved,
-            round=asked.round,
-            refused=self._refused_by_quota(),
-            draft=draft,
-        )
-        reply = Reply(plan, self._ports)
-        reply.announce()
-        if not config.out_of_band:
-            self._stop_awaiting_playback()
-            self._reply = reply
-            self._spoken_id = response.id
-        task = self._group.create_task(self._run_reply(reply), name=f"{self.id} {response.id}")
-        self._running[response.id] = _Running(reply, task, cache_key)
-
-    def _pursue_calls(self, reply: Reply) -> None:
-        """The reply is done: the server does what is its part of the calls in it."""
-        for question in reply.calling.questions:
-            self._tools.ask(question)
-        if reply.calling.server_calls:
-            self._group.create_task(self._run_tools(reply), name=f"{self.id} {reply.id} tools")
-        elif reply.calling.answers_itself and not reply.out_of_band:
-            self._answer_results(reply.plan, reply.calling.voice)
-
-    async def _run_tools(self, reply: Reply) -> None:
-        voice = await self._tools.run(reply.calling.server_calls)
-        if reply.calling.answers_itself:
-            self._answer_results(reply.plan, voice or reply.calling.voice)
-
-    def _answer_results(self, plan: ReplyPlan, voice: str | None) -> None:
-        """Let the model go on with the results, as soon as nobody speaks. A choice of tools held for the calls only."""
-        config, round = plan.config, plan.round + 1
-        choice: ToolChoice = "auto"
-        if round >= self._config.limits.tool_rounds:
-            self._log.warning("%d replies in a row called tools: the next one may not", round)
-            choice = "none"
-        config = replace(config, tool_choice=choice, metadata=None, input=None, voice=voice or config.voice)
-        self._unanswered = _Asked(config, round=round)
-        self._tell_results()
-
-    def _tell_results(self) -> None:
-        asked = self._unanswered
-        if asked is not None and self._reply is None and self._turns.floor in (turns.Floor.NOBODY, turns.Floor.AUDIBLE):
-            self._unanswered = None
-            self._step(turns.ResponseCreate(self._mic.received), asked)
-
-    def _cancel_reply(self, running: _Running, reason: CancelReason) -> None:
-        running.reply.cancel(reason)
-        running.task.cancel()
-        self._retire(running)
-        self._report(running.reply)
-
-    def _retire(self, running: _Running) -> None:
-        """The reply has ended, or the session has: forget it."""
-        reply = running.reply
-        self._running.pop(reply.id, None)
-        if reply is self._reply:
-            self._reply = None
-            self._transcriber.wake()
-        if (limits := self._quota.updated()) is not None:
-            self._outbox.put(limits)
-        if reply.out_of_band:
-            self._services.engine.release(running.cache_key)
-
-    def _report(self, reply: Reply) -> None:
-        """One line in the log, and the figures to who wants them."""
-        summary = reply.trace.summary()
-        self._spend_audio((summary.get("audio_ms") or 0.0) / 1000)
-        self._services.on_reply(reply.id, summary)
-        figures = " ".join(f"{name}={value}" for name, value in summary.items())
-        self._log.info("response %s %s: %s", reply.id, reply.response.status, figures)
-
-    def _refused_by_quota(self) -> ResponseError | None:
-        wait = self._quota.take_response()
-        if not wait:
-            return None
-        message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
-        return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
-
-    def _new_trace(self, draft: Draft | None) -> ReplyTrace:
+    def _start_reply(self, asked: Asked) -> None:
         """The turn that is answered is the one whose end was just decided, if there is one."""
-        voiced, stopped = self._speech_end or (None, None)
-        self._speech_end = None
-        requested = self._clock() if draft is None else draft.begun
-        return ReplyTrace(requested, voiced, stopped, waste=self._ahead.take_waste())
+        speech_end, self._speech_end = self._speech_end, None
+        if not asked.config.out_of_band:
+            self._stop_awaiting_playback()
+        self._replies.start(asked, self._answering().truncation, speech_end)
 
-    def _request(
-        self, config: ResponseConfig, messages: tuple[Message, ...], cache_key: str, offer: Offer | None = None
-    ) -> GenerationRequest:
-        offer = offer or self._tools.offer(config)
-        if config.instructions not in self._rendered:
-            self._rendered[config.instructions] = self._config.render(config.instructions)
-        instructions = self._rendered[config.instructions]
-        system = (Message("system", instructions),) if instructions else ()
-        sampling = self._config.sampling
-        if config.max_output_tokens != "inf":
-            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
-        return GenerationRequest(
-            (*system, *offer.declaration, *messages),
-            config.speech,
-            sampling,
-            cache_key,
-            calls=offer.rules,
-            thinking=self._config.thinking_budget(config.effort),
-        )
+    def _reply_done(self, reply: Reply) -> None:
+        self._step(turns.ResponseDone(self._mic.received))
+        if not self._replies.any:
+            self._turn.make_room(self._answering())
 
-    def _told(self, config: ResponseConfig) -> tuple[Message, ...]:
-        """The conversation as the model is told it, cut where it has grown too long."""
-        self._fit_context(config)
-        return told(self._history)
-
-    def _fit_context(self, config: ResponseConfig, *, ahead: bool = False) -> bool:
-        request = self._request(config, (), self.id)
-        truncation, most = self._answering().truncation, request.sampling.max_tokens
-        cut = self._context.fit(request.messages, truncation, most, ahead=ahead)
-        if cut:
-            self._log.info("the conversation has outgrown the model's context and was cut")
-        return cut
+    def _answer_results(self) -> None:
+        """Tell the results of tools, as soon as nobody speaks."""
+        free = self._turns.floor in (turns.Floor.NOBODY, turns.Floor.AUDIBLE)
+        if free and self._replies.active is None and (asked := self._replies.take_unanswered()) is not None:
+            self._step(turns.ResponseCreate(self._mic.received), asked)
 
     # Small parts
 
@@ -853,16 +638,14 @@ class Session:
 
     def _is_promised(self, item_id: str) -> bool:
         """Whether a turn or a reply is to become the item of this id."""
-        return item_id == self._turn_item or any(item_id == one.reply.item_id for one in self._running.values())
+        return item_id == self._turn.item_id or self._replies.promises(item_id)
+
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._group.create_task(work, name=f"{self.id} {name}")
 
     def _next_audio_id(self) -> str:
         """Never the same twice, also when a client deletes an item and uses its id again."""
         return f"{self.id}/audio{next(self._audio_ids)}"
-
-
-def _hushed(samples: Samples) -> Samples:
-    """A turn that ends with a lull, with the silence that recordings end with: models know them so."""
-    return np.pad(samples, (0, samples_of_ms(_HUSH_MS, MODEL_SAMPLE_RATE)))
 
 
 def _nothing_to_cancel() -> ProtocolError:
