@@ -368,16 +368,14 @@ async def call(
     tools: ToolSet | None = None,
     servers: ToolServers | None = None,
     parts: Mapping[str, Any] | None = None,
-    echo_gate: bool = False,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
     ``settings``: what the session object differs in from the defaults; ``parts``: of `Services`, what is no fake.
-    ``echo_gate``: off, because the constants that the fakes speak have no echo that could be told from a voice.
     """
     engine, vocoder = FakeEngine(*scripts), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
-    config, ids = replace(config or SessionConfig(), echo_gate=echo_gate), Ids("t")
+    config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
     services = replace(services, tools=tools or NoTools(), tool_servers=servers or NoServers(), **(parts or {}))

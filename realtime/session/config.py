@@ -65,7 +65,7 @@ class SessionConfig:
     render: Callable[[str], str] = as_written
     transcription_prompt: str = "请记录下你所听到的语音内容。"
     interruption: Interruption = "immediate"
-    echo_gate: bool = True
+    echo_gate: bool = False
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""

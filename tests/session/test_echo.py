@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from realtime.audio import Resampler, float_to_pcm16, pcm16_to_float
 from realtime.protocol import events as wire
+from realtime.session.config import SessionConfig
 from realtime.session.own_voice import OwnVoice
 from realtime.session.playout import PlayoutLedger
 from realtime.session.ports import AudioChunk
@@ -27,7 +28,7 @@ class SpeakingStream(FakeVocoderStream):
     """Recorded words in place of constants."""
 
     def push(self, tokens: Sequence[int]) -> None:
-        words = np.concatenate([sounds.read(path, -23) for path in sorted(SPEECH.glob("*_slt.wav"))])
+        words = np.concatenate([sounds.read(path, -16) for path in sorted(SPEECH.glob("*_slt.wav"))])
         spoken = Resampler(16_000, 24_000).push(words)[: 960 * len(tokens)]
         self._chunks.put_nowait(AudioChunk(spoken, compute_seconds=0.001))
 
@@ -38,11 +39,11 @@ class SpeakingVocoder(FakeVocoder):
 
 
 async def on_a_loudspeaker(caller: Caller, seconds: float, over: dict[float, NDArray[np.float32]]) -> list[str]:
-    """The caller's microphone hears, 120 ms late and 2 dB softer, what it was sent, and ``over`` at these seconds."""
+    """The caller's microphone hears, 120 ms late and 9 dB softer, what it was sent, and ``over`` at these seconds."""
     caller.send("response.create")
     await caller.settle()
     sent = b"".join(event.delta for event in caller.of(wire.ResponseOutputAudioDelta))
-    played = np.concatenate((sounds.silence(0.12), Resampler(24_000, 16_000).push(pcm16_to_float(sent)) * 0.8))
+    played = np.concatenate((sounds.silence(0.12), Resampler(24_000, 16_000).push(pcm16_to_float(sent)) * 0.35))
     heard = np.concatenate((played, sounds.silence(seconds)))[: int(seconds * 16_000)] + sounds.noise(seconds, -65)
     for at, sound in over.items():
         first = int(at * 16_000)
@@ -61,20 +62,26 @@ SETTINGS: dict[str, Any] = {"audio": {"input": {"format": {"type": "audio/pcm", 
 @pytest.mark.parametrize("gated", [True, False])
 async def test_our_own_voice_from_the_loudspeaker_does_not_interrupt_us(gated: bool) -> None:
     script = [delta("One", 125), Gate()]
-    async with call(script, vocoder=SpeakingVocoder(), settings=SETTINGS, echo_gate=gated) as caller:
+    async with call(
+        script, vocoder=SpeakingVocoder(), settings=SETTINGS, config=SessionConfig(echo_gate=gated)
+    ) as caller:
         assert (STARTED in await on_a_loudspeaker(caller, 5.0, {})) != gated
 
 
 async def test_somebody_else_still_does() -> None:
     script = [delta("One", 125), Gate()]
-    async with call(script, vocoder=SpeakingVocoder(), settings=SETTINGS, echo_gate=True) as caller:
+    async with call(
+        script, vocoder=SpeakingVocoder(), settings=SETTINGS, config=SessionConfig(echo_gate=True)
+    ) as caller:
         assert STARTED in await on_a_loudspeaker(caller, 5.0, {3.0: WORD})
 
 
 async def test_the_client_may_switch_the_gate() -> None:
     settings = {"audio": {"input": {**SETTINGS["audio"]["input"], "turn_detection": {"echo_gate": False}}}}
     script = [delta("One", 125), Gate()]
-    async with call(script, vocoder=SpeakingVocoder(), settings=settings, echo_gate=True) as caller:
+    async with call(
+        script, vocoder=SpeakingVocoder(), settings=settings, config=SessionConfig(echo_gate=True)
+    ) as caller:
         assert STARTED in await on_a_loudspeaker(caller, 5.0, {})
 
 
