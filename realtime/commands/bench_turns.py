@@ -108,7 +108,9 @@ def turn_modes(model: EndOfTurnModel | None) -> list[Mode]:
 
 def floor_modes() -> list[Mode]:
     """Ways to treat a voice over ours; the end of turns is found in the same way."""
-    return [Mode(name, {"type": "server_vad", "interruption": name}) for name in INTERRUPTIONS]
+    modes = [Mode(name, {"type": "server_vad", "interruption": name}) for name in INTERRUPTIONS]
+    ungated = {"type": "server_vad", "interruption": "pause", "echo_gate": False}
+    return [*modes, Mode("pause, no echo gate", ungated)]
 
 
 def turn_cells(figures: TurnFigures) -> tuple[str, ...]:
