@@ -60,7 +60,7 @@ async def _play(case: Case, mode: Mode, vad: VoiceModel) -> Observation:
         on_speculation=drafts.append,
         end_of_turn=mode.model,
     )
-    config, ids = SessionConfig(), Ids("bench")
+    config, ids = SessionConfig(echo_gate=True), Ids("bench")  # as `realtime serve` has it
     session = Session(channel, services, config, first_settings(config, ids, patch=mode.patch), ids, now)
     running = asyncio.create_task(session.run(), name="session")
     frame = 0
