@@ -53,7 +53,8 @@ async def connect(
                 http = httpx2.AsyncClient(
                     transport=guard,
                     headers=_headers(server),
-                    timeout=httpx2.Timeout(connect_timeout_s, read=call_timeout_s),
+                    # A silent answer ends its call (below), not the connection that other calls use.
+                    timeout=httpx2.Timeout(connect_timeout_s, read=None),
                     trust_env=False,
                 )
                 await stack.enter_async_context(http)
