@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--transcribe", type=float, default=0.2, help="share of transcriptions")
     parser.add_argument("--read", type=float, default=0.1, help="share of texts to read aloud")
     parser.add_argument("--copy", type=float, default=0.12, help="share of exercises in copying")
+    parser.add_argument("--lists", type=float, default=0.0, help="share of lists of random words to repeat")
     parser.add_argument("--counts", type=float, default=0.0, help="share of counts to any bound")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
@@ -349,6 +350,7 @@ def main() -> None:
         transcribe=args.transcribe,
         read=args.read,
         copy=args.copy,
+        lists=args.lists,
         counts=args.counts,
         errors=0.35 if clips else 0.2,
     )
