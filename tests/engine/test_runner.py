@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +19,7 @@ from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.session.ports import GenerationRequest, SamplingParams
 from realtime.tool_calls import CallableFunction, CallRules, ToolCall, render_tool_call
-from tests.model.samples import text_config, write_tokenizer
+from tests.model.samples import text_config
 
 CALL = render_tool_call(ToolCall("now", "{}"))
 PLOT = '{"type": "object", "properties": {"y": {"type": "array", "items": {"type": "number"}}}, "required": ["y"]}'
@@ -40,13 +39,6 @@ class ScriptedModel:
 
     def logits(self) -> Tensor:
         return torch.nn.functional.one_hot(torch.tensor(next(self._script)), len(self.tokenizer)).float()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return TextTokenizer.load(folder)
 
 
 def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState, str, list[int]]:

@@ -1,25 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from realtime.model.interleave import Demultiplexer, ReplyDecoder, interleave
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from tests.model.samples import write_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return TextTokenizer.load(folder)
-
-
-@pytest.fixture(scope="module")
-def tokens(tokenizer: TextTokenizer) -> SpecialTokens:
-    return SpecialTokens.from_ids(tokenizer.ids)
 
 
 def reply(tokens: SpecialTokens, text: list[int], codes: list[int]) -> list[int]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -19,19 +17,6 @@ from realtime.model.prompt import (
 )
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from tests.model.samples import write_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return TextTokenizer.load(folder)
-
-
-@pytest.fixture(scope="module")
-def tokens(tokenizer: TextTokenizer) -> SpecialTokens:
-    return SpecialTokens.from_ids(tokenizer.ids)
 
 
 def audio(name: str, seconds: float) -> Audio:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from realtime.messages import Tokens
@@ -12,21 +10,8 @@ from realtime.model.replay import heard_part, replay
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.tool_calls import ToolCall, render_tool_call
-from tests.model.samples import write_tokenizer
 
 CALL = render_tool_call(ToolCall("now", "{}"))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return TextTokenizer.load(folder)
-
-
-@pytest.fixture(scope="module")
-def tokens(tokenizer: TextTokenizer) -> SpecialTokens:
-    return SpecialTokens.from_ids(tokenizer.ids)
 
 
 def spoken(text: str, codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
