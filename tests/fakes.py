@@ -34,6 +34,7 @@ from realtime.session.ports import (
     TokenUsage,
     VocoderStream,
 )
+from realtime.session.quota import Quota
 from realtime.session.session import Services, Session
 from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
 from realtime.session.tools import SchemaCheck, unchecked
@@ -368,6 +369,7 @@ async def call(
     tools: ToolSet | None = None,
     servers: ToolServers | None = None,
     parts: Mapping[str, Any] | None = None,
+    quota: Quota | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
@@ -379,7 +381,7 @@ async def call(
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
     services = replace(services, tools=tools or NoTools(), tool_servers=servers or NoServers(), **(parts or {}))
-    session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock)
+    session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock, quota)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)
     try:

@@ -45,14 +45,13 @@ export function decode(message) {
 // ---- Client events ----
 
 /**
- * Speech both ways at 24 kHz; the server decides when a turn ends, and writes down what it heard.
+ * Speech both ways at 24 kHz; the server decides when a turn ends, and writes down what it heard. A voice over an answer
+ * only pauses it until the server knows what it was: this page can hold its sound (`conversation.js`).
  * @returns {WireEvent}
  */
 export function sessionUpdate() {
-  return {
-    type: 'session.update',
-    session: { type: 'realtime', audio: { input: { transcription: { model: 'default' } } } },
-  };
+  const input = { transcription: { model: 'default' }, turn_detection: { interruption: 'pause' } };
+  return { type: 'session.update', session: { type: 'realtime', audio: { input } } };
 }
 
 /**

@@ -7,6 +7,10 @@
  *
  * An answer is over for us when its `response.done` came and its sound has been played. Until then the user's voice (or the
  * Stop button) interrupts it: the sound stops, what is still on the way is dropped, and the server is told what was heard.
+ *
+ * A voice that may be nothing (a cough, "mhm") first holds the sound: the server says `output_audio_buffer.paused`, and
+ * within a second either `resumed`, and it goes on from the very sample, or `speech_started`, which interrupts. While it is
+ * held everything else goes on, also what a later answer brings: only the loudspeaker waits.
  */
 import { floatFromPcm } from './audio.js';
 import { pcmFromBase64 } from './codec.js';
@@ -26,6 +30,7 @@ import { pcmFromBase64 } from './codec.js';
 /**
  * @typedef {{kind: 'play', itemId: string, contentIndex: number, samples: Float32Array}
  *   | {kind: 'interrupt', itemId: string | null}
+ *   | {kind: 'hold'} | {kind: 'release'}
  *   | {kind: 'error', message: string}} Effect
  */
 
@@ -39,6 +44,8 @@ export class Conversation {
     this.responseId = null;
     this.responseActive = false;
     this.soundQueued = false;
+    /** The server waits to see what a voice over the answer wants; nothing is to be heard of us until then. */
+    this.held = false;
     /** The answer whose sound came last. @type {string | null} */
     this.speakingItemId = null;
     /** Responses cut off here: what still arrives of them is dropped. @type {Set<string>} */
@@ -62,6 +69,7 @@ export class Conversation {
     this.phase = 'idle';
     this.responseActive = false;
     this.soundQueued = false;
+    this.held = false;
     for (const entry of this.entries) entry.open = false;
   }
 
@@ -132,7 +140,7 @@ export class Conversation {
 /** @type {Record<string, Handler>} */
 const HANDLERS = {
   'input_audio_buffer.speech_started': (conversation, event) => {
-    const effects = conversation.interrupt();
+    const effects = [...conversation.interrupt(), ...release(conversation)];
     conversation.phase = 'hearing';
     conversation.ensure(event.item_id, 'user');
     conversation.speechStartMs = event.audio_start_ms;
@@ -195,6 +203,13 @@ const HANDLERS = {
     return [{ kind: 'play', itemId: event.item_id, contentIndex: event.content_index, samples }];
   },
 
+  'output_audio_buffer.paused': (conversation) => {
+    conversation.held = true;
+    return [{ kind: 'hold' }];
+  },
+
+  'output_audio_buffer.resumed': release,
+
   'response.done': (conversation, { response }) => {
     conversation.responseActive = false;
     conversation.cutOff.delete(response.id);
@@ -214,6 +229,17 @@ const HANDLERS = {
 /** @type {Handler} */
 function addText(conversation, { item_id, delta }) {
   conversation.ensure(item_id, 'assistant').text += delta;
+}
+
+/**
+ * After an interruption, which empties the loudspeaker's queue: what was held must not be heard.
+ * @param {Conversation} conversation
+ * @returns {Effect[]}
+ */
+function release(conversation) {
+  if (!conversation.held) return [];
+  conversation.held = false;
+  return [{ kind: 'release' }];
 }
 
 /** @param {any} item */

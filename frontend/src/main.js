@@ -52,6 +52,8 @@ function draw() {
 /** @param {import('./conversation.js').Effect} effect */
 async function carryOut(effect) {
   if (effect.kind === 'play') player.push(effect.itemId, effect.contentIndex, effect.samples);
+  if (effect.kind === 'hold') player.hold();
+  if (effect.kind === 'release') player.release();
   if (effect.kind === 'error') view.showError(effect.message);
   if (effect.kind === 'interrupt') {
     const heard = await player.stop();
@@ -114,6 +116,7 @@ async function hangUp(why) {
   view.showError(why);
   conversation.end();
   await Promise.all([player.stop(), microphone.stop()]);
+  player.release();
   draw();
 }
 

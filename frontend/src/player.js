@@ -48,8 +48,18 @@ export class Player {
     }
   }
 
+  /** Silence at once; what waits stays, and what comes waits behind it. */
+  hold() {
+    this.node?.port.postMessage({ kind: 'hold' });
+  }
+
+  /** Goes on from the very sample at which it was held. */
+  release() {
+    this.node?.port.postMessage({ kind: 'release' });
+  }
+
   /**
-   * Silence at once.
+   * Silence at once, for good.
    * @returns {Promise<Heard | null>} the answer played last, finished or not; null if there was none
    */
   async stop() {

@@ -25,6 +25,7 @@ class Playback:
         self._queue: deque[tuple[str, memoryview]] = deque()
         self._item_id = ""
         self._played_bytes = 0
+        self._held = False
 
     def push(self, item_id: str, sound: bytes) -> None:
         """Append sound of this answer."""
@@ -32,12 +33,22 @@ class Playback:
             self._queue.append((item_id, memoryview(sound)))
 
     def pull(self, length: int) -> bytes:
-        """The next ``length`` bytes; silence where there is nothing to play."""
+        """The next ``length`` bytes; silence where there is nothing to play, or it is held."""
         out = bytearray()
         with self._lock:
-            while self._queue and len(out) < length:
+            while self._queue and not self._held and len(out) < length:
                 out += self._take(length - len(out))
         return bytes(out).ljust(length, b"\0")
+
+    def hold(self) -> None:
+        """Stand still: what waits stays, and what comes waits behind it."""
+        with self._lock:
+            self._held = True
+
+    def release(self) -> None:
+        """Go on from the very sample at which it was held."""
+        with self._lock:
+            self._held = False
 
     def stop(self) -> tuple[str, int] | None:
         """Forget the rest; gives the answer that this cut off and the ms of it that were played."""
@@ -112,11 +123,16 @@ class PortAudioDevice:
         self._frames.put_nowait(frame)
 
 
+_PAUSING = {"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}
+
+
 async def converse(connection: Connection, device: SoundDevice, watch: Watcher) -> None:
     """Speak and listen until the connection ends (raises `ClientError`) or the task is cancelled.
 
-    The user's voice stops the answer at once, and the server is told how much of it was heard.
+    The user's voice stops the answer at once, and the server is told how much of it was heard. What may be nothing
+    (a cough, "mhm") only holds it, until the server knows.
     """
+    await connection.send("session.update", session=_PAUSING)
     async with beside(_send_microphone(connection, device), name="microphone"):
         while True:
             event = await connection.receive()
@@ -132,7 +148,12 @@ async def _send_microphone(connection: Connection, device: SoundDevice) -> None:
 async def _follow(event: Received, connection: Connection, playback: Playback) -> None:
     if event.type == "response.output_audio.delta":
         playback.push(event["item_id"], event.sound())
+    elif event.type == "output_audio_buffer.paused":
+        playback.hold()
+    elif event.type == "output_audio_buffer.resumed":
+        playback.release()
     elif event.type == "input_audio_buffer.speech_started":
         heard = playback.stop()
+        playback.release()
         if heard is not None:
             await connection.truncate(*heard)

@@ -82,6 +82,11 @@ class Quota:
         """Seconds until some audio may be used again; 0: it may."""
         return 0.0 if self._audio.level > 0 else self._audio.next_in(1.0)
 
+    @property
+    def response_is_free(self) -> bool:
+        """Whether a response that is asked for now would be made."""
+        return not self._responses.next_in(1.0)
+
     def take_response(self) -> float:
         """Use one response. Gives 0, or the seconds to wait when there is none."""
         wait = self._responses.next_in(1.0)

@@ -505,7 +505,7 @@ class Session:
             self._turn.prepare(self._answering())
 
     def _speculate(self) -> None:
-        free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE)
+        free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE) and self._quota.response_is_free
         if free and self._config.speculate and self._turns.config.create_response:
             self._turn.speculate(self._answering(), self._group)
 

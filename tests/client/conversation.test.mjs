@@ -109,6 +109,37 @@ test('speech after an answer was heard to its end truncates nothing', () => {
   assert.deepEqual(conversation.interrupt(), []);
 });
 
+/** @type {WireEvent} */
+const PAUSED = { type: 'output_audio_buffer.paused', response_id: 'r1' };
+/** @type {WireEvent} */
+const RESUMED = { type: 'output_audio_buffer.resumed', response_id: 'r1' };
+
+test('a voice that was nothing holds the answer and lets it go on', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  assert.deepEqual(conversation.receive(PAUSED, 2_000), [{ kind: 'hold' }]);
+  const [effect] = conversation.receive(sound('r1', 'a1'), 2_100);
+  assert.equal(effect.kind, 'play', 'it waits in the queue of the loudspeaker');
+  assert.deepEqual(conversation.receive(RESUMED, 2_400), [{ kind: 'release' }]);
+  assert.equal(conversation.phase, 'speaking');
+  assert.equal(conversation.find('a1')?.interrupted, false);
+});
+
+test('a voice that was meant drops what was held', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  conversation.receive(PAUSED, 2_000);
+  /** @type {WireEvent} */
+  const bargeIn = { type: 'input_audio_buffer.speech_started', item_id: 'u2', audio_start_ms: 1_900 };
+  assert.deepEqual(conversation.receive(bargeIn, 2_500), [{ kind: 'interrupt', itemId: 'a1' }, { kind: 'release' }]);
+  assert.deepEqual(conversation.receive(sound('r1', 'a1'), 2_501), []);
+});
+
+test('the Stop button while an answer is held leaves it to the server when sound may be heard again', () => {
+  const { conversation } = play([...QUESTION, ...ANSWER]);
+  conversation.receive(PAUSED, 2_000);
+  assert.deepEqual(conversation.interrupt(), [{ kind: 'interrupt', itemId: 'a1' }]);
+  assert.deepEqual(conversation.receive(RESUMED, 2_400), [{ kind: 'release' }]);
+});
+
 test('the next answer is played after an interruption', () => {
   const { conversation } = play([...QUESTION, ...ANSWER]);
   conversation.interrupt();

@@ -25,6 +25,7 @@ function device() {
       worklet.receive({ kind, request: 1 });
       return worklet.port.sent.at(-1);
     },
+    tell: (/** @type {string} */ kind) => worklet.receive({ kind }),
     play() {
       const output = new Float32Array(QUANTUM);
       worklet.process([], [[output]]);
@@ -75,4 +76,51 @@ test('a finished answer is still known when the queue is empty', () => {
   push('a', Array(100).fill(0.1));
   play();
   assert.deepEqual(ask('position'), { request: 1, key: 'a', played: 100, queued: 0 });
+});
+
+test('what is held goes on from the very sample: nothing is lost, nothing is heard twice', () => {
+  const { push, play, tell } = device();
+  const ramp = Array.from({ length: 1_000 }, (_, n) => (n + 1) / 1_024);
+  push('a', ramp.slice(0, 600));
+  const heard = [...play(), ...play()];
+  tell('hold');
+  const silence = [...play(), ...play()];
+  push('a', ramp.slice(600));
+  silence.push(...play());
+  tell('release');
+  for (let n = 0; n < 6; n += 1) heard.push(...play());
+  assert.deepEqual(heard.slice(0, 1_000), ramp);
+  assert.ok(Math.abs(/** @type {number} */ (silence.at(-1))) < 1e-3);
+});
+
+test('hold fades instead of clicking', () => {
+  const { push, play, tell } = device();
+  push('a', Array(1_000).fill(0.8));
+  play();
+  tell('hold');
+  const output = [0.8, ...play()];
+  const steps = output.slice(1).map((value, n) => Math.abs(value - output[n]));
+  assert.ok(Math.max(...steps) < 0.05);
+});
+
+test('what is held and then stopped is not heard any more, and was counted to the sample', () => {
+  const { push, play, ask, tell } = device();
+  push('a', Array(1_000).fill(0.5));
+  play();
+  tell('hold');
+  play();
+  assert.deepEqual(ask('stop'), { request: 1, key: 'a', played: 128, queued: 872 });
+  tell('release');
+  assert.ok(Math.abs(/** @type {number} */ (play().at(-1))) < 0.01);
+});
+
+test('while it is held, a stop does not let the next answer through', () => {
+  const { push, play, ask, tell } = device();
+  tell('hold');
+  push('a', Array(100).fill(0.5));
+  ask('stop');
+  push('b', Array(100).fill(0.25));
+  assert.equal(Math.max(...play()), 0);
+  tell('release');
+  assert.deepEqual([...play().slice(0, 100)], Array(100).fill(0.25));
 });

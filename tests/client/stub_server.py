@@ -32,12 +32,14 @@ SILENCE_MS = 300
 
 @dataclass
 class StubServer:
-    """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound."""
+    """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound. ``doubts``: a voice over
+    a reply only pauses it, and was nothing."""
 
     text: str = "It is twelve o'clock."
     chunks: int = 5
     chunk_ms: int = 100
     chunk_gap_s: float = 0.02
+    doubts: bool = False
     not_ready: str | None = None
     api_key: str | None = None
     turns: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +101,7 @@ class _Session:
         self.item_id: str | None = None
         self.last_item: str | None = None
         self.reply: asyncio.Task[None] | None = None
+        self.paused = False
 
     async def run(self) -> None:
         await self.send("session.created", session={"type": "realtime", "id": "sess_1"})
@@ -143,12 +146,21 @@ class _Session:
         ms = self.samples * 1000 // RATE
         loud = bool(np.square(pcm / 32768).mean() > 1e-4)
         self.quiet_ms = 0 if loud else self.quiet_ms + len(pcm) * 1000 // RATE
-        if loud and self.item_id is None:
+        if self.server.doubts and self.reply is not None:
+            await self.doubt(loud)
+        elif loud and self.item_id is None:
             self.item_id = self.id("item")
             await self.send("input_audio_buffer.speech_started", item_id=self.item_id, audio_start_ms=ms)
             await self.cancel("turn_detected")
         elif self.item_id is not None and self.quiet_ms >= SILENCE_MS:
             await self.end_of_speech(ms)
+
+    async def doubt(self, loud: bool) -> None:
+        if loud and not self.paused:
+            await self.send("output_audio_buffer.paused", response_id="resp")
+        elif self.paused and self.quiet_ms >= SILENCE_MS:
+            await self.send("output_audio_buffer.resumed", response_id="resp")
+        self.paused = loud or (self.paused and self.quiet_ms < SILENCE_MS)
 
     async def end_of_speech(self, ms: int) -> None:
         item_id, self.item_id = self.item_id, None

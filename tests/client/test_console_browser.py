@@ -33,11 +33,13 @@ MISSING = [
 ]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
-# Taps what the page sends to its loudspeaker: the loudest sample that the playback worklet was given.
+# Taps what the page sends to its loudspeaker: the loudest sample that the playback worklet was given, and its orders.
 LISTEN = """
 window.loudest = 0;
+window.told = [];
 const post = MessagePort.prototype.postMessage;
 MessagePort.prototype.postMessage = function (message, ...rest) {
+  if (['hold', 'release', 'stop'].includes(message?.kind)) window.told.push(message.kind);
   if (message?.kind === 'push') for (const sample of message.samples) window.loudest = Math.max(window.loudest, sample);
   return post.call(this, message, ...rest);
 };
@@ -122,6 +124,20 @@ async def test_speech_during_an_answer_stops_it_and_tells_what_was_heard(tmp_pat
         await page.locator(".entry.assistant", has_text="cut off").wait_for()
     (truncate, *_) = (event for event in server.received if event["type"] == "conversation.item.truncate")
     assert 100 < truncate["audio_end_ms"] < answer.chunks * answer.chunk_ms
+
+
+async def test_a_voice_that_was_nothing_holds_an_answer_which_then_goes_on(tmp_path: Path) -> None:
+    microphone = microphone_file(tmp_path, "hello_slt.wav", "what_time_is_it_slt.wav", pause_s=1.5)
+    async with running(StubServer(chunks=40, doubts=True)) as server, browser_page(microphone) as page:
+        await page.goto(server.page)
+        await page.get_by_role("button", name="Microphone").click()
+        await page.wait_for_function("window.told.includes('release')")
+        await page.locator("#status[data-state=listening]").wait_for()
+        told = await page.evaluate("window.told")
+        assert told == ["hold", "release"] * (len(told) // 2)
+        assert await page.locator(".entry.assistant", has_text="cut off").count() == 0
+    assert "conversation.item.truncate" not in server.types()
+    assert server.received[0]["session"]["audio"]["input"]["turn_detection"] == {"interruption": "pause"}
 
 
 async def test_a_typed_question_needs_no_microphone() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 import soundfile
 
 from realtime.cli import main
-from realtime.client.connection import Received, open_session
+from realtime.client.connection import ClientError, Connection, Received, open_session
 from realtime.client.sound_device import Playback, converse
 from realtime.client.speech_turn import beside
 from tests.client.stub_server import StubServer, running
@@ -76,6 +79,100 @@ def test_an_answer_heard_to_its_end_was_not_cut_off() -> None:
     playback.push("a", bytes(480))
     playback.pull(480)
     assert playback.stop() is None
+
+
+def test_what_is_held_goes_on_from_the_very_sample() -> None:
+    playback, sound = Playback(), bytes(range(200))
+    playback.push("a", sound[:120])
+    heard = playback.pull(50)
+    playback.hold()
+    assert playback.pull(50) == bytes(50)
+    playback.push("a", sound[120:])
+    assert playback.pull(50) == bytes(50)
+    playback.release()
+    assert heard + playback.pull(150) == sound
+
+
+def test_what_is_held_and_then_stopped_was_heard_up_to_the_pause() -> None:
+    playback = Playback()
+    playback.push("a", bytes(48_000))
+    playback.pull(4_800)
+    playback.hold()
+    playback.pull(4_800)
+    assert playback.stop() == ("a", 100)
+
+
+class _Told:
+    """A connection that says what it is given, then nothing any more; notes what it was told."""
+
+    def __init__(self, *events: dict[str, object]) -> None:
+        self.told: list[str] = []
+        self.updates: list[object] = []
+        self._events = list(events)
+
+    async def send(self, type: str, **fields: object) -> None:
+        self.told.append(type)
+        self.updates += [fields["session"]] if type == "session.update" else []
+
+    async def append(self, pcm: bytes) -> None: ...
+
+    async def truncate(self, item_id: str, played_ms: int) -> None:
+        self.told.append(f"truncate {item_id} {played_ms}")
+
+    async def receive(self) -> Received:
+        if not self._events:
+            raise ClientError("the end")
+        body = self._events.pop(0)
+        return Received(str(body["type"]), body, 0.0)
+
+
+class _Device:
+    """A loudspeaker that plays ``ms`` after each event of the server; what was heard is in ``heard``."""
+
+    def __init__(self, ms: int = 20) -> None:
+        self.playback = Playback()
+        self.heard = b""
+        self._length = ms * 48
+
+    def watch(self, _: Received) -> None:
+        self.heard += self.playback.pull(self._length)
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+
+PAUSED: dict[str, object] = {"type": "output_audio_buffer.paused"}
+RESUMED: dict[str, object] = {"type": "output_audio_buffer.resumed"}
+STARTED: dict[str, object] = {"type": "input_audio_buffer.speech_started"}
+OTHER: dict[str, object] = {"type": "rate_limits.updated"}
+
+
+def _sound(first: int, count: int) -> dict[str, object]:
+    samples = (np.arange(first, first + count) % 30_000 + 1).astype("<i2").tobytes()
+    return {"type": "response.output_audio.delta", "item_id": "a", "delta": base64.b64encode(samples).decode()}
+
+
+async def _converse(*events: dict[str, object]) -> tuple[_Told, _Device]:
+    told, device = _Told(*events), _Device()
+    with pytest.raises(ClientError, match="the end"):
+        await converse(cast(Connection, told), device, device.watch)
+    return told, device
+
+
+async def test_a_conversation_asks_for_pauses_and_keeps_them_to_the_sample() -> None:
+    told, device = await _converse(_sound(0, 1200), PAUSED, OTHER, _sound(1200, 1200), RESUMED, *[OTHER] * 5)
+    assert told.updates == [{"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}]
+    heard = np.frombuffer(device.heard, "<i2")
+    assert np.array_equal(heard[heard != 0], np.arange(1, 2401))
+    assert not heard[960:2400].any(), "it was heard while it was held"
+
+
+async def test_a_conversation_drops_what_was_held_when_the_voice_was_meant() -> None:
+    told, device = await _converse(_sound(0, 1200), OTHER, PAUSED, OTHER, STARTED, OTHER, OTHER)
+    heard = np.frombuffer(device.heard, "<i2")
+    assert np.array_equal(heard[heard != 0], np.arange(1, 961))
+    assert told.told[-1] == "truncate a 40"
 
 
 class _ScriptedCaller:

@@ -11,8 +11,9 @@ from realtime.messages import Audio, Message
 from realtime.metrics import Speculated
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig
+from realtime.session.quota import Quota, QuotaLimits
 from realtime.tool_calls import ToolCall, render_tool_call
-from tests.fakes import Caller, Gate, call, calling, delta, done, reply
+from tests.fakes import Caller, FakeClock, Gate, call, calling, delta, done, reply
 from tests.session.test_turns import COMMITTED, SPOKEN_REPLY
 
 TOLD_BEFORE_THE_END = ["session.created", "input_audio_buffer.speech_started"]
@@ -249,6 +250,23 @@ async def test_no_reply_is_made_ahead_where_none_will_be_asked_for() -> None:
         pause(caller)
         await caller.settle()
         assert not caller.engine.generations
+
+
+async def test_no_reply_is_made_ahead_on_a_key_whose_responses_are_used_up() -> None:
+    clock = FakeClock()
+    quota = Quota(QuotaLimits(responses_per_minute=1), clock)
+    quota.take_response()
+    async with call(quota=quota) as caller:
+        pause(caller)
+        await caller.settle()
+        assert not caller.engine.generations
+        confirm(caller)
+        done = await caller.expect(wire.ResponseDone)
+        assert done.response.status == "failed" and not caller.engine.generations
+        clock.now += 60
+        pause(caller)
+        await caller.settle()
+        assert caller.engine.generations[0].ahead
 
 
 async def test_work_ahead_can_be_switched_off() -> None:

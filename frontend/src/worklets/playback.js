@@ -3,6 +3,8 @@
  * A queue of answers, played at the context's rate. Runs on the audio thread.
  *
  * In:  {kind: 'push', key: string, samples: Float32Array}   append; `key` names the answer it belongs to
+ *      {kind: 'hold'}                                       fade out within one quantum and keep the queue
+ *      {kind: 'release'}                                    go on from the very sample
  *      {kind: 'stop', request: number}                      fade out within one quantum and forget the queue
  *      {kind: 'position', request: number}
  * Out: {request: number, key: string | null, played: number, queued: number}
@@ -21,6 +23,7 @@ class Playback extends AudioWorkletProcessor {
     this.key = null;
     this.played = 0;
     this.last = 0;
+    this.held = false;
     this.port.onmessage = ({ data }) => this.receive(data);
   }
 
@@ -29,6 +32,10 @@ class Playback extends AudioWorkletProcessor {
     if (message.kind === 'push') {
       this.queue.push(message);
       this.queued += message.samples.length;
+      return;
+    }
+    if (message.kind === 'hold' || message.kind === 'release') {
+      this.held = message.kind === 'hold';
       return;
     }
     this.port.postMessage({ request: message.request, key: this.key, played: this.played, queued: this.queued });
@@ -50,7 +57,7 @@ class Playback extends AudioWorkletProcessor {
   process(_inputs, [[output]]) {
     for (let i = 0; i < output.length; i += 1) {
       // With nothing to play the last value decays instead of jumping to zero: a jump is heard as a click.
-      this.last = this.queue.length > 0 ? this.next() : this.last * 0.95;
+      this.last = this.queue.length > 0 && !this.held ? this.next() : this.last * 0.95;
       output[i] = this.last;
     }
     return true;
