@@ -41,10 +41,12 @@ STEP_ADDED = (
     "<audio_patch> <audio_patch_pad> <|SC|> <tts_start> <tts_end> <tts_pad>"
 ).split()
 SPEECH_CODES = 6562
+SCENES = 12_000
+"""Conversations that the merges are learnt from."""
 ROLES = "system human assistant tool_json_schemas input function_output".split()
 
 
-def corpus(seed: int, scenes: int = 12_000) -> Iterator[str]:
+def corpus(seed: int, scenes: int) -> Iterator[str]:
     """Yield what is read and written in conversations; known words are repeated so that each becomes one token."""
     rng = random.Random(seed)
     for _ in range(scenes):
@@ -67,8 +69,8 @@ def corpus(seed: int, scenes: int = 12_000) -> Iterator[str]:
         yield from [f" {word[0].upper()}{word[1:]}\n{word[0].upper()}{word[1:]}"] * 4
 
 
-def train(merges: int, seed: int) -> Tokenizer:
-    """Learn the merges. Returns a tokenizer without the added tokens."""
+def train(merges: int, scenes: int, seed: int) -> Tokenizer:
+    """Learn the merges from so many conversations. Returns a tokenizer without the added tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -83,7 +85,7 @@ def train(merges: int, seed: int) -> Tokenizer:
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(corpus(seed), trainer)
+    tokenizer.train_from_iterator(corpus(seed, scenes), trainer)
     return tokenizer
 
 
@@ -130,12 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--merges", type=int, default=3400)
+    parser.add_argument("--scenes", type=int, default=SCENES, help="conversations to learn from")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    tokenizer = train(args.merges, args.seed)
+    tokenizer = train(args.merges, args.scenes, args.seed)
     total = write(tokenizer, args.out)
     split = [w for w in domain.word_list() if len(tokenizer.encode(f" {w}").ids) > 1]
-    print(f"{total} tokens, {args.merges} merges; {len(split)} words of several tokens: {' '.join(split)}")
+    print(f"{total} tokens, {args.merges} merges; {len(split)} words of several tokens: {' '.join(split[:20])}")
 
 
 if __name__ == "__main__":

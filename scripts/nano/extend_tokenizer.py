@@ -23,7 +23,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano import domain
-from scripts.nano.build_tokenizer import QWEN_SPLIT, corpus, write
+from scripts.nano.build_tokenizer import QWEN_SPLIT, SCENES, corpus, write
 
 Pieces = tuple[str, ...]
 
@@ -124,7 +124,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     base, merges = load(args.tokenizer)
     if not (args.out / "added_tokens.json").exists():
-        learnt = more_merges(base, corpus(args.seed), args.merges, args.least)
+        learnt = more_merges(base, corpus(args.seed, SCENES), args.merges, args.least)
         vocab = dict(base.get_vocab())
         for pair in learnt:
             vocab["".join(pair)] = len(vocab)

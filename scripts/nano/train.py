@@ -78,7 +78,8 @@ def _texts(plan: Plan) -> list[Command]:
 
 
 def _tokenizer(plan: Plan) -> list[Command]:
-    return [plan.script("build_tokenizer", "--out", plan.mind / "ckpt", "--merges", plan.amounts["merges"])]
+    amounts = ["--merges", plan.amounts["merges"], "--scenes", plan.amounts["tokenizer_scenes"]]
+    return [plan.script("build_tokenizer", "--out", plan.mind / "ckpt", *amounts)]
 
 
 def _codes(plan: Plan) -> list[Command]:
@@ -99,6 +100,11 @@ def _flow(plan: Plan) -> list[Command]:
 def _hift(plan: Plan) -> list[Command]:
     folders = ["--data", plan.voice / "data", "--runs", plan.voice]
     return [plan.script("train_hift", *folders, "--steps", plan.amounts["hift_steps"])]
+
+
+def _polish(plan: Plan) -> list[Command]:
+    folders = ["--data", plan.voice / "data", "--runs", plan.voice]
+    return [plan.script("polish_hift", *folders, "--steps", plan.amounts["polish_steps"])]
 
 
 def _utterances(plan: Plan) -> list[Command]:
@@ -168,6 +174,7 @@ STAGES: dict[str, Callable[[Plan], list[Command]]] = {
     "speech": _speech,
     "flow": _flow,
     "hift": _hift,
+    "polish": _polish,
     "utterances": _utterances,
     "encoder": _encoder,
     "clips": _clips,
@@ -183,12 +190,13 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "speech": (),
     "flow": ("speech",),
     "hift": ("speech",),
+    "polish": ("hift",),
     "encoder": ("utterances",),
     "features": ("clips", "encoder"),
     "pseudo": ("tokenizer", "codes"),
     "adapter": ("pseudo", "features"),
     "join": ("adapter",),
-    "export": ("join", "flow", "hift"),
+    "export": ("join", "flow", "polish"),
 }
 
 

@@ -4,8 +4,8 @@
     nohup nice -n 5 python scripts/nano/train_hift.py --steps 6000 &
 
 Losses: spectral convergence and log magnitude L1 over four STFT sizes, L1 of the ln mel, L1 / 100 Hz of the
-predicted F0. No discriminator. The input mels are blurred and noisy now and then, as a flow's are. Goes on
-where it stopped (work/nano/voice/hift.pt; log beside it).
+predicted F0; polish_hift.py goes on from there with discriminators. The input mels are blurred and noisy now
+and then, as a flow's are. Goes on where it stopped (work/nano/voice/hift.pt; log beside it).
 
 Dependencies: torch, numpy, scipy, pyyaml, safetensors.
 """
@@ -61,14 +61,15 @@ def degrade(mel: Tensor) -> Tensor:
 class Crops:
     """Random crops of the training utterances, in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, batch: int = BATCH) -> None:
+        self.batch = batch
         items = [i for i in load_shards(folder.glob("train-*.pt")) if len(i["f0"]) >= CROP_FRAMES]
         self.items = items
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """mel [B, F, 80], f0 [B, F], audio [B, S]."""
         mels, f0s, waves = [], [], []
-        for index in torch.randint(len(self.items), (BATCH,)).tolist():
+        for index in torch.randint(len(self.items), (self.batch,)).tolist():
             item = self.items[index]
             start = int(torch.randint(len(item["f0"]) - CROP_FRAMES + 1, ()))
             end = start + CROP_FRAMES

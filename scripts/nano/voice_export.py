@@ -3,7 +3,7 @@ voice.
 
     python scripts/nano/voice_export.py
 
-Takes the averaged weights that train_flow.py and train_hift.py left in work/nano/voice. The voice's prompt is
+Takes the averaged weights that train_flow.py and polish_hift.py left in work/nano/voice. The voice's prompt is
 one synthesized sentence; its speaker embedding is a fixed unit vector: there is one speaker, and nothing was
 measured.
 
@@ -51,7 +51,7 @@ def export(folder: Path, runs: Path = RUNS) -> None:
     """Writes all files under the checkpoint `folder`, whose token2wav/flow.yaml gives the sizes."""
     config = read_flow_yaml(folder / "token2wav/flow.yaml")
     save_half(Flow(config.flow), average_of("flow", runs), folder / "token2wav/flow.safetensors")
-    save_half(Hift(config.hift), average_of("hift", runs), folder / "token2wav/hift.safetensors")
+    save_half(Hift(config.hift), average_of("hift-polished", runs), folder / "token2wav/hift.safetensors")
     (folder / "voices").mkdir(exist_ok=True)
     make_voice().save(folder / "voices/default.safetensors")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -27,6 +28,16 @@ LOG_STEPS = 50
 GRADIENT_NORM = 1.0
 
 
+class Stateful(Protocol):
+    """What is saved and goes on with a training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take it back."""
+
+
 @dataclass
 class Training:
     """One model on its way through `steps` steps; `FOLDER/name.pt` holds model, averaged model, optimizer and
@@ -42,6 +53,9 @@ class Training:
     learning_rate: float
     folder: Path = RUNS
     decay: float = 0.999
+    betas: tuple[float, float] = (0.9, 0.98)
+    companion: Stateful | None = None
+    """Saved with the model: what `losses` trains beside it."""
     step: int = 0
     average: dict[str, torch.Tensor] = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -49,7 +63,7 @@ class Training:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+            self.model.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=0.01, fused=True
         )
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         if self.path.exists():
@@ -57,6 +71,8 @@ class Training:
             self.model.load_state_dict(held["model"])
             self.optimizer.load_state_dict(held["optimizer"])
             self.average, self.step = held["average"], held["step"]
+            if self.companion is not None:
+                self.companion.load_state_dict(held["companion"])
 
     @property
     def path(self) -> Path:
@@ -110,12 +126,14 @@ class Training:
     def save(self) -> None:
         """Writes the file, whole or not at all."""
         part = self.path.with_suffix(".part")
-        content = {
+        content: dict[str, Any] = {
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
+        if self.companion is not None:
+            content["companion"] = self.companion.state_dict()
         torch.save(content, part)
         part.rename(self.path)
 
