@@ -64,7 +64,7 @@ def page(checkpoint: Path, out: Path, seed: int) -> Iterator[str]:
     voice = streamed(checkpoint, answerer.profile.flow_steps)
     yield "# What nano says\n"
     yield "Made by `scripts/nano/samples.py` from the committed weights: typed questions, the first answer of each,"
-    yield "none chosen. Above nano, below the synthesizer whose voice it learnt, on the same words. 0 to 12 kHz, 80 dB.\n"
+    yield "none chosen. Above nano, below the synthesizer whose voice it learnt, on its words. 0 to 12 kHz, 80 dB.\n"
     for k, question in enumerate(QUESTIONS, 1):
         reply = answerer.answer([Message("human", question)], True, set())
         yield f"## {question}\n\n> {reply.text}\n"
