@@ -48,6 +48,7 @@ from realtime.transports.metrics_page import ServerMetrics
 from realtime.turns.smart_turn import SmartTurn, load_end_of_turn_model
 from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
+from realtime.vocoder_options import vocoder_options
 from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.streaming import Vocoder
 from streaming_vocoder.voice import Voice
@@ -139,6 +140,7 @@ def load_model(settings: Settings) -> LoadedModel:
         raise CheckpointError(f"model folder {folder} lacks {', '.join(missing)}; copy the whole checkpoint there")
     device = choose_device(settings.device)
     profile = _profile(settings)
+    options = vocoder_options(settings, profile.flow_steps)
     faults: list[str] = []
     speech_model = vocoder = None
     try:
@@ -146,8 +148,7 @@ def load_model(settings: Settings) -> LoadedModel:
     except CheckpointError as error:
         faults.append(str(error))
     try:
-        dtype: torch.dtype = getattr(torch, settings.vocoder_dtype)
-        vocoder = Vocoder.load(folder / "token2wav", device, steps=profile.flow_steps, dtype=dtype)
+        vocoder = Vocoder.load(folder / "token2wav", device, options)
     except VocoderError as error:
         faults.append(str(error))
     if speech_model is None or vocoder is None:
@@ -219,7 +220,7 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
     runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens)
     runner.warm_up()
-    vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices)
+    vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
     vocoder.warm_up()
     # A session's transcripts and its answers outside the conversation have caches of their own.
     core = EngineCore(runner, slots=2 * settings.max_sessions + 1)

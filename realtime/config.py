@@ -50,6 +50,23 @@ class Settings:
     vocoder_dtype: str = _setting(
         "float32", "products of flow matching; HiFT stays float32", choices=("float32", "bfloat16", "float16")
     )
+    vocoder_trim: str = _setting(
+        "upstream",
+        "what flow matching keeps of the past: as the official implementation, or the whole prompt of the voice, "
+        "which all callers share, and the newest 2 s",
+        choices=("upstream", "prompt"),
+    )
+    vocoder_fade: str = _setting(
+        "upstream",
+        "how chunks of sound are joined: as the official implementation, 8 percent louder, or at an even level",
+        choices=("upstream", "amplitude"),
+    )
+    vocoder_ladder: str = _setting(
+        "5,10,25", "speech tokens (25 a second) of a chunk of sound: the first, then larger ones as playback has a lead"
+    )
+    vocoder_fixed_streams: int = _setting(
+        0, "replies at a time for which batches of fixed shape are kept (CUDA graphs); needs --vocoder-trim prompt"
+    )
     flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
     interruption: str = _setting(
         "immediate",

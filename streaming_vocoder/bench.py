@@ -11,7 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,9 @@ from streaming_vocoder.flops import flow_flops, hift_flops
 from streaming_vocoder.flow import Flow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import SEAM_FRAMES
+from streaming_vocoder.ladder import ChunkLadder
 from streaming_vocoder.mel import prompt_mel
+from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.plain import PlainVocoder
 from streaming_vocoder.solver_cache import RECENT_FRAMES, TrimRule
 from streaming_vocoder.streaming import StreamState, Vocoder
@@ -55,6 +57,13 @@ class Plan:
     dtype: torch.dtype = torch.float32
     fixed: bool = False
     """Batches of fixed shape, on CUDA as graphs; with the trim rule `prompt`."""
+
+    @property
+    def options(self) -> VocoderOptions:
+        """Of the vocoder that is measured. Raises `OptionError`."""
+        fixed_streams = max(self.streams) + GROWTH_STREAMS if self.fixed else 0
+        ladder = ChunkLadder(self.ladder)
+        return VocoderOptions(self.steps, self.trim, dtype=self.dtype, ladder=ladder, fixed_streams=fixed_streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +230,7 @@ class _Bench:
         self.config, self.plan = config, plan
         self.device = hift.stft_window.device
         self.by_processor = self.device.type == "cpu" and torch.get_num_threads() == 1
-        fixed_streams = max(plan.streams) + GROWTH_STREAMS if plan.fixed else 0
-        self.vocoder = Vocoder(
-            config, flow, hift, steps=plan.steps, trim=plan.trim, dtype=plan.dtype, fixed_streams=fixed_streams
-        )
+        self.vocoder = Vocoder(config, flow, hift, plan.options)
         self.voice = _voice(config, plan.prompt_tokens)
         self.product_flops = self._product_rate()
 
@@ -279,9 +285,8 @@ class _Bench:
     def precision(self, flow: Flow, hift: Hift) -> Precision:
         sounds = []
         for dtype in (torch.float32, self.plan.dtype):
-            vocoder = Vocoder(
-                self.config, flow, hift, steps=self.plan.steps, trim=self.plan.trim, dtype=dtype, source_noise=False
-            )
+            options = replace(self.plan.options, dtype=dtype, fixed_streams=0)
+            vocoder = Vocoder(self.config, flow, hift, options, source_noise=False)
             stream, rung = vocoder.open(self.voice), max(self.plan.ladder)
             requests = [
                 (stream, self._tokens(rung, seed), seed == PRECISION_CHUNKS) for seed in range(1 + PRECISION_CHUNKS)

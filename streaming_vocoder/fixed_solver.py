@@ -157,9 +157,8 @@ class FixedSolver:
     """Solves those chunks that have one of the fixed lengths and whose streams lie in the pool."""
 
     def __init__(self, solver: StreamingSolver, streams: int, frames: Sequence[int]) -> None:
-        """``streams``: that have a place in the pool. ``frames``: the fixed lengths, at most `CHUNK_ROOM` each."""
-        if solver.rule != "prompt" or max(frames) > CHUNK_ROOM:
-            raise ValueError(f"fixed shapes need the trim rule 'prompt' and chunks of at most {CHUNK_ROOM} frames")
+        """``streams``: that have a place in the pool. ``frames``: the fixed lengths. What is possible, `VocoderOptions`
+        knows."""
         self.pool = Pool(solver, streams)
         self._solver, self._frames = solver, frozenset(frames)
         self._shapes: WeakKeyDictionary[SolverCache, dict[tuple[int, int], _Shape]] = WeakKeyDictionary()

@@ -15,12 +15,8 @@ from streaming_vocoder.conformer_stream import EncoderState, StreamingEncoder
 from streaming_vocoder.dit_stream import SolverInput, StreamingSolver
 from streaming_vocoder.fixed_solver import FixedSolver
 from streaming_vocoder.flow import Flow, default_noise
-from streaming_vocoder.solver_cache import SolverState, TrimRule
-
-ENCODER_WINDOW_FRAMES = 2000
-"""Past that the encoder sees, prompt included: exact for the first 40 s, then sliding."""
-FIXED_CHUNKS = (5, 10, 25)
-"""Tokens: the rungs of the ladder."""
+from streaming_vocoder.options import VocoderOptions
+from streaming_vocoder.solver_cache import SolverState
 
 
 @dataclass(slots=True, eq=False)
@@ -49,28 +45,17 @@ class FlowState:
 class StreamingFlow:
     """Packed from a `Flow`; later changes of its weights are not seen."""
 
-    def __init__(
-        self,
-        flow: Flow,
-        *,
-        steps: int = 10,
-        noise: Tensor | None = None,
-        trim: TrimRule = "upstream",
-        encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
-        dtype: torch.dtype = torch.float32,
-        fixed_streams: int = 0,
-        fixed_chunks: Sequence[int] = FIXED_CHUNKS,
-    ) -> None:
-        """noise: buffer [1, 80, frames] that all streams start from, default seeded
-        (`flow.default_noise`). ``dtype``: of the solver's products. ``fixed_streams``,
-        ``fixed_chunks`` (tokens): see `fixed_solver`; 0 streams: not used."""
+    def __init__(self, flow: Flow, options: VocoderOptions, noise: Tensor | None = None) -> None:
+        """noise: buffer [1, 80, frames] that all streams start from, default seeded (`flow.default_noise`)."""
         with torch.inference_mode():
             buffer = default_noise(channels=flow.config.output_size) if noise is None else noise
             self._speaker, self._mel = flow.spk_embed_affine_layer, flow.config.mel
-            self.encoder = StreamingEncoder(flow, encoder_window_frames)
-            self.solver = StreamingSolver(flow, steps, buffer.to(self.encoder.tokens), trim, dtype)
-            frames = [FRAMES_PER_TOKEN * tokens for tokens in fixed_chunks]
-            self.fixed = FixedSolver(self.solver, fixed_streams, frames) if fixed_streams else None
+            self.encoder = StreamingEncoder(flow, options.encoder_window_frames)
+            self.solver = StreamingSolver(
+                flow, options.steps, buffer.to(self.encoder.tokens), options.trim, options.dtype
+            )
+            frames = [FRAMES_PER_TOKEN * tokens for tokens in options.ladder.rungs]
+            self.fixed = FixedSolver(self.solver, options.fixed_streams, frames) if options.fixed_streams else None
 
     @property
     def lookahead(self) -> int:

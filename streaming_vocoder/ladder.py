@@ -6,9 +6,17 @@ Small chunks cost more compute per second of sound and have more seams, so each 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from streaming_vocoder.config import TOKEN_RATE
+from streaming_vocoder.errors import OptionError
 from streaming_vocoder.hift_stream import SEAM_SECONDS
+
+MIN_CHUNK_TOKENS = 4
+"""A shorter chunk (but the last) has less than the 160 ms that a seam takes; its tokens wait for the next
+call."""
+MAX_CHUNK_TOKENS = 200
+"""A longer one is cut, so that memory stays bounded whatever the caller passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +34,19 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLadder:
-    """Chunk sizes in tokens, ascending. Each at least `streaming.MIN_CHUNK_TOKENS`."""
+    """Chunk sizes in tokens, ascending. Raises `OptionError` for others."""
 
     rungs: tuple[int, ...] = (5, 10, 25)
+
+    def __post_init__(self) -> None:
+        rungs = self.rungs
+        ascending = all(low < high for low, high in pairwise(rungs))
+        if not rungs or not ascending or rungs[0] < MIN_CHUNK_TOKENS or rungs[-1] > MAX_CHUNK_TOKENS:
+            expected = f"chunks of {MIN_CHUNK_TOKENS} to {MAX_CHUNK_TOKENS} tokens, each larger than the one before"
+            raise OptionError("ladder", f"got {self or 'nothing'}, expected {expected}")
+
+    def __str__(self) -> str:
+        return " → ".join(map(str, self.rungs))
 
     def choose(self, slack_seconds: float | None, pace: Pace, buffered: int = 0) -> int:
         """Tokens of the next chunk.

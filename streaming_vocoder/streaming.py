@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -29,28 +29,23 @@ from streaming_vocoder.config import (
     VocoderConfig,
 )
 from streaming_vocoder.errors import StreamError, VoiceError
-from streaming_vocoder.flow import NOISE_FRAMES, Flow, default_noise
-from streaming_vocoder.flow_stream import ENCODER_WINDOW_FRAMES, FlowState, StreamingFlow
+from streaming_vocoder.flow import NOISE_FRAMES, Flow
+from streaming_vocoder.flow_stream import FlowState, StreamingFlow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import (
-    CrossFade,
     HiftInput,
     HiftOutput,
     HiftState,
     StreamingHift,
     frames_of,
 )
-from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES, TrimRule
+from streaming_vocoder.ladder import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS
+from streaming_vocoder.options import VocoderOptions
+from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES
 from streaming_vocoder.voice import Voice
 from streaming_vocoder.weights import load_token2wav
 
 logger = logging.getLogger(__name__)
-
-MIN_CHUNK_TOKENS = 4
-"""A shorter chunk (but the last) has less than the 160 ms that a seam takes; its tokens wait for the next
-call."""
-MAX_CHUNK_TOKENS = 200
-"""A longer one is cut, so that memory stays bounded whatever the caller passes."""
 
 SILENT_PEAK = 1e-3
 """A chunk that is nowhere louder (-60 dB of full scale) is silent."""
@@ -125,39 +120,23 @@ class Vocoder:
         config: VocoderConfig,
         flow: Flow,
         hift: Hift,
+        options: VocoderOptions | None = None,
         *,
-        steps: int = 10,
-        trim: TrimRule = "upstream",
-        fade: CrossFade = "upstream",
         noise: Tensor | None = None,
         source_noise: bool = True,
-        encoder_window_frames: int = ENCODER_WINDOW_FRAMES,
-        dtype: torch.dtype = torch.float32,
-        fixed_streams: int = 0,
     ) -> None:
         """Takes the modules where they are (device) and packs their weights; do not train them afterwards.
 
-        ``steps``: solver steps of every chunk, fixed because each has its own cache. ``noise``: buffer [1,
-        80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise of HiFT,
-        seeded per stream. ``dtype``: of the solver's products and caches, where nearly all of the work is;
-        encoder and HiFT stay float32. ``fixed_streams``: room for so many streams whose chunks of 5, 10 and 25
-        tokens are solved as batches of fixed shape, on CUDA as graphs (`fixed_solver`; with the trim rule `prompt`).
+        ``noise``: buffer [1, 80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise
+        of HiFT, seeded per stream.
         """
         self.config = config
+        self.options = options or VocoderOptions()
         self.device = hift.stft_window.device
-        self.steps = steps
         self.source_noise = source_noise
         self._noise_frames = NOISE_FRAMES if noise is None else noise.shape[2]
-        self._flow = StreamingFlow(
-            flow,
-            steps=steps,
-            trim=trim,
-            encoder_window_frames=encoder_window_frames,
-            noise=default_noise(channels=config.flow.output_size) if noise is None else noise,
-            dtype=dtype,
-            fixed_streams=fixed_streams,
-        )
-        self._hift = StreamingHift(hift, fade)
+        self._flow = StreamingFlow(flow, self.options, noise)
+        self._hift = StreamingHift(hift, self.options.fade)
         self._prompts: WeakKeyDictionary[Voice, FlowState] = WeakKeyDictionary()
 
     @classmethod
@@ -165,18 +144,16 @@ class Vocoder:
         cls,
         folder: Path,
         device: torch.device | str = "cpu",
+        options: VocoderOptions | None = None,
         *,
-        steps: int = 10,
-        trim: TrimRule = "upstream",
-        fade: CrossFade = "upstream",
-        dtype: torch.dtype = torch.float32,
-        fixed_streams: int = 0,
+        steps: int | None = None,
     ) -> Vocoder:
-        """From a checkpoint's ``token2wav/`` folder. `CheckpointError` names all that is missing or does not
-        fit."""
+        """From a checkpoint's ``token2wav/`` folder. ``steps`` wins over that of ``options``: the choice that is made
+        most often. `CheckpointError` names all that is missing or does not fit."""
+        chosen = options or VocoderOptions()
+        chosen = chosen if steps is None else replace(chosen, steps=steps)
         config, flow, hift = load_token2wav(folder)
-        flow, hift = flow.to(device), hift.to(device)
-        return cls(config, flow, hift, steps=steps, trim=trim, fade=fade, dtype=dtype, fixed_streams=fixed_streams)
+        return cls(config, flow.to(device), hift.to(device), chosen)
 
     @property
     def lookahead(self) -> int:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from streaming_vocoder.flow import Flow
     from streaming_vocoder.hift import Hift
 
-SMALLEST_RUNG, LARGEST_RUNG = 4, 200
 SHORTEST_PROMPT = 3
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -87,18 +86,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Plan:
     import torch
 
+    from streaming_vocoder import OptionError
     from streaming_vocoder.bench import Plan
 
     rungs = tuple(sorted(arguments.ladder))
-    if rungs[0] < SMALLEST_RUNG or rungs[-1] > LARGEST_RUNG:
-        raise ConfigError(f"--ladder: chunks have {SMALLEST_RUNG} to {LARGEST_RUNG} tokens, got {rungs}")
     if arguments.fixed and arguments.trim != "prompt":
         raise ConfigError("--fixed needs --trim prompt: the reference's rule has no fixed shape")
     for name, least in (("steps", 1), ("chunks", 1), ("plain", 0), ("prompt_tokens", SHORTEST_PROMPT), ("minutes", 0)):
         if getattr(arguments, name) < least:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag}: got {getattr(arguments, name)}, expected at least {least}")
-    return Plan(
+    plan = Plan(
         streams=arguments.streams,
         ladder=rungs,
         steps=arguments.steps,
@@ -110,6 +108,12 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         dtype=getattr(torch, arguments.dtype),
         fixed=arguments.fixed,
     )
+    try:
+        _ = plan.options
+    except OptionError as error:
+        flag = "fixed" if error.option == "fixed_streams" else error.option
+        raise ConfigError(f"--{flag}: {error.problem}") from error
+    return plan
 
 
 def _modules(size: str, device: torch.device) -> tuple[VocoderConfig, Flow, Hift]:

@@ -120,4 +120,5 @@ def _model(settings: Settings) -> Iterator[Finding]:
         return
     voices = ", ".join(loaded.voices) or "none: give --voice prompt.wav"
     yield Finding("model", f"{loaded.profile.name} in {time.perf_counter() - started:.1f} s", True)
+    yield Finding("vocoder", str(loaded.vocoder.options), True)
     yield Finding("voices", voices, bool(loaded.voices), True)

@@ -18,6 +18,7 @@ from realtime.errors import ConfigError
 from realtime.transports.http import build_app
 from realtime.transports.self_signed import lan_address, names_of, write_self_signed
 from realtime.transports.server import TlsFiles, listen, web_server
+from realtime.vocoder_options import vocoder_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
     access = build_access(settings)
+    vocoder_options(settings, settings.flow_steps or 1)  # what is wrong in them is said before anything is loaded
     server = _server(settings, build_app(Application(settings), find_frontend(), access))
     with _listen(settings) as listener:
         print(_greeting(settings), file=sys.stderr, flush=True)

@@ -114,10 +114,8 @@ def speak(vocoder: Vocoder, voice: Voice, tokens: list[int]) -> NDArray[np.float
     """Speech tokens in a voice, chunk by chunk as a reply would come -> samples [n] at 24 kHz."""
     import numpy as np
 
-    from streaming_vocoder import ChunkLadder
-
     stream, made = vocoder.open(voice), []
-    sizes = iter(ChunkLadder().rungs)
+    sizes = iter(vocoder.options.ladder.rungs)
     chunk = next(sizes)
     while not stream.finished:
         wanted = stream.wanted(chunk)

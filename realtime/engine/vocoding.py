@@ -238,10 +238,10 @@ def _state(stream: Stream) -> StreamState:
 class ThreadedVocoder:
     """`realtime.session.ports.Vocoder` over one `VocodingCore` in its own thread. `start` first, `stop` at the end."""
 
-    def __init__(self, vocoder: BatchVocoder, voices: Mapping[str, Voice]) -> None:
+    def __init__(self, vocoder: BatchVocoder, voices: Mapping[str, Voice], ladder: ChunkLadder | None = None) -> None:
         self._vocoder = vocoder
         self._voices = dict(voices)
-        self._core = VocodingCore(vocoder)
+        self._core = VocodingCore(vocoder, ladder)
         self._commands: Commands = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="vocoder", daemon=True)
 

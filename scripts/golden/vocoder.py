@@ -22,6 +22,7 @@ from streaming_vocoder.flow_stream import FlowState, StreamingFlow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import HiftInput, HiftOutput, HiftState, StreamingHift
 from streaming_vocoder.mel import PROMPT_FFT, mel_filters, prompt_mel, tokenizer_mel
+from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.resample import resample
 from streaming_vocoder.s3_tokenizer import S3Tokenizer, S3TokenizerConfig
 from streaming_vocoder.streaming import Vocoder, to_int16
@@ -50,7 +51,7 @@ def check_flow(folder: Path) -> Iterator[Row]:
         yield from _check_estimator(flow, inputs, expected)
     for name, case in config["cases"].items():
         yield from _check_offline(name, case, flow, inputs, expected)
-    streaming = StreamingFlow(flow, steps=steps, noise=inputs["rand_noise"])
+    streaming = StreamingFlow(flow, VocoderOptions(steps=steps), inputs["rand_noise"])
     for name, case in config["cases"].items():
         yield from _check_streams(name, case, streaming, inputs, expected)
 
@@ -228,7 +229,7 @@ def check_e2e(folder: Path) -> Iterator[Row]:
         VocoderConfig(flow.config, hift.config),
         flow,
         hift,
-        steps=flow_settings["n_timesteps"],
+        VocoderOptions(steps=flow_settings["n_timesteps"]),
         noise=inputs["rand_noise"],
         source_noise=False,
     )

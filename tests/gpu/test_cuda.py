@@ -10,6 +10,7 @@ from realtime.config import EMBEDDED_CHECKPOINT
 from realtime.messages import Audio, Message
 from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
+from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.streaming import Vocoder
 from streaming_vocoder.voice import Voice
 
@@ -52,7 +53,7 @@ def test_the_vocoder_sounds_alike_from_graphs(dtype: torch.dtype, error: float) 
     voice = Voice.load(EMBEDDED_CHECKPOINT / "voices" / "default.safetensors")
     tokens, sounds = voice.tokens.tolist()[:70], []
     for device, options in (("cpu", {}), ("cuda", {"fixed_streams": 3, "dtype": dtype})):
-        vocoder = Vocoder.load(EMBEDDED_CHECKPOINT / "token2wav", device, trim="prompt", **options)
+        vocoder = Vocoder.load(EMBEDDED_CHECKPOINT / "token2wav", device, VocoderOptions(trim="prompt", **options))
         vocoder.source_noise = False
         streams = [vocoder.open(voice) for _ in range(3)]
         made = []

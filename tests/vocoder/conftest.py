@@ -8,6 +8,7 @@ import torch
 from streaming_vocoder.config import EncoderConfig, EstimatorConfig, FlowConfig, HiftConfig, VocoderConfig
 from streaming_vocoder.flow import Flow
 from streaming_vocoder.hift import Hift
+from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.streaming import Vocoder
 from streaming_vocoder.voice import Voice
 
@@ -56,8 +57,9 @@ def make_hift() -> Hift:
     return hift
 
 
-def make_vocoder(**options: object) -> Vocoder:
-    return Vocoder(SIZES, make_flow(), make_hift(), **{"steps": STEPS, **options})  # type: ignore[arg-type]
+def make_vocoder(noise: torch.Tensor | None = None, hift: Hift | None = None, **options: object) -> Vocoder:
+    chosen = VocoderOptions(**{"steps": STEPS, **options})  # type: ignore[arg-type]
+    return Vocoder(SIZES, make_flow(), hift or make_hift(), chosen, noise=noise)
 
 
 def make_voice(seed: int = 0, tokens: int = 12) -> Voice:

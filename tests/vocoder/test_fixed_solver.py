@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming_vocoder.errors import OptionError
 from streaming_vocoder.streaming import Samples, Vocoder
 from streaming_vocoder.voice import Voice
 from tests.vocoder.conftest import codes, make_vocoder, make_voice
@@ -87,5 +88,5 @@ def test_a_broken_stream_leaves_nothing_to_the_next_in_its_place(fixed: Vocoder,
 
 
 def test_fixed_shapes_need_the_rule_that_keeps_the_prompt() -> None:
-    with pytest.raises(ValueError, match="prompt"):
+    with pytest.raises(OptionError, match="need trim=prompt"):
         make_vocoder(trim="upstream", fixed_streams=2)

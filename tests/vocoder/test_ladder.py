@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streaming_vocoder.ladder import ChunkLadder, Pace
@@ -29,12 +29,14 @@ def test_tokens_that_wait_already_cost_no_time() -> None:
     assert LADDER.choose(0.1, PACE, buffered=25) == 25
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 2.0), st.floats(0.0, 2.0), st.integers(0, 30))
 def test_more_slack_never_gives_a_smaller_chunk(one: float, two: float, buffered: int) -> None:
     low, high = sorted((one, two))
     assert LADDER.choose(low, PACE, buffered) <= LADDER.choose(high, PACE, buffered)
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from([(5, 10, 25), (10, 25), (8, 12, 25)]))
 def test_playback_never_runs_dry_while_chunks_and_tokens_keep_to_their_pace(
     data: st.DataObject, rungs: tuple[int, ...]
@@ -63,6 +65,7 @@ def test_playback_never_runs_dry_while_chunks_and_tokens_keep_to_their_pace(
         dry += 0.04 * chunk
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([(5, 10, 25), (10, 25), (8, 12, 25), (15, 25)]),
     st.floats(0.0005, 0.03),

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from streaming_vocoder.config import SAMPLES_PER_TOKEN
 from streaming_vocoder.errors import StreamError, VoiceError
 from streaming_vocoder.flow import default_noise
-from streaming_vocoder.streaming import MIN_CHUNK_TOKENS, Samples, StreamState, Vocoder, to_int16
+from streaming_vocoder.ladder import MIN_CHUNK_TOKENS
+from streaming_vocoder.streaming import Samples, StreamState, Vocoder, to_int16
 from streaming_vocoder.voice import Voice
-from tests.vocoder.conftest import SIZES, STEPS, codes, make_flow, make_hift, make_vocoder, make_voice
+from tests.vocoder.conftest import codes, make_hift, make_vocoder, make_voice
 
 TOLERANCE = 2e-4
 """Products of other shapes round differently; the source's phase makes 1e-4 of that."""
@@ -242,7 +243,7 @@ def mute_vocoder() -> Vocoder:
     hift = make_hift()
     hift.conv_post.weight.data.zero_()
     hift.conv_post.bias.data.fill_(-20.0)  # type: ignore[union-attr]  # the log magnitude
-    return Vocoder(SIZES, make_flow(), hift, steps=STEPS)
+    return make_vocoder(hift=hift)
 
 
 def test_silence_where_tokens_say_something_is_counted(vocoder: Vocoder, voice: Voice) -> None:
@@ -261,7 +262,7 @@ def test_samples_at_the_limit_are_counted(voice: Voice) -> None:
     loud.conv_post.bias.data.fill_(20.0)  # type: ignore[union-attr]  # the log magnitude
     counted = []
     for hift in (loud, make_hift()):
-        vocoder = Vocoder(SIZES, make_flow(), hift, steps=STEPS)
+        vocoder = make_vocoder(hift=hift)
         stream = vocoder.open(voice)
         (samples,) = vocoder.step([(stream, codes(20), True)])
         assert np.abs(samples).max() <= 1.0

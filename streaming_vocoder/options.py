@@ -1,0 +1,73 @@
+"""Everything about a vocoder that can be chosen and is not a weight: one frozen value, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+
+from streaming_vocoder.config import FRAMES_PER_TOKEN
+from streaming_vocoder.errors import OptionError
+from streaming_vocoder.hift_stream import CrossFade
+from streaming_vocoder.ladder import ChunkLadder
+from streaming_vocoder.solver_cache import CHUNK_ROOM, TrimRule
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+MOST_STEPS = 100
+"""Of the solver. The reference takes 10; each has caches of its own."""
+ENCODER_WINDOW_FRAMES = 2000
+LEAST_ENCODER_WINDOW = 16
+"""What is in the window is seen besides the chunk itself, so even a small one works."""
+
+
+@dataclass(frozen=True, slots=True)
+class VocoderOptions:
+    """Raises `OptionError` for values that are impossible, alone or together."""
+
+    steps: int = 10
+    """Euler steps of flow matching. A voice's snapshot is made for this number."""
+    trim: TrimRule = "upstream"
+    """What the solver keeps of the past (`solver_cache`)."""
+    fade: CrossFade = "upstream"
+    """How chunks are joined (`hift_stream`)."""
+    dtype: torch.dtype = torch.float32
+    """Of the solver's products and caches, where nearly all of the work is; encoder and HiFT stay float32."""
+    ladder: ChunkLadder = ChunkLadder()
+    """Chunk lengths that the vocoder's user chooses from. `step` takes any other too."""
+    fixed_streams: int = 0
+    """Room for so many streams whose chunks of the ladder's lengths are solved as batches of fixed shape, on CUDA as
+    graphs (`fixed_solver`); needs the trim rule ``prompt``."""
+    encoder_window_frames: int = ENCODER_WINDOW_FRAMES
+    """Past that the encoder sees, prompt included: exact so far (40 s), then sliding."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise OptionError("steps", f"got {self.steps}, expected 1 to {MOST_STEPS} solver steps")
+        for name, known in (("trim", get_args(TrimRule)), ("fade", get_args(CrossFade)), ("dtype", DTYPES)):
+            if (value := getattr(self, name)) not in known:
+                raise OptionError(name, f"got {value}, expected one of {', '.join(map(str, known))}")
+        if self.encoder_window_frames < LEAST_ENCODER_WINDOW:
+            problem = f"got {self.encoder_window_frames}, expected at least {LEAST_ENCODER_WINDOW} frames"
+            raise OptionError("encoder_window_frames", problem)
+        self._check_fixed()
+
+    def _check_fixed(self) -> None:
+        if self.fixed_streams < 0:
+            raise OptionError("fixed_streams", f"got {self.fixed_streams}, expected 0 (none) or more streams")
+        if self.fixed_streams and self.trim != "prompt":
+            raise OptionError(
+                "fixed_streams", f"got {self.fixed_streams} with trim={self.trim}: fixed shapes need trim=prompt"
+            )
+        longest = CHUNK_ROOM // FRAMES_PER_TOKEN
+        if self.fixed_streams and max(self.ladder.rungs) > longest:
+            raise OptionError(
+                "fixed_streams",
+                f"got {self.fixed_streams} with the ladder {self.ladder}: a chunk of fixed shape has at most {longest} "
+                "tokens; leave longer rungs out",
+            )
+
+    def __str__(self) -> str:
+        shapes = f"{self.fixed_streams} streams on fixed shapes" if self.fixed_streams else "no fixed shapes"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{self.steps} steps in {dtype}, trim {self.trim}, fade {self.fade}, chunks {self.ladder}, {shapes}"
