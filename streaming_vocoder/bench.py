@@ -18,16 +18,24 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from streaming_vocoder.bench_report import (
+    AheadFigures,
+    ChunkFigures,
+    FirstPacket,
+    Growth,
+    PlainFigures,
+    Plan,
+    Precision,
+    Report,
+)
 from streaming_vocoder.config import FRAMES_PER_TOKEN, TOKEN_RATE, VocoderConfig
 from streaming_vocoder.flops import flow_flops, hift_flops
 from streaming_vocoder.flow import Flow
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import SEAM_FRAMES
-from streaming_vocoder.ladder import ChunkLadder
 from streaming_vocoder.mel import prompt_mel
-from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.plain import PlainVocoder
-from streaming_vocoder.solver_cache import RECENT_FRAMES, TrimRule
+from streaming_vocoder.solver_cache import RECENT_FRAMES
 from streaming_vocoder.streaming import StreamState, Vocoder
 from streaming_vocoder.voice import Voice
 
@@ -38,81 +46,8 @@ PRODUCT_REPEATS = 10
 SETTLED_SECONDS = 10.0
 """A reply of this length is what a long one is compared with."""
 GROWTH_TURNS = 8
-GROWTH_STREAMS = 2
+AHEAD_TURNS = 3
 PRECISION_CHUNKS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure. ``chunks``: timed per row; ``plain_chunks``: of the plain path, 0 to leave it out."""
-
-    streams: tuple[int, ...] = (1, 4, 16)
-    ladder: tuple[int, ...] = (5, 10, 25)
-    steps: int = 10
-    trim: TrimRule = "upstream"
-    chunks: int = 8
-    plain_chunks: int = 3
-    reply_seconds: float = 30.0
-    prompt_tokens: int = 75
-    dtype: torch.dtype = torch.float32
-    fixed: bool = False
-    """Batches of fixed shape, on CUDA as graphs; with the trim rule `prompt`."""
-
-    @property
-    def options(self) -> VocoderOptions:
-        """Of the vocoder that is measured. Raises `OptionError`."""
-        fixed_streams = max(self.streams) + GROWTH_STREAMS if self.fixed else 0
-        ladder = ChunkLadder(self.ladder)
-        return VocoderOptions(self.steps, self.trim, dtype=self.dtype, ladder=ladder, fixed_streams=fixed_streams)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkFigures:
-    """Chunks of ``rung`` tokens, one of each stream in a step. Times are of the whole step."""
-
-    streams: int
-    rung: int
-    p50_ms: float
-    p95_ms: float
-    rtf: float
-    """Compute per second of sound that came of it, all streams' sounds added up (median)."""
-    in_time: bool
-    """Whether 95 % of the steps were done before the sound of one chunk has been played."""
-    peak_share: float
-    """Arithmetic of the step / its time / the rate of a float32 matrix product in this run."""
-    stream_bytes: int
-    """Memory that one stream owns, its caches being full."""
-
-
-@dataclass(frozen=True, slots=True)
-class FirstPacket:
-    """From all of the first chunk's tokens at hand to its samples, for ``streams`` replies that begin together."""
-
-    streams: int
-    p50_ms: float
-    p95_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """A long reply alone, in chunks of the largest rung."""
-
-    seconds: float
-    chunk_ratio: float
-    """Chunk at the end of the reply / chunk of a reply of 10 s, taken in turns (medians)."""
-    bytes_ratio: float
-    """Memory at the end / after 10 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """The same tokens in ``dtype`` and in float32, without breath noise."""
-
-    dtype: str
-    mel_db: float
-    """Mean distance of the log-mels of the two sounds."""
-    snr_db: float
-    """Level of the sound over that of the difference; the source's phase makes much of small errors of pitch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,54 +57,6 @@ class Timing:
     wall_ms: float
     busy_ms: float
     """Processor time where ratios are made of that, else as ``wall_ms``."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlainFigures:
-    """The plain path beside the fast one: same tokens, same chunks, one stream."""
-
-    first_packet_ms: float
-    fast_first_packet_ms: float
-    first_packet_gain: float
-    """Like ``chunk_gain`` a ratio of the times named here, which are processor times where ratios are."""
-    chunk_ms: float
-    fast_chunk_ms: float
-    chunk_gain: float
-    """Of the last chunk measured; it grows with the reply, since the plain path computes all of it again."""
-    at_seconds: float
-    """Where in the reply that chunk lies."""
-    largest_difference: float
-    """Between the samples of the two, full scale 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All figures of one run."""
-
-    plan: Plan
-    prompt_ms: float
-    """The voice's snapshot, made once."""
-    product_gflops: float
-    """Best rate of a float32 product of 1024 x 1024 matrices in this run."""
-    stream_bytes: int
-    snapshot_bytes: int
-    chunks: tuple[ChunkFigures, ...]
-    first_packets: tuple[FirstPacket, ...]
-    growth: Growth | None
-    plain: PlainFigures | None
-    precision: Precision | None
-    ratios_of: str
-    """What the ratios compare: processor time or wall clock."""
-
-    @property
-    def streams_by_throughput(self) -> int:
-        """Streams that the best row's throughput would carry: a bound, where `streams_in_time` was seen."""
-        return max((int(1.0 / row.rtf) for row in self.chunks), default=0)
-
-    @property
-    def streams_in_time(self) -> int:
-        """The most streams measured that ran in real time at some rung; 0 when none did."""
-        return max((row.streams for row in self.chunks if row.in_time), default=0)
 
 
 def random_weights(config: VocoderConfig, seed: int = 0) -> tuple[Flow, Hift]:
@@ -205,6 +92,10 @@ def measure(
     if plan.dtype != torch.float32:
         progress("precision")
         precision = bench.precision(flow, hift)
+    ahead = None
+    if plan.ahead > 1:
+        progress("chunks ahead of time")
+        ahead = bench.ahead(plan.ahead)
     rows = [bench.figures(*row) for row in timed]  # last: the best product of the whole run is known only now
     rate, snapshot_bytes = bench.product_flops / 1e9, bench.snapshot_bytes()
     stream_bytes = max(row.stream_bytes for row in rows)
@@ -219,6 +110,7 @@ def measure(
         growth,
         plain,
         precision,
+        ahead,
         bench.ratios_of,
     )
 
@@ -281,6 +173,16 @@ class _Bench:
         turns = [[self._step(states, rung, turn).busy_ms for states in (young, old)] for turn in range(GROWTH_TURNS)]
         young_ms, old_ms = (statistics.median(times) for times in zip(*turns, strict=True))
         return Growth(self.plan.reply_seconds, old_ms / young_ms, old[0].owned_bytes / young_bytes)
+
+    def ahead(self, chunks: int) -> AheadFigures:
+        """In turns, so that a machine that changes its speed is unfair to neither."""
+        rung = max(self.plan.ladder)
+        states, single, wave = self._settled(1, rung), [], []
+        for turn in range(AHEAD_TURNS):
+            single.append(sum(self._step(states, rung, seed).busy_ms for seed in range(chunks)))
+            wave.append(self._step(states * chunks, rung, turn).busy_ms)
+        one_by_one_ms, wave_ms = statistics.median(single), statistics.median(wave)
+        return AheadFigures(chunks, one_by_one_ms, wave_ms, one_by_one_ms / wave_ms)
 
     def precision(self, flow: Flow, hift: Hift) -> Precision:
         sounds = []

@@ -5,16 +5,22 @@ the time embedding and all modulations are a table; q, k and v are one product; 
 product. Both halves of the guidance and the rows of all streams run through every product together; only
 attention and the edges of the convolutions look at a stream's own past (`Past`).
 
+Every step has a past of its own, so the next chunk of a stream may begin as soon as the one before has made its first
+step. Chunks whose tokens are there ahead of time run as such a wavefront: one batch holds chunks at several steps
+(`Layer`).
+
 Products, keys and values are of the solver's ``dtype``; the mel, the residual stream and its norms stay float32.
 
 Letters: F new frames of a stream, R frames of all streams, C hidden size, H heads, K head size, N solver steps.
-The leading 2 is (with conditions, without); where the two halves follow each other as rows, it is 2R.
+The leading 2 is (with conditions, without); where the two halves follow each other as rows, it is 2R. In a wavefront
+that holds for each of its layers, whose rows follow each other.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -25,11 +31,13 @@ from streaming_vocoder.activations import gelu_tanh_, mish
 from streaming_vocoder.attention import attend
 from streaming_vocoder.dit import NORM_EPS, CausalConv, DiTBlock
 from streaming_vocoder.flow import Flow, time_grid
-from streaming_vocoder.packing import Product, conv_product, fused_product, product, spans
+from streaming_vocoder.packing import Product, conv_product, fused_product, product, spans, turns
 from streaming_vocoder.solver_cache import SolverCache, SolverState, TrimRule
 
 CONV_PAST = 2
 TAPS = CONV_PAST + 1
+WAVE_FRAMES = 400
+"""A wavefront takes another layer while it has no more new frames than these: beyond, products gain nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +59,24 @@ class Past(Protocol):
 
     def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
         """Fills ``taps`` [2, R, TAPS, C] with what a convolution of x [2, R, C] sees at each place, oldest first."""
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """Chunks of different streams that are at the same step: x [R, 80], which becomes the mel in place; ``conditioned``
+    [R, C]: what mu, speaker and condition put in."""
+
+    x: Tensor
+    conditioned: Tensor
+    past: Past
+    step: int = 0
+    rows: slice = field(init=False)
+    """Its 2R rows of the batch."""
+
+    def halves(self, batch: Tensor) -> Tensor:
+        """Its rows of ``batch`` [all rows, ...] as [2, R, ...]."""
+        own = batch[self.rows]
+        return own.view(2, len(own) // 2, *own.shape[1:])
 
 
 class StreamingSolver:
@@ -97,29 +123,50 @@ class StreamingSolver:
         return speaker @ self.in_speaker + self.in_bias
 
     def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
-        """One chunk a stream -> mels [F, 80]; the states move on."""
-        counts = [len(item.mu) for item in inputs]
-        streams = [_Stream(item.state, rows) for item, rows in zip(inputs, spans(counts), strict=True)]
+        """Chunks of streams -> mels [F, 80]; the states move on. Further chunks of a state follow the ones before."""
+        members = turns([item.state for item in inputs])
+        layers = [self._layer([inputs[index] for index in turn]) for turn in members]
+        self.solve(layers, self._scratch)
+        mels: dict[int, Tensor] = {}
+        for turn, layer in zip(members, layers, strict=True):
+            mels.update(zip(turn, torch.split(layer.x, [len(inputs[index].mu) for index in turn]), strict=True))
+        return [mels[index] for index in range(len(inputs))]
+
+    def _layer(self, inputs: Sequence[SolverInput]) -> Layer:
+        """One chunk a stream. Counts its frames as made, so that the next layer can be laid out behind it."""
         x = torch.cat([self.start(item) for item in inputs])
-        self.solve(x, torch.cat([self.condition(item) for item in inputs]), _RaggedPast(streams), self._scratch)
+        places = spans([len(item.mu) for item in inputs])
+        streams = [_Stream(item.state, rows) for item, rows in zip(inputs, places, strict=True)]
         for stream in streams:
             stream.cache.commit(stream.slots)
-        return list(torch.split(x, counts))
+        return Layer(x, torch.cat([self.condition(item) for item in inputs]), _RaggedPast(streams))
 
-    def solve(self, x: Tensor, conditioned: Tensor, past: Past, scratch: Scratch) -> None:
-        """Noise x [R, 80] -> mel, in place. ``conditioned`` [R, C]: what mu, speaker and condition put in."""
-        rows, width = conditioned.shape
-        h = conditioned.new_empty(2 * rows, width)
-        scratch.fit(2 * rows)
-        for step, size in enumerate(self.step_sizes):
-            projected = x @ self.in_x
-            torch.add(projected, conditioned, out=h[:rows])
-            torch.add(projected, self.in_bias, out=h[rows:])
-            for index, block in enumerate(self.blocks):
-                block.run(h, step, index, past, scratch)
-            y = F.layer_norm(h, (width,), *self.final_norms[step], NORM_EPS)
-            velocity = torch.lerp(y[rows:], y[:rows], self.blend)
-            x.addmm_(velocity, self.final_weight, alpha=size).add_(self.final_biases[step])
+    def solve(self, layers: Sequence[Layer], scratch: Scratch) -> None:
+        """Noise -> mel, in place. A layer starts one step behind the one before, or later while the batch is full."""
+        waiting, wave = deque(layers), list[Layer]()
+        while waiting or wave:
+            if waiting and sum(len(layer.x) for layer in (*wave, waiting[0])) <= (WAVE_FRAMES if wave else torch.inf):
+                wave.append(waiting.popleft())
+            self._advance(wave, scratch)
+            wave = [layer for layer in wave if layer.step < self.steps]
+
+    def _advance(self, wave: Sequence[Layer], scratch: Scratch) -> None:
+        """One step of each layer."""
+        for layer, rows in zip(wave, spans([2 * len(layer.x) for layer in wave]), strict=True):
+            layer.rows = rows
+        h = scratch.residual(wave[-1].rows.stop, len(self.in_bias))
+        for layer in wave:
+            projected, (conditioned, plain) = layer.x @ self.in_x, layer.halves(h)
+            torch.add(projected, layer.conditioned, out=conditioned)
+            torch.add(projected, self.in_bias, out=plain)
+        for index, block in enumerate(self.blocks):
+            block.run(h, index, wave, scratch)
+        for layer in wave:
+            step = layer.step
+            conditioned, plain = F.layer_norm(layer.halves(h), h.shape[1:], *self.final_norms[step], NORM_EPS)
+            velocity = torch.lerp(plain, conditioned, self.blend)
+            layer.x.addmm_(velocity, self.final_weight, alpha=self.step_sizes[step]).add_(self.final_biases[step])
+            layer.step += 1
 
     def scratch(self) -> Scratch:
         """New memory for `solve`."""
@@ -142,13 +189,14 @@ class Scratch:
     def __init__(self, like: Tensor, narrow: int, wide: int) -> None:
         self._sizes = narrow, wide
         self._buffers = [like, like]
-        self._rows = 0
+        self._residual = like.new_empty((0, narrow), dtype=torch.float32)
 
-    def fit(self, rows: int) -> None:
-        """Room for a batch of so many rows; it only ever grows."""
-        if rows > self._rows:
-            self._rows = rows
+    def residual(self, rows: int, width: int) -> Tensor:
+        """The residual stream float32 [rows, width]. Makes room for a batch of so many rows; it only ever grows."""
+        if rows > len(self._residual):
+            self._residual = self._residual.new_empty(rows, width)
             self._buffers = [old.new_empty(rows * size) for old, size in zip(self._buffers, self._sizes, strict=True)]
+        return self._residual[:rows]
 
     def narrow(self, rows: int, width: int) -> Tensor:
         """[rows, width]; the next call gives the same memory."""
@@ -177,36 +225,55 @@ class SolverBlock:
         products = self.qkv, self.proj, *self.convs, self.fc1, self.fc2
         self.widest = max(max(weight.shape) for weight, _ in products)
 
-    def run(self, h: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> None:
-        """h [2R, C], in place."""
-        now = self.modulations[step]
-        normed = self._normed(h, now.attention)
-        self._add(h, self._attention(normed, step, index, past, scratch), now.attention_gate)
-        normed = self._normed(h, now.conv)
-        self._add(h, self._convolution(normed, step, index, past, scratch), now.conv_gate)
-        inner = gelu_tanh_(product(self._normed(h, now.mlp), self.fc1, scratch.wide))
-        self._add(h, product(inner, self.fc2, scratch.narrow), now.mlp_gate)
+    def run(self, h: Tensor, index: int, wave: Sequence[Layer], scratch: Scratch) -> None:
+        """h [all rows, C], in place."""
+        now = [(layer.rows, self.modulations[layer.step]) for layer in wave]
+        normed = self._normed(h, [(rows, at.attention) for rows, at in now])
+        _add(h, self._attention(normed, index, wave, scratch), [(rows, at.attention_gate) for rows, at in now])
+        normed = self._normed(h, [(rows, at.conv) for rows, at in now])
+        _add(h, self._convolution(normed, index, wave, scratch), [(rows, at.conv_gate) for rows, at in now])
+        normed = self._normed(h, [(rows, at.mlp) for rows, at in now])
+        inner = gelu_tanh_(product(normed, self.fc1, scratch.wide))
+        _add(h, product(inner, self.fc2, scratch.narrow), [(rows, at.mlp_gate) for rows, at in now])
 
-    def _normed(self, h: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
-        return F.layer_norm(h, h.shape[-1:], *modulation, NORM_EPS).to(self.dtype)
+    def _normed(self, h: Tensor, modulations: Sequence[tuple[slice, tuple[Tensor, Tensor]]]) -> Tensor:
+        """Each layer's rows modulated by its own step."""
+        width = h.shape[1:]
+        normed = [F.layer_norm(h[rows], width, scale, shift, NORM_EPS) for rows, (scale, shift) in modulations]
+        return _joined(normed).to(self.dtype)
 
-    def _add(self, h: Tensor, y: Tensor, gate: Tensor) -> None:
-        h.addcmul_(y.to(h.dtype), gate)
-
-    def _attention(self, x: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> Tensor:
-        q, k, v = product(x, self.qkv, scratch.wide).view(2, len(x) // 2, 3, self.heads, -1).unbind(2)
+    def _attention(self, x: Tensor, index: int, wave: Sequence[Layer], scratch: Scratch) -> Tensor:
+        q, k, v = product(x, self.qkv, scratch.wide).view(len(x), 3, self.heads, -1).unbind(1)
         q = F.layer_norm(q, self.head_size, *self.q_norm)
         k = F.layer_norm(k, self.head_size, *self.k_norm)
-        return product(past.attention(step, index, q, k, v).view(len(x), -1), self.proj, scratch.narrow)
+        heard = [
+            layer.past.attention(layer.step, index, *(layer.halves(rows) for rows in (q, k, v))).flatten(0, 1)
+            for layer in wave
+        ]
+        return product(_joined(heard).flatten(1), self.proj, scratch.narrow)
 
-    def _convolution(self, x: Tensor, step: int, index: int, past: Past, scratch: Scratch) -> Tensor:
+    def _convolution(self, x: Tensor, index: int, wave: Sequence[Layer], scratch: Scratch) -> Tensor:
         for conv, weights in enumerate(self.convs):
             windows = scratch.wide(len(x), TAPS * x.shape[1])
-            past.windows(step, index, conv, x.view(2, -1, x.shape[1]), windows.view(2, -1, TAPS, x.shape[1]))
+            taps = windows.view(len(x), TAPS, -1)
+            for layer in wave:
+                layer.past.windows(layer.step, index, conv, layer.halves(x), layer.halves(taps))
             x = product(windows, weights, scratch.narrow)
             if conv == 0:
                 x = mish(F.layer_norm(x, x.shape[-1:], *self.conv_norm))
         return x
+
+
+def _add(h: Tensor, y: Tensor, gates: Sequence[tuple[slice, Tensor]]) -> None:
+    """Each layer's rows through the gate of its own step."""
+    y = y.to(h.dtype)
+    for rows, gate in gates:
+        h[rows].addcmul_(y[rows], gate)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Without a copy where there is one part."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class _RaggedPast:
@@ -219,7 +286,9 @@ class _RaggedPast:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         heard = q.new_empty(2, q.shape[2], q.shape[1], q.shape[3])
         for stream in self.streams:
-            own = stream.cache.own[step, index]
+            own, slots = stream.cache.own[step, index], stream.slots
+            if slots.origins:
+                own[..., slots.targets, :] = own[..., slots.origins, :]
             own[0, :, :, stream.place] = k[:, :, stream.rows]
             own[1, :, :, stream.place] = v[:, :, stream.rows]
             prompt_keys, prompt_values = stream.cache.prompt[step, index, ..., : stream.prompt_seen, :].flatten(1, 2)
@@ -251,9 +320,9 @@ class _Stream:
         self.slots = self.cache.reserve(self.frames)
         self.prompt_seen = self.cache.prompt_seen
         self.own_seen = len(self.cache) - self.prompt_seen + self.frames
-        first, last = self.slots[0], self.slots[-1]
+        first, last = self.slots.new[0], self.slots.new[-1]
         joined = last - first + 1 == self.frames
-        self.place = slice(first, last + 1) if joined else torch.tensor(self.slots, device=self.tails.device)
+        self.place = slice(first, last + 1) if joined else torch.tensor(self.slots.new, device=self.tails.device)
 
 
 class _Modulation:

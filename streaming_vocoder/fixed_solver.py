@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary, finalize
 import torch
 from torch import Tensor
 
-from streaming_vocoder.dit_stream import CONV_PAST, TAPS, Scratch, SolverInput, StreamingSolver
+from streaming_vocoder.dit_stream import CONV_PAST, TAPS, Layer, Scratch, SolverInput, StreamingSolver
+from streaming_vocoder.packing import turns
 from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES, SolverCache, SolverState
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
@@ -134,7 +135,7 @@ class _Shape:
         return self.x
 
     def _solve(self) -> None:
-        self._solver.solve(self.x, self.conditioned, self._past, self._scratch)
+        self._solver.solve([Layer(self.x, self.conditioned, self._past)], self._scratch)
 
     def _capture(self) -> None:
         """Capturing records and does not run; libraries want one run before, which goes to the dummy row."""
@@ -164,7 +165,13 @@ class FixedSolver:
         self._shapes: WeakKeyDictionary[SolverCache, dict[tuple[int, int], _Shape]] = WeakKeyDictionary()
 
     def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
-        """As `StreamingSolver.step`, the fixed way where it can be."""
+        """As `StreamingSolver.step`, the fixed way where it can be. Chunks of one stream come one after the other."""
+        mels: dict[int, Tensor] = {}
+        for members in turns([item.state for item in inputs]):
+            mels.update(zip(members, self._turn([inputs[index] for index in members]), strict=True))
+        return [mels[index] for index in range(len(inputs))]
+
+    def _turn(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         ragged: list[int] = []
         for index, item in enumerate(inputs):
@@ -181,11 +188,13 @@ class FixedSolver:
     def _group(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
         caches, frames = [item.state.cache for item in inputs], len(inputs[0].mu)
         slots = [cache.reserve(frames) for cache in caches]
+        for cache, taken in zip(caches, slots, strict=True):
+            cache.move(taken)
         shape = self._shape(caches[0], len(inputs), frames)
         place, count = shape.place, len(inputs)
         rows = [self.pool.row(item.state) or DUMMY for item in inputs]
         place.rows.copy_(torch.tensor(rows + [DUMMY] * (len(place.rows) - count)))
-        place.slots[:count].copy_(torch.tensor(slots))
+        place.slots[:count].copy_(torch.tensor([taken.new for taken in slots]))
         seen = torch.tensor([len(cache) - cache.prompt_frames + frames for cache in caches])
         unseen = torch.arange(place.mask.shape[4]) >= seen[:, None]
         place.mask.zero_()  # the dummies see anything, so that they stay finite

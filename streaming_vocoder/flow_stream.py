@@ -16,6 +16,7 @@ from streaming_vocoder.dit_stream import SolverInput, StreamingSolver
 from streaming_vocoder.fixed_solver import FixedSolver
 from streaming_vocoder.flow import Flow, default_noise
 from streaming_vocoder.options import VocoderOptions
+from streaming_vocoder.packing import turns
 from streaming_vocoder.solver_cache import SolverState
 
 
@@ -88,13 +89,21 @@ class StreamingFlow:
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
-        """One chunk a stream: tokens int [T], the look-ahead included unless ``last`` -> ln mel [F, 80]."""
+        """Chunks of streams: tokens int [T], the look-ahead included unless ``last`` -> ln mel [F, 80].
+
+        A state may come several times, with chunks that follow each other.
+        """
         return self.step_from_mu(states, self.encode(states, tokens, last))
 
     @torch.inference_mode()
     def encode(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
         """First half of `step`: -> mu [F, 80]."""
-        return self.encoder.step([state.encoder for state in states], tokens, last)
+        mus: dict[int, Tensor] = {}
+        for members in turns(states):
+            encoders = [states[index].encoder for index in members]
+            made = self.encoder.step(encoders, [tokens[index] for index in members], [last[index] for index in members])
+            mus.update(zip(members, made, strict=True))
+        return [mus[index] for index in range(len(states))]
 
     @torch.inference_mode()
     def step_from_mu(self, states: Sequence[FlowState], mus: Sequence[Tensor]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -40,6 +41,19 @@ def spans(counts: Sequence[int]) -> Iterator[slice]:
     for count in counts:
         yield slice(start, start + count)
         start += count
+
+
+def turns(owners: Sequence[object]) -> list[list[int]]:
+    """Which places of ``owners`` can go together so that nobody goes twice at once: [a, b, a] -> [[0, 1], [2]]."""
+    seen: Counter[int] = Counter()
+    rounds: list[list[int]] = []
+    for index, owner in enumerate(owners):
+        turn = seen[id(owner)]
+        seen[id(owner)] += 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(index)
+    return rounds
 
 
 def sliding_rows(x: Tensor, kernel: int) -> Tensor:

@@ -28,6 +28,15 @@ ones, which are the end of the prompt. ``prompt``: the whole prompt and the newe
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the frames of one chunk go, and the moves that must come before: of frames ``origins`` to ``targets``."""
+
+    new: list[int]
+    origins: list[int]
+    targets: list[int]
+
+
 class SolverCache:
     """Keys and values: those of the prompt and those of the stream, both [N, depth, 2 (k, v), 2, H, frames, K]."""
 
@@ -52,8 +61,11 @@ class SolverCache:
         """Frames of ``prompt`` that count: its first ones, thanks to its layout."""
         return sum(frame < self.prompt_frames for frame in self.order)
 
-    def reserve(self, count: int) -> list[int]:
-        """Slots of ``own`` for new frames, such that afterwards the stream's frames fill it from 0 without a hole."""
+    def reserve(self, count: int) -> Slots:
+        """Slots of ``own`` for new frames, such that afterwards the stream's frames fill it from 0 without a hole.
+
+        Moves nothing yet: `move` does, or whoever runs the steps does it step by step.
+        """
         used = {frame - self.prompt_frames for frame in self.order if frame >= self.prompt_frames}
         total = len(used) + count
         if total > self.own.shape[5]:
@@ -61,16 +73,19 @@ class SolverCache:
         holes = [slot for slot in range(total) if slot not in used]
         strays = sorted(slot for slot in used if slot >= total)
         if strays:  # a larger chunk came before
-            targets = holes[: len(strays)]
-            self.own[..., targets, :] = self.own[..., strays, :]
             first = self.prompt_frames
-            moved = {first + old: first + new for old, new in zip(strays, targets, strict=True)}
+            moved = {first + old: first + new for old, new in zip(strays, holes, strict=False)}
             self.order = [moved.get(frame, frame) for frame in self.order]
-        return holes[len(strays) :]
+        return Slots(holes[len(strays) :], strays, holes[: len(strays)])
 
-    def commit(self, slots: list[int]) -> None:
+    def move(self, slots: Slots) -> None:
+        """Makes the moves of ``slots`` in the memory of all steps."""
+        if slots.origins:
+            self.own[..., slots.targets, :] = self.own[..., slots.origins, :]
+
+    def commit(self, slots: Slots) -> None:
         """Counts the frames in ``slots`` as the newest, and forgets what the rule drops."""
-        new = [self.prompt_frames + slot for slot in slots]
+        new = [self.prompt_frames + slot for slot in slots.new]
         self.order = new + self.order if self.rule == "upstream" else self.order + new
         if self.prompt_frames and len(self.order) > self.prompt_frames + RECENT_FRAMES:
             self.order = self.order[: self.prompt_frames] + self.order[-RECENT_FRAMES:]

@@ -12,7 +12,7 @@ caller chooses the chunk length by how many tokens it passes (`ladder`). Not thr
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -41,6 +41,7 @@ from streaming_vocoder.hift_stream import (
 )
 from streaming_vocoder.ladder import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS
 from streaming_vocoder.options import VocoderOptions
+from streaming_vocoder.packing import turns
 from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES
 from streaming_vocoder.voice import Voice
 from streaming_vocoder.weights import load_token2wav
@@ -175,23 +176,19 @@ class Vocoder:
         """Per stream: its new tokens, and whether they are its last -> float32 [n] at 24 kHz in [-1, 1], n
         may be 0.
 
-        A stream may stand in ``requests`` once. After its last tokens it must not come again. In all it
-        gives 960 samples a token.
+        A stream may stand in ``requests`` several times: these are chunks that follow each other, and the solver runs
+        them as a wavefront, which is faster than step by step and gives the same. After its last tokens it must not
+        come again. In all it gives 960 samples a token.
         """
-        states = [state for state, _, _ in requests]
-        if len({id(state) for state in states}) != len(states):
-            raise StreamError("a stream may stand in one step only once")
-        for state, tokens, last in requests:
+        chunks: list[_Chunk] = []
+        for index, (state, tokens, last) in enumerate(requests):
             self._accept(state, tokens, last)
+            chunks += self._take_chunks(state, index, sum(chunk.frames for chunk in chunks if chunk.state is state))
         made: list[list[Samples]] = [[] for _ in requests]
-        while True:
-            ready = [(index, chunk) for index, state in enumerate(states) if (chunk := self._next_chunk(state))]
-            if not ready:
-                _warn_of_faults(states)
-                return [np.concatenate(parts) if len(parts) != 1 else parts[0] for parts in map(_or_empty, made)]
-            chunks = [_Chunk(states[index], *chunk) for index, chunk in ready]
-            for (index, _), samples in zip(ready, self._run(chunks), strict=True):
-                made[index].append(samples)
+        for chunk, samples in zip(chunks, self._run(chunks), strict=True):
+            made[chunk.request].append(samples)
+        _warn_of_faults(requests)
+        return [np.concatenate(parts) if len(parts) != 1 else parts[0] for parts in map(_or_empty, made)]
 
     def _prompt(self, voice: Voice) -> FlowState:
         prompt = self._prompts.get(voice)
@@ -213,31 +210,41 @@ class Vocoder:
         state.pending += codes
         state.finished = last
 
-    def _next_chunk(self, state: StreamState) -> tuple[list[int], bool] | None:
-        """Takes the next chunk off the buffer: its tokens, look-ahead included, and whether it is the last."""
-        noise_tokens = (self._noise_frames - len(state.flow.solver.cache)) // FRAMES_PER_TOKEN
-        most = min(MAX_CHUNK_TOKENS, noise_tokens - self.lookahead)
-        if state.finished and 0 < len(state.pending) <= most + self.lookahead:
-            tokens, state.pending = state.pending, []
-            return tokens, True
-        count = min(state.buffered, most)
-        if count < MIN_CHUNK_TOKENS:
-            return None
-        tokens, state.pending = state.pending[: count + self.lookahead], state.pending[count:]
-        return tokens, False
+    def _take_chunks(self, state: StreamState, request: int, frames_before: int) -> Iterator[_Chunk]:
+        """Takes chunks off the buffer. ``frames_before``: of chunks that were taken and not yet made."""
+        cache = state.flow.solver.cache
+        while True:
+            past = min(len(cache) + frames_before, cache.prompt_frames + RECENT_FRAMES)
+            most = min(MAX_CHUNK_TOKENS, (self._noise_frames - past) // FRAMES_PER_TOKEN - self.lookahead)
+            if state.finished and 0 < len(state.pending) <= most + self.lookahead:
+                tokens, state.pending = state.pending, []
+                yield _Chunk(state, request, tokens, len(tokens), last=True)
+                return
+            count = min(state.buffered, most)
+            if count < MIN_CHUNK_TOKENS:
+                return
+            tokens, state.pending = state.pending[: count + self.lookahead], state.pending[count:]
+            yield (chunk := _Chunk(state, request, tokens, count))
+            frames_before += chunk.frames
 
     def _run(self, chunks: Sequence[_Chunk]) -> list[Samples]:
+        if not chunks:
+            return []
         mels = self._flow.step(
             [chunk.state.flow for chunk in chunks],
             [torch.tensor(chunk.tokens, device=self.device) for chunk in chunks],
             [chunk.last for chunk in chunks],
         )
-        inputs = [
-            HiftInput(chunk.state.hift, mel.T, self._source_noise(chunk.state, len(mel)), chunk.last)
-            for chunk, mel in zip(chunks, mels, strict=True)
-        ]
-        outputs = self._hift.step(inputs)
-        return [self._finish(chunk, output) for chunk, output in zip(chunks, outputs, strict=True)]
+        made: dict[int, Samples] = {}
+        for members in turns([chunk.state for chunk in chunks]):
+            pairs = [(chunks[index], mels[index]) for index in members]
+            inputs = [
+                HiftInput(chunk.state.hift, mel.T, self._source_noise(chunk.state, len(mel)), chunk.last)
+                for chunk, mel in pairs
+            ]
+            for index, (chunk, _), output in zip(members, pairs, self._hift.step(inputs), strict=True):
+                made[index] = self._finish(chunk, output)
+        return [made[index] for index in range(len(chunks))]
 
     def _source_noise(self, state: StreamState, frames: int) -> Tensor | None:
         if state.noise is None:
@@ -270,9 +277,17 @@ class Vocoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
+    """``tokens``: look-ahead included; ``count`` of them sound now."""
+
     state: StreamState
+    request: int
     tokens: list[int]
-    last: bool
+    count: int
+    last: bool = False
+
+    @property
+    def frames(self) -> int:
+        return FRAMES_PER_TOKEN * self.count
 
 
 def _say_something(tokens: list[int], samples: int) -> bool:
@@ -282,10 +297,10 @@ def _say_something(tokens: list[int], samples: int) -> bool:
     return samples >= SPEECH_CODES * SAMPLES_PER_TOKEN and different >= SPEECH_CODES and 2 * different >= len(tokens)
 
 
-def _warn_of_faults(states: Sequence[StreamState]) -> None:
-    """Once a reply: a stream that is finished does not come again."""
-    for state in states:
-        if state.finished and (faults := state.report.faults()):
+def _warn_of_faults(requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> None:
+    """Once a reply: the request that is its last does not come again."""
+    for state, _, last in requests:
+        if last and (faults := state.report.faults()):
             words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in faults.items())
             logger.warning("a reply of %d tokens had %s", state.report.tokens, words)
 

@@ -20,12 +20,13 @@ from realtime.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from streaming_vocoder.bench import Plan, Report
+    from streaming_vocoder.bench_report import Plan, Report
     from streaming_vocoder.config import VocoderConfig
     from streaming_vocoder.flow import Flow
     from streaming_vocoder.hift import Hift
 
-SHORTEST_PROMPT = 3
+LEAST = {"steps": 1, "chunks": 1, "plain": 0, "ahead": 0, "prompt_tokens": 3, "minutes": 0}
+"""What these flags must be at least."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 _LEGEND = (
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply, as 30; 0: none (default 0.5)")
     parser.add_argument(
         "--plain", type=int, default=3, metavar="N", help="chunks of the plain path; 0: none (default 3)"
+    )
+    parser.add_argument(
+        "--ahead", type=int, default=4, metavar="N", help="chunks at once as a wavefront; 0: none (default 4)"
     )
     parser.add_argument("--prompt-tokens", type=int, default=75, metavar="N", help="of the voice (default 75: 3 s)")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure there")
@@ -87,12 +91,12 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     import torch
 
     from streaming_vocoder import OptionError
-    from streaming_vocoder.bench import Plan
+    from streaming_vocoder.bench_report import Plan
 
     rungs = tuple(sorted(arguments.ladder))
     if arguments.fixed and arguments.trim != "prompt":
         raise ConfigError("--fixed needs --trim prompt: the reference's rule has no fixed shape")
-    for name, least in (("steps", 1), ("chunks", 1), ("plain", 0), ("prompt_tokens", SHORTEST_PROMPT), ("minutes", 0)):
+    for name, least in LEAST.items():
         if getattr(arguments, name) < least:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag}: got {getattr(arguments, name)}, expected at least {least}")
@@ -106,6 +110,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         reply_seconds=60.0 * arguments.minutes,
         prompt_tokens=arguments.prompt_tokens,
         dtype=getattr(torch, arguments.dtype),
+        ahead=arguments.ahead,
         fixed=arguments.fixed,
     )
     try:
@@ -172,6 +177,9 @@ def _summary(report: Report) -> Sequence[tuple[str, str]]:
     if (precision := report.precision) is not None:
         text = f"log-mel {precision.mel_db:.2f} dB off, samples {precision.snr_db:.0f} dB over the difference"
         lines.append((f"{precision.dtype} against float32", text))
+    if (ahead := report.ahead) is not None:
+        text = f"x {ahead.gain:.2f} ({ahead.one_by_one_ms:.0f} -> {ahead.wave_ms:.0f} ms) over one by one"
+        lines.append((f"gain, {ahead.chunks} chunks ahead", text))
     if (plain := report.plain) is not None:
         first = f"x {plain.first_packet_gain:.1f} ({plain.first_packet_ms:.0f} -> {plain.fast_first_packet_ms:.0f} ms)"
         chunk = f"x {plain.chunk_gain:.1f} ({plain.chunk_ms:.0f} -> {plain.fast_chunk_ms:.0f} ms)"

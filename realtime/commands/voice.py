@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streaming_vocoder import Vocoder, Voice
+    from streaming_vocoder import StreamState, Vocoder, Voice
 
 SUFFIX = ".safetensors"
 
@@ -114,15 +115,15 @@ def speak(vocoder: Vocoder, voice: Voice, tokens: list[int]) -> NDArray[np.float
     """Speech tokens in a voice, chunk by chunk as a reply would come -> samples [n] at 24 kHz."""
     import numpy as np
 
-    stream, made = vocoder.open(voice), []
-    sizes = iter(vocoder.options.ladder.rungs)
-    chunk = next(sizes)
-    while not stream.finished:
-        wanted = stream.wanted(chunk)
-        part, tokens = tokens[:wanted], tokens[wanted:]
-        made += vocoder.step([(stream, part, not tokens)])
-        chunk = next(sizes, chunk)
-    return np.concatenate(made)
+    stream, rungs = vocoder.open(voice), vocoder.options.ladder.rungs
+    sizes = chain((rungs[0] + vocoder.lookahead, *rungs[1:]), repeat(rungs[-1]))
+    chunks: list[tuple[StreamState, list[int], bool]] = []
+    for size in sizes:
+        part, tokens = tokens[:size], tokens[size:]
+        chunks.append((stream, part, not tokens))
+        if not tokens:
+            break
+    return np.concatenate(vocoder.step(chunks))  # the tokens are all there, so the chunks go together
 
 
 def _folder(arguments: argparse.Namespace) -> Path:

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scripts.golden.vocoder import _flow, _hift, _vocode
+from scripts.golden.vocoder import _flow, _hift, _parts, _vocode
 from streaming_vocoder.config import VocoderConfig, hift_config
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.hift_stream import HiftInput, HiftState, StreamingHift
@@ -164,7 +164,7 @@ def sample_e2e(flow_folder: Path, hift_folder: Path, out: Path) -> None:
     )
     voice = Voice("C", inputs["C.prompt_token"][0].long(), inputs["C.prompt_mel"][0], inputs["spk"][0])
     calls = flow_settings["cases"]["C"]["streams"]["onlylast"]["calls"]
-    chunks = _vocode(vocoder, voice, inputs["C.token"][0].tolist(), calls)
+    chunks = _vocode(vocoder, voice, _parts(inputs["C.token"][0].tolist(), calls))
     wave = torch.cat(chunks)
     config = {
         "samples_per_call": {"C.onlylast": [len(chunk) for chunk in chunks]},

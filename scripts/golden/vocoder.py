@@ -233,33 +233,60 @@ def check_e2e(folder: Path) -> Iterator[Row]:
         noise=inputs["rand_noise"],
         source_noise=False,
     )
+    replies: dict[str, _Reply] = {}
     for name, case in flow_settings["cases"].items():
         voice = Voice(name, inputs[f"{name}.prompt_token"][0].long(), inputs[f"{name}.prompt_mel"][0], inputs["spk"][0])
+        tokens = inputs[f"{name}.token"][0].tolist()
         for schedule, stream in case["streams"].items():
-            key = f"{name}.{schedule}"
-            if f"{key}.pcm" not in expected:
-                continue
-            tokens = inputs[f"{name}.token"][0].tolist()
-            chunks = _vocode(vocoder, voice, tokens, stream["calls"])
-            lengths = config["samples_per_call"][key]
-            wrong = sum(len(chunk) != length for chunk, length in zip(chunks, lengths, strict=True))
-            yield Row(f"{key}.samples_per_call", wrong, 0.0)
-            wave = torch.cat(chunks)
-            pcm = torch.from_numpy(to_int16(wave.numpy()))
-            yield _row(f"{key}.pcm", pcm, expected[f"{key}.pcm"], PCM_TOLERANCE)
-            yield Row(f"{key}.pcm rms", _rms(pcm, expected[f"{key}.pcm"]), PCM_RMS_TOLERANCE)
-            if f"{key}.wav" in expected:
-                yield from _wave_rows(f"{key}.wav", wave, expected[f"{key}.wav"].clamp(-1.0, 1.0))
+            if f"{name}.{schedule}.pcm" in expected:
+                replies[f"{name}.{schedule}"] = voice, _parts(tokens, stream["calls"])
+    for key, reply in replies.items():
+        chunks = _vocode(vocoder, *reply)
+        lengths = config["samples_per_call"][key]
+        wrong = sum(len(chunk) != length for chunk, length in zip(chunks, lengths, strict=True))
+        yield Row(f"{key}.samples_per_call", wrong, 0.0)
+        yield from _sound_rows(key, "", torch.cat(chunks), expected)
+    for key, wave in _vocode_together(vocoder, replies).items():
+        yield from _sound_rows(key, " of all replies in one step", wave, expected)
 
 
-def _vocode(vocoder: Vocoder, voice: Voice, tokens: list[int], calls: list[list[Any]]) -> list[Tensor]:
-    """One stream by the calls' schedule; each call passes the tokens that no call before it had."""
-    stream, known, chunks = vocoder.open(voice), 0, []
-    for _, end, last in calls:
-        (samples,) = vocoder.step([(stream, tokens[known:end], last)])
-        known = end
-        chunks.append(torch.from_numpy(samples.copy()))
-    return chunks
+_Reply = tuple[Voice, list[list[int]]]
+"""Its voice, and the tokens that each call has and no call before it had."""
+
+
+def _parts(tokens: list[int], calls: list[list[Any]]) -> list[list[int]]:
+    starts = [0, *(end for _, end, _ in calls)]
+    return [tokens[start:end] for start, (_, end, _) in zip(starts, calls, strict=False)]
+
+
+def _vocode(vocoder: Vocoder, voice: Voice, parts: list[list[int]]) -> list[Tensor]:
+    """One reply alone, a call for each part."""
+    stream, last = vocoder.open(voice), len(parts) - 1
+    made = [vocoder.step([(stream, part, index == last)])[0] for index, part in enumerate(parts)]
+    return [torch.from_numpy(samples.copy()) for samples in made]
+
+
+def _vocode_together(vocoder: Vocoder, replies: dict[str, _Reply]) -> dict[str, Tensor]:
+    """All replies and all their chunks in one step: one batch, and a wavefront."""
+    streams = {key: vocoder.open(voice) for key, (voice, _) in replies.items()}
+    owners = [key for key, (_, parts) in replies.items() for _ in parts]
+    requests = [
+        (streams[key], part, index == len(parts) - 1)
+        for key, (_, parts) in replies.items()
+        for index, part in enumerate(parts)
+    ]
+    made: dict[str, list[Tensor]] = {key: [] for key in replies}
+    for key, samples in zip(owners, vocoder.step(requests), strict=True):
+        made[key].append(torch.from_numpy(samples.copy()))
+    return {key: torch.cat(chunks) for key, chunks in made.items()}
+
+
+def _sound_rows(key: str, how: str, wave: Tensor, expected: Tensors) -> Iterator[Row]:
+    pcm = torch.from_numpy(to_int16(wave.numpy()))
+    yield _row(f"{key}.pcm{how}", pcm, expected[f"{key}.pcm"], PCM_TOLERANCE)
+    yield Row(f"{key}.pcm rms{how}", _rms(pcm, expected[f"{key}.pcm"]), PCM_RMS_TOLERANCE)
+    if f"{key}.wav" in expected:
+        yield from _wave_rows(f"{key}.wav{how}", wave, expected[f"{key}.wav"].clamp(-1.0, 1.0))
 
 
 def check_mel24k(folder: Path) -> Iterator[Row]:

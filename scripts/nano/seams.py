@@ -49,7 +49,7 @@ AUDIBLE_BELOW_PEAK = 5.0
 BEST_STEPS = 20
 JUMP_SAMPLES = SAMPLE_RATE * 2 // 1000
 END_FRAMES = 10 * SAMPLE_RATE // HOP_SAMPLES
-LONG_TOKENS = 45 * TOKEN_RATE
+LONG_TOKENS = 40 * TOKEN_RATE
 
 Wave = NDArray[np.float32]
 
@@ -82,8 +82,8 @@ def variants(steps: int) -> Iterator[Variant]:
 
 def rules(table: str) -> Iterator[Variant]:
     """What is kept of the past, and how chunks are joined."""
-    for trim in ("upstream", "prompt"):
-        for fade in ("upstream", "amplitude"):
+    for fade in ("upstream", "amplitude"):
+        for trim in ("upstream", "prompt"):
             options = {"trim": trim, "fade": fade}
             yield Variant(table, f"trim {trim}, fade {fade}", SERVED, options=options)
 
@@ -148,7 +148,7 @@ def one_shot(flow: Flow, hift: Hift, voice: Voice, codes: list[int], steps: int,
 
 
 def long_replies(path: Path, count: int) -> list[dict[str, Any]]:
-    """Sentences of a file by `voice_data.py codes`, joined to replies of about 45 s."""
+    """Sentences of a file by `voice_data.py codes`, joined to replies of about 40 s."""
     sentences = [json.loads(line) for line in path.open()]
     random.Random(0).shuffle(sentences)
     replies = []
@@ -178,12 +178,12 @@ def judge_long_replies(path: Path, count: int, folder: Path, voice: Voice, steps
             row.score.add(reply["text"], listener.hear(wave, SAMPLE_RATE))
         print(f"| {name} | {np.mean(row.end_mel):.2f} | {row} |", flush=True)
 
-    show("offline", ((whole, []) for whole in wholes))
-    others = (one_shot(flow, hift, voice, reply["codes"], steps, seed=1) for reply in replies)
-    show("offline, other noise", ((other, []) for other in others))
     for variant in rules("long"):
         vocoder = Vocoder.load(folder, options=VocoderOptions(steps=steps, **variant.options))
         show(variant.name, (speak(vocoder, voice, list(reply["codes"]), variant) for reply in replies))
+    show("offline", ((whole, []) for whole in wholes))
+    others = (one_shot(flow, hift, voice, reply["codes"], steps, seed=1) for reply in replies)
+    show("offline, other noise", ((other, []) for other in others))
 
 
 def main() -> None:

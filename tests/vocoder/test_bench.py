@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 
-from streaming_vocoder.bench import Plan, Report, measure, percentile, random_weights
+from streaming_vocoder.bench import measure, percentile, random_weights
+from streaming_vocoder.bench_report import Plan, Report
 from tests.vocoder.conftest import SIZES, STEPS
 
 PLAN = Plan(streams=(1, 2), ladder=(5, 8), steps=STEPS, chunks=2, plain_chunks=3, reply_seconds=11.0, prompt_tokens=12)
@@ -61,6 +62,12 @@ def test_other_precision_is_compared_with_float32(report: Report) -> None:
     assert halved.stream_bytes < report.stream_bytes
 
 
+def test_chunks_ahead_are_timed_both_ways(report: Report) -> None:
+    ahead = report.ahead
+    assert ahead is not None and ahead.chunks == PLAN.ahead
+    assert ahead.gain == pytest.approx(ahead.one_by_one_ms / ahead.wave_ms)
+
+
 def test_the_most_streams_in_time_are_named(report: Report) -> None:
     slow = [dataclasses.replace(row, in_time=row.streams == 1 and row.rung == 8) for row in report.chunks]
     assert dataclasses.replace(report, chunks=tuple(slow)).streams_in_time == 1
@@ -71,10 +78,10 @@ def test_a_report_is_json(report: Report) -> None:
     assert json.loads(json.dumps(dataclasses.asdict(report), default=str))["plan"]["ladder"] == [5, 8]
 
 
-def test_the_plain_path_and_the_long_reply_can_be_left_out() -> None:
-    plan = dataclasses.replace(PLAN, streams=(1,), ladder=(5,), plain_chunks=0, reply_seconds=0.0)
+def test_what_costs_much_can_be_left_out() -> None:
+    plan = dataclasses.replace(PLAN, streams=(1,), ladder=(5,), plain_chunks=0, reply_seconds=0.0, ahead=0)
     report = measure(SIZES, *random_weights(SIZES), plan)
-    assert report.plain is None and report.growth is None
+    assert report.plain is None and report.growth is None and report.ahead is None
 
 
 def test_percentiles_are_values_that_were_seen() -> None:

@@ -20,8 +20,9 @@ def run(rule: TrimRule, prompt: int, chunks: list[int]) -> tuple[SolverCache, li
     kept: list[list[int]] = []
     for index, count in enumerate([prompt, *chunks]):
         slots = cache.reserve(count)
-        assert len(set(slots)) == count
-        cache.own[0, 0, 0, 0, 0, slots, 0] = torch.arange(frame, frame + count).float()
+        cache.move(slots)
+        assert len(set(slots.new)) == count
+        cache.own[0, 0, 0, 0, 0, slots.new, 0] = torch.arange(frame, frame + count).float()
         own_seen = len(cache) - cache.prompt_seen + count
         shared, own = cache.prompt[0, 0, 0, 0, 0, : cache.prompt_seen, 0], cache.own[0, 0, 0, 0, 0, :own_seen, 0]
         seen = torch.cat((shared, own)).int().tolist()

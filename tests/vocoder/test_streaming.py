@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 
@@ -295,10 +296,39 @@ def test_a_finished_stream_takes_no_more_tokens(vocoder: Vocoder, voice: Voice) 
         vocoder.step([(stream, codes(9), False)])
 
 
-def test_a_stream_stands_in_a_step_once(vocoder: Vocoder, voice: Voice) -> None:
+@pytest.mark.parametrize("trim", ["upstream", "prompt"])
+@shared
+@given(st.lists(st.tuples(schedules, st.integers(1, 90)), min_size=1, max_size=3))
+def test_chunks_ahead_of_time_sound_as_one_by_one(trim: str, streams: list[tuple[list[int], int]]) -> None:
+    """All chunks of all streams in one step, which solves them as a wavefront."""
+    vocoder = vocoder_of(trim)
+    voices = [make_voice(index, tokens) for index, tokens in ((0, 12), (1, 60), (2, 5))]
+    parts = [
+        cut(codes(count, seed=index), [3 * size for size in sizes]) for index, (sizes, count) in enumerate(streams)
+    ]
+    alone = [np.concatenate(speak(vocoder, voices[index], part, index)) for index, part in enumerate(parts)]
+    opened = [vocoder.open(voices[index], seed=index) for index in range(len(parts))]
+    requests = [
+        (index, opened[index], part[turn], turn == len(part) - 1)
+        for turn in range(max(map(len, parts)))
+        for index, part in enumerate(parts)
+        if turn < len(part)
+    ]
+    made = vocoder.step([(stream, tokens, last) for _, stream, tokens, last in requests])
+    for index, one in enumerate(alone):
+        together = [samples for (owner, *_), samples in zip(requests, made, strict=True) if owner == index]
+        np.testing.assert_allclose(np.concatenate(together), one, atol=TOLERANCE)
+
+
+@functools.cache
+def vocoder_of(trim: str) -> Vocoder:
+    return make_vocoder(trim=trim)
+
+
+def test_a_stream_takes_nothing_after_its_last_tokens_in_the_same_step(vocoder: Vocoder, voice: Voice) -> None:
     stream: StreamState = vocoder.open(voice)
-    with pytest.raises(StreamError, match="only once"):
-        vocoder.step([(stream, codes(9), False), (stream, codes(9), False)])
+    with pytest.raises(StreamError, match="open a new one"):
+        vocoder.step([(stream, codes(9), True), (stream, codes(9), False)])
 
 
 def test_an_empty_step_and_an_empty_reply_give_nothing(vocoder: Vocoder, voice: Voice) -> None:
