@@ -352,6 +352,7 @@ class Application:
             render=lambda template: spoken.fill(template, datetime.now()),
             interruption=cast(Interruption, self._settings.interruption),
             echo_gate=self._settings.echo_gate,
+            backchannels=tuple(self._settings.backchannels.split(",")),
             sampling=profile.sampling,
             thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),

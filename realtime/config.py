@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.errors import ConfigError
+from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "nano"
 ENV_PREFIX = "REALTIME_"
@@ -73,6 +74,11 @@ class Settings:
         "what a voice over ours does at once: end the reply, pause it until it is known whether it is meant, or "
         "neither; for sessions that do not say",
         choices=("immediate", "pause", "play_on"),
+    )
+    backchannels: str = _setting(
+        ", ".join(DEFAULT_BACKCHANNELS),
+        "words, between commas, that do not take the floor when they are all that is said over a paused reply; empty: "
+        "every word does",
     )
     echo_gate: bool = _setting(
         True, "take our own voice, back from the caller's loudspeaker, for silence; for sessions that do not say"

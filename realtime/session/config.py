@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from realtime.session.ports import SamplingParams
+from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 from realtime.turns.turn_taking import Interruption
 
 
@@ -56,7 +57,8 @@ class SessionConfig:
     """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
 
     ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
-    Step-Audio 2. ``interruption``, ``echo_gate``: of turn detection that names none.
+    Step-Audio 2. ``interruption``, ``echo_gate``: of turn detection that names none. ``backchannels``: short words that
+    do not take the floor while the assistant talks, where that is paused to judge them; empty: there are none.
     """
 
     model: str = "step-audio-2-mini"
@@ -66,6 +68,7 @@ class SessionConfig:
     transcription_prompt: str = "请记录下你所听到的语音内容。"
     interruption: Interruption = "immediate"
     echo_gate: bool = False
+    backchannels: tuple[str, ...] = DEFAULT_BACKCHANNELS
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""

@@ -1,7 +1,7 @@
 """Asks the end-of-turn model about the pauses of one caller, off the event loop.
 
 Until it has answered, and where it fails, the endpointer goes by prosody. One question at a time: a pause that comes
-while the model still thinks about the last one is left to prosody as well.
+while the model still thinks about the last one is left to prosody as well, until it is asked again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 
 from realtime.session.listening import Microphone
 from realtime.session.log import SessionLogger
-from realtime.turns.events import PauseStarted
+from realtime.turns.events import PauseLasts, PauseStarted
 from realtime.turns.smart_turn import WINDOW_SAMPLES, EndOfTurnModel
 
 
@@ -23,14 +23,15 @@ class EndOfTurn:
         self._log = log
         self._asking = False
 
-    def ask(self, pause: PauseStarted, group: asyncio.TaskGroup) -> None:
+    def ask(self, pause: PauseStarted | PauseLasts, group: asyncio.TaskGroup) -> None:
         """Is the turn over? The answer goes to the microphone's endpointer when it is there."""
-        if self._model is None or self._asking or pause.finished is None:
+        by_length = isinstance(pause, PauseStarted) and pause.finished is None
+        if self._model is None or self._asking or by_length:
             return
         self._asking = True
         group.create_task(self._answer(self._model, pause), name="end of turn")
 
-    async def _answer(self, model: EndOfTurnModel, pause: PauseStarted) -> None:
+    async def _answer(self, model: EndOfTurnModel, pause: PauseStarted | PauseLasts) -> None:
         try:
             finished = await asyncio.to_thread(model.probability, self._mic.tail(WINDOW_SAMPLES))
             self._mic.judge_pause(pause.voiced_until, finished)

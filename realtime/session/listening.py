@@ -131,9 +131,14 @@ class Microphone:
         """A model's word on the pause after ``voiced_until``: the probability that the turn is over."""
         self._endpointer.judge_pause(voiced_until, finished)
 
-    def contest(self) -> None:
-        """The speech that has just started is over our own: `VoiceConfirmed` or `VoiceDismissed` comes first."""
-        self._endpointer.contest()
+    def contest(self, *, words: bool = False) -> None:
+        """The speech that has just started is over our own: `VoiceConfirmed` or `VoiceDismissed` comes first, and
+        with ``words`` perhaps a `WordWanted`."""
+        self._endpointer.contest(words=words)
+
+    def judge_word(self, voiced_until: int, *, wants_floor: bool) -> list[SpeechEvent]:
+        """What the short word that was asked for wants."""
+        return list(self._endpointer.judge_word(voiced_until, wants_floor=wants_floor))
 
     def uncontest(self) -> None:
         """No verdict is needed any more."""

@@ -66,6 +66,7 @@ from realtime.session.prompting import Prompter
 from realtime.session.quota import Quota
 from realtime.session.replies import Asked, Replies, ReplyEvents, ReplyListener, unheard
 from realtime.session.response import Reply, ReplyPorts
+from realtime.session.short_words import ANSWER_S, ShortWords
 from realtime.session.sideband import SharedChannel, Sideband
 from realtime.session.speculation import SpeculationListener, WorkAhead, unnoticed
 from realtime.session.tool_desk import ToolDesk
@@ -76,12 +77,14 @@ from realtime.turns import turn_taking as turns
 from realtime.turns.events import (
     LullStarted,
     PauseEnded,
+    PauseLasts,
     PauseStarted,
     SpeechEvent,
     SpeechStarted,
     SpeechStopped,
     VoiceConfirmed,
     VoiceDismissed,
+    WordWanted,
 )
 from realtime.turns.smart_turn import EndOfTurnModel
 from realtime.turns.vad import VoiceModel
@@ -169,6 +172,7 @@ class Session:
         self._mic.gate_echo(gates_echo(settings.turn_detection, config))
         self._mic.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
         self._end_of_turn = EndOfTurn(services.end_of_turn, self._mic, self._log)
+        self._short_words = ShortWords(self.id, services.engine, self._mic, config, self._log)
         self._turns = turns.TurnState(turn_config(self._settings, self._config))
         self._alarm: int | None = None
         self._speech_end: tuple[float, float] | None = None
@@ -482,6 +486,8 @@ class Session:
             case PauseStarted():
                 self._end_of_turn.ask(event, self._group)
                 self._speculate()
+            case PauseLasts():
+                self._end_of_turn.ask(event, self._group)
             case PauseEnded():
                 self._ahead.drop()
             case SpeechStopped():
@@ -489,11 +495,24 @@ class Session:
                 late = (self._mic.received - event.voiced_until) / MODEL_SAMPLE_RATE
                 self._speech_end = (now - late, now)
                 self._step(event)
+            case WordWanted():
+                self._short_words.ask(event, self._group, self._judge_word)
             case VoiceConfirmed():
                 self._step(event)
                 self._prepare_turn()
             case VoiceDismissed():
                 self._step(event)
+
+    def _judge_word(self, voiced_until: int, wants_floor: bool) -> None:
+        for event in self._mic.judge_word(voiced_until, wants_floor=wants_floor):
+            self._heard(event)
+
+    @property
+    def _words_count(self) -> bool:
+        """Whether what a voice over the reply says is found out: while that is paused, and not near its end."""
+        ending = self._turns.floor is turns.Floor.CONTESTED_AUDIBLE
+        near = ending and self._playout.remaining(self._clock()) < ANSWER_S
+        return self._turns.paused and bool(self._short_words) and not near
 
     @property
     def _is_heard_out(self) -> bool:
@@ -516,12 +535,17 @@ class Session:
         before = self._turns.floor
         self._turns, effects = turns.step(self._turns, event)
         self._log.debug("%s: floor %s -> %s", type(event).__name__, before.value, self._turns.floor.value)
-        if self._contest is not None and self._turns.floor not in turns.CONTESTED:
-            self._contest.cancel()
-            self._contest = None
+        if self._turns.floor not in turns.CONTESTED:
+            self._stop_judging()
         for effect in effects:
             self._carry_out(effect, asked)
         self._answer_results()
+
+    def _stop_judging(self) -> None:
+        self._short_words.drop()
+        if self._contest is not None:
+            self._contest.cancel()
+            self._contest = None
 
     def _carry_out(self, effect: turns.Effect, asked: Asked | None) -> None:
         match effect:
@@ -558,7 +582,7 @@ class Session:
                 self._playout.resume(self._clock())
                 self._outbox.put_before_audio(wire.OutputAudioBufferResumed(response_id=self._replies.spoken_id))
             case turns.JudgeVoice():
-                self._mic.contest()
+                self._mic.contest(words=self._words_count)
                 self._contest = self._group.create_task(self._await_voice(), name=f"{self.id} voice")
             case turns.StopJudging():
                 self._mic.uncontest()

@@ -16,7 +16,20 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from realtime.turn_bench.sounds import RATE, Colour, Samples, at_level, cough, door, hum, noise, silence
+from realtime.turn_bench.sounds import (
+    RATE,
+    Colour,
+    Samples,
+    ah,
+    at_level,
+    cough,
+    door,
+    door_and_voices,
+    hum,
+    noise,
+    silence,
+    voiced_cough,
+)
 
 CLIPS = Path(__file__).parent / "clips"
 
@@ -43,11 +56,13 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Over:
-    """What is heard ``after_s`` after playback began. ``meant``: it wants the floor: the reply must stop."""
+    """What is heard ``after_s`` after playback began. ``meant``: it wants the floor: the reply must stop. ``said``: its
+    words, as a perfect transcript has them."""
 
     samples: Samples = field(repr=False)
     after_s: float
     meant: bool
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +156,8 @@ class _Composer:
         whole = [clip for clip in clips("sentence") if clip.cut is None]
         return (whole[int(self.rng.integers(len(whole)))].samples,)
 
-    def over(self, samples: Samples, *, meant: bool) -> Over:
-        return Over(samples, float(self.rng.uniform(0.8, 2.2)), meant)
+    def over(self, samples: Samples, *, meant: bool, said: str = "") -> Over:
+        return Over(samples, float(self.rng.uniform(0.8, 2.2)), meant, said)
 
 
 def _halves() -> Iterator[tuple[Samples, Samples]]:
@@ -198,12 +213,14 @@ def _nothing(composer: _Composer) -> Iterator[Case]:
 
 def _barge_in(composer: _Composer) -> Iterator[Case]:
     for clip in clips("barge"):
-        yield _over(composer, "barge-in", clip.samples, meant=True)
+        yield _over(composer, "barge-in", clip.samples, meant=True, said=clip.text)
 
 
 def _barge_in_noise(composer: _Composer) -> Iterator[Case]:
     for snr, clip in zip((20, 10, 5) * 2, clips("barge"), strict=False):
-        yield _over(composer, "barge-in, noise", clip.samples, meant=True, room=("pink", SPEECH_DB - snr))
+        yield _over(
+            composer, "barge-in, noise", clip.samples, meant=True, said=clip.text, room=("pink", SPEECH_DB - snr)
+        )
 
 
 def _false_alarms(composer: _Composer) -> Iterator[Case]:
@@ -219,7 +236,7 @@ def _false_alarms(composer: _Composer) -> Iterator[Case]:
     for clip in clips("backchannel"):
         for softer_db in (14, 6):
             sound = at_level(clip.samples, SPEECH_DB - softer_db)
-            yield _over(composer, f"word {softer_db} dB softer", sound, meant=False)
+            yield _over(composer, f"word {softer_db} dB softer", sound, meant=False, said=clip.text)
 
 
 def _echo(composer: _Composer) -> Iterator[Case]:
@@ -230,15 +247,37 @@ def _echo(composer: _Composer) -> Iterator[Case]:
 
 def _echo_barge_in(composer: _Composer) -> Iterator[Case]:
     for echo_db, clip in zip((-30, -20, -12, -6, 0) * 2, clips("barge"), strict=False):
-        yield _over(composer, "barge-in, echo", clip.samples, meant=True, echo_db=float(echo_db))
+        yield _over(composer, "barge-in, echo", clip.samples, meant=True, said=clip.text, echo_db=float(echo_db))
 
 
-def _over(composer: _Composer, kind: str, sound: Samples, *, meant: bool, **more: Any) -> Case:
-    question, over = composer.question(), composer.over(sound, meant=meant)
+def _words_at_full_voice(composer: _Composer) -> Iterator[Case]:
+    asides = [*clips("backchannel"), *(clip for clip in clips("short") if clip.text in ("yes", "okay"))]
+    for clip in asides:
+        yield _over(composer, "word, full voice", clip.samples, meant=False, said=clip.text)
+    for clip in clips("short"):
+        if clip.text in ("no", "stop", "hello", "maybe"):
+            yield _over(composer, "barge-in, short", clip.samples, meant=True, said=clip.text)
+
+
+def _voiced_false_alarms(composer: _Composer) -> Iterator[Case]:
+    """What the voice detector does take for speech."""
+    makes: tuple[tuple[str, str, Callable[[float, np.random.Generator], Samples]], ...] = (
+        ("voiced cough", "", voiced_cough),
+        ("ah", "ah", ah),
+        ("door and voices", "", door_and_voices),
+    )
+    for kind, said, make in makes:
+        for _ in range(4):
+            sound = make(SPEECH_DB + composer.rng.uniform(-6, 2), composer.rng)
+            yield _over(composer, kind, sound, meant=False, said=said)
+
+
+def _over(composer: _Composer, kind: str, sound: Samples, *, meant: bool, said: str = "", **more: Any) -> Case:
+    question, over = composer.question(), composer.over(sound, meant=meant, said=said)
     return composer.case(kind, question, over=over, reply_s=5.0, **more)
 
 
 _FAMILIES: tuple[Callable[[_Composer], Iterator[Case]], ...] = (
     _plain, _pauses, _hesitations, _short, _noisy, _nothing,
-    _barge_in, _barge_in_noise, _false_alarms, _echo, _echo_barge_in,
+    _barge_in, _barge_in_noise, _false_alarms, _echo, _echo_barge_in, _words_at_full_voice, _voiced_false_alarms,
 )  # fmt: skip

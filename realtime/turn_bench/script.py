@@ -14,15 +14,19 @@ from realtime.session.ports import (
     HELD_SECONDS,
     OUTPUT_SAMPLE_RATE,
     AudioChunk,
+    Generation,
     GenerationDone,
     GenerationRequest,
     GenerationTimings,
     TokenDelta,
+    TokenLogProb,
     TokenUsage,
 )
 from realtime.turn_bench.sounds import RATE, Samples
 
 FIRST_TOKEN_S = 0.025
+TRANSCRIPT_S = 0.15
+"""Of a short word."""
 REAL_TIME_FACTOR = 0.2
 """Of engine and vocoder together."""
 
@@ -33,12 +37,15 @@ _HEARD_TOKENS_PER_S = 12.5
 
 
 class ScriptedEngine:
-    """Answers everything with ``reply_s`` seconds of speech."""
+    """Answers everything with ``reply_s`` seconds of speech. A transcript is ``said``, always right."""
 
-    def __init__(self, reply_s: float) -> None:
+    def __init__(self, reply_s: float, said: str = "") -> None:
         self._steps = round(reply_s / _STEP_S)
+        self._said = said
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> ScriptedGeneration:
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
+        if not request.speech:
+            return ScriptedTranscript(self._said)
         return ScriptedGeneration(self._steps, _heard_tokens(request), ahead=ahead)
 
     def prefetch(self, request: GenerationRequest) -> None:
@@ -83,6 +90,26 @@ class ScriptedGeneration:
         usage = TokenUsage(input_audio=self._prompt, output_text=steps, output_audio=steps * _TOKENS)
         timings = GenerationTimings(0.0, FIRST_TOKEN_S, FIRST_TOKEN_S, steps * _STEP_S * REAL_TIME_FACTOR, steps)
         return GenerationDone("cancelled" if reason == "cancelled" else "stop", usage, timings)
+
+
+class ScriptedTranscript:
+    """See `realtime.session.ports.Generation`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def confirm(self) -> None:
+        """It is wanted from the start."""
+
+    def cancel(self) -> None:
+        """It costs nothing."""
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
+        await asyncio.sleep(TRANSCRIPT_S)
+        if self._text:
+            yield TokenDelta(self._text, (), (1,), logprobs=(TokenLogProb(self._text.encode(), -0.05),))
+        timings = GenerationTimings(0.0, TRANSCRIPT_S, TRANSCRIPT_S, 0.0, 1)
+        yield GenerationDone("stop", TokenUsage(output_text=1), timings)
 
 
 class ScriptedVocoder:

@@ -65,6 +65,28 @@ def door(db: float, rng: np.random.Generator) -> Samples:
     return at_level(thud + rng.uniform(0.3, 1.0) * crack, db)
 
 
+def voiced_cough(db: float, rng: np.random.Generator) -> Samples:
+    """A cough that ends in the voice: breath, then a rough "uh" that falls and dies away."""
+    breath = at_level(cough(0.0, rng)[: round(0.12 * RATE)], 0.0)
+    rough = _vowel(rng.uniform(0.16, 0.24), rng.uniform(110, 230), -1.2, (620, 1200, 2500), 0.25, rng)
+    return at_level(np.concatenate((breath, rough)), db)
+
+
+def ah(db: float, rng: np.random.Generator) -> Samples:
+    """A short open "ah", as at a spilt cup."""
+    return at_level(_vowel(rng.uniform(0.2, 0.32), rng.uniform(100, 240), -0.4, (730, 1150, 2500), 0.03, rng), db)
+
+
+def door_and_voices(db: float, rng: np.random.Generator) -> Samples:
+    """A door that lets in people who talk: a thud, and behind it vowels that nobody could understand."""
+    talk = [
+        _vowel(rng.uniform(0.07, 0.12), rng.uniform(100, 240), rng.uniform(-0.5, 0.5), formants, 0.2, rng)
+        for formants in ((500, 1500, 2500), (300, 2200, 2900), (650, 1000, 2400))
+    ]
+    far = np.concatenate(talk) + 0.3 * _band(sum(map(len, talk)), 200, 3000, rng) / 10
+    return at_level(np.concatenate((at_level(door(0.0, rng), 0.0), at_level(far, -8.0))), db)
+
+
 def hum(db: float, rng: np.random.Generator) -> Samples:
     """ "mhm" or "mm": one or two beats of a voice behind a closed mouth."""
     pitch, parts = rng.uniform(95, 220), []
@@ -76,6 +98,28 @@ def hum(db: float, rng: np.random.Generator) -> Samples:
         breath = 0.01 * rng.standard_normal(len(time))
         parts += [(tone + breath) * np.sqrt(np.hanning(len(time))), np.zeros(round(0.07 * RATE))]
     return at_level(np.concatenate(parts[:-1]), db)
+
+
+def _vowel(
+    seconds: float,
+    pitch: float,
+    slide: float,
+    formants: tuple[float, ...],
+    breath: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Harmonics under the peaks of a throat; the pitch slides by ``slide`` octaves a second."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    frequency = pitch * 2 ** (slide * time) * (1 + 0.01 * rng.standard_normal())
+    phase = 2 * np.pi * np.cumsum(frequency) / RATE
+    tone = np.zeros(len(time))
+    for harmonic in range(1, int(4000 / pitch)):
+        hertz = harmonic * frequency
+        throat = sum(1 / (1 + ((hertz - formant) / (0.08 * formant + 40)) ** 2) for formant in formants)
+        tone += np.sin(harmonic * phase) * throat / harmonic**0.5
+    rise = np.minimum(1, time / 0.02) * np.minimum(1, (seconds - time) / 0.06)
+    voice: NDArray[np.float64] = (tone / tone.std() + breath * rng.standard_normal(len(time))) * rise
+    return voice
 
 
 def _band(count: int, low: float, high: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ async def _play(case: Case, mode: Mode, vad: VoiceModel) -> Observation:
     channel = _Channel(caller)
     recording = at_wire_rate(case.reply.samples)[: round(case.reply_s * WIRE_RATE)]
     services = Services(
-        ScriptedEngine(case.reply_s),
+        ScriptedEngine(case.reply_s, case.over.said if case.over is not None else ""),
         ScriptedVocoder(recording),
         vad,
         on_speculation=drafts.append,

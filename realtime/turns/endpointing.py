@@ -11,11 +11,13 @@ The rules:
 4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last lull was found: that was known before it was
    sure that the user has finished, so the answer can be made ahead. With ``patience`` the silence that ends it is
    chosen in each pause, by how finished the speech sounds (`finality`, or a model: `judge_pause`) and how long this
-   caller pauses within turns.
+   caller pauses within turns. A model is asked again when a pause has lasted twice as long: the most finished of its
+   answers counts, so that one wrong "not finished" is not waited out.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
 6. Speech that is contested (`contest`: it began over our own) is first judged, frame by frame, by the rules of
-   `judging`: it neither pauses nor stops before the verdict.
+   `judging`: it neither pauses nor stops before the verdict. What a short word says is asked for (`WordWanted`) and
+   told to `judge_word`.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ from realtime.turns.echo import EchoGate
 from realtime.turns.events import (
     LullStarted,
     PauseEnded,
+    PauseLasts,
     PauseStarted,
     SpeechEvent,
     SpeechStarted,
     SpeechStopped,
     VoiceConfirmed,
     VoiceDismissed,
+    WordWanted,
 )
 from realtime.turns.finality import GOES_ON_MS, TAIL_SAMPLES, Patience, Pauses, sounds_final
 from realtime.turns.judging import JudgeConfig, Verdict, Voice, judge, speech_level
@@ -54,6 +58,8 @@ IDLE_RESET_MS = 20_000
 
 _REMEMBERED_FRAMES = 4000 // 32
 _ROOM_FRAMES = 1000 // 32
+_ASKED_AGAIN_MS = 400
+"""Silence after which a pause is judged anew for the first time; then after each time twice as long."""
 _LEVEL_MEMORY = 0.3  # weight of the newest turn in the caller's usual level
 
 
@@ -93,10 +99,14 @@ class Endpointer:
         self._voiced_until = 0  # where the last voiced frame ends
         self._reset_at = 0
         self._contested = False
+        self._words = False  # what a contested voice says can be asked for
+        self._asked_until = -1  # the end of the last voice that was asked about
         self._frames: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED_FRAMES)
         self._usual_db: float | None = None
         self._pauses = Pauses()
-        self._ending_ms = math.inf  # the silence that ends the speech, where `patience` chooses it
+        self._prosody_ms = math.inf  # the silence that ends the speech, where `patience` chooses it and no model
+        self._finished: float | None = None  # a model's word on the pause
+        self._ask_ms = 0  # of silence, when the pause is judged anew
         self._stopped_at = -samples_of_ms(GOES_ON_MS, VAD_SAMPLE_RATE)  # the last voice of the last turn
 
     @property
@@ -121,16 +131,24 @@ class Endpointer:
 
     def judge_pause(self, voiced_until: int, finished: float) -> None:
         """A model's word on the pause after ``voiced_until``; late words, on a pause that is over, do not count."""
-        if self.config.patience is not None and self._pausing and voiced_until == self._voiced_until:
-            self._ending_ms = self.config.patience.silence_ms(finished, self._pauses, by_model=True)
+        if self._pausing and voiced_until == self._voiced_until:
+            self._finished = max(finished, self._finished or 0.0)
 
-    def contest(self) -> None:
-        """The speech that has just started is over our own: give a verdict on it before anything else."""
+    def contest(self, *, words: bool = False) -> None:
+        """The speech that has just started is over our own: give a verdict on it before anything else. ``words``:
+        `WordWanted` will be answered."""
         self._contested = True
+        self._words = words
 
     def uncontest(self) -> None:
         """No verdict is needed any more: it is speech as any other."""
         self._contested = False
+
+    def judge_word(self, voiced_until: int, *, wants_floor: bool) -> Iterator[SpeechEvent]:
+        """What was said by the voice that ended at ``voiced_until``. Gives nothing when it has gone on since, or no
+        verdict is awaited."""
+        if self._contested and voiced_until == self._voiced_until:
+            yield from self._settle(Verdict.TAKES if wants_floor else Verdict.NOTHING)
 
     def decide(self) -> Iterator[SpeechEvent]:
         """The verdict now, with what was heard: no more may come. Gives nothing when none is awaited."""
@@ -167,8 +185,8 @@ class Endpointer:
             self._voiced = 0
         if self._voiced >= self._samples(self.config.min_speech_ms):
             self._speaking = True
-            self._pausing = self._contested = False
-            self._ending_ms = math.inf
+            self._contested = False
+            self._forget_pause()
             gap_ms = _ms(self._voiced_from - self._stopped_at)
             if gap_ms < GOES_ON_MS:
                 self._pauses.add(gap_ms)
@@ -184,8 +202,7 @@ class Endpointer:
             if self._pausing:
                 self._pauses.add(_ms(self._silence - FRAME_SAMPLES))
                 yield PauseEnded(self.position)
-            self._pausing = False
-            self._ending_ms = math.inf
+            self._forget_pause()
             self._voiced_until = self.position
             self._voiced += FRAME_SAMPLES
             self._lull = None
@@ -208,23 +225,42 @@ class Endpointer:
             yield LullStarted(self.position)
         if not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
+            self._ask_ms = _ASKED_AGAIN_MS
             yield PauseStarted(self.position, self._voiced_until, self._choose_silence())
+        elif self._pausing and self.config.patience is not None and self._silence >= self._samples(self._ask_ms):
+            self._ask_ms *= 2
+            yield PauseLasts(self.position, self._voiced_until)
 
     def _choose_silence(self) -> float | None:
         if self.config.patience is None:
             return None
         finished = sounds_final(self._heard(self._voiced_until - TAIL_SAMPLES, self._voiced_until))
-        self._ending_ms = self.config.patience.silence_ms(finished, self._pauses, by_model=False)
+        self._prosody_ms = self.config.patience.by_prosody_ms(finished, self._pauses)
         return finished
+
+    def _forget_pause(self) -> None:
+        self._pausing = False
+        self._prosody_ms = math.inf
+        self._finished = None
 
     @property
     def _silence_ms(self) -> float:
         """That ends the speech."""
         patience = self.config.patience
-        return self.config.silence_ms if patience is None else min(self._ending_ms, patience.most_ms)
+        if patience is None:
+            return self.config.silence_ms
+        if self._finished is not None:
+            return patience.by_model_ms(self._finished, _ms(self._silence), self._pauses)
+        return min(self._prosody_ms, patience.most_ms)
 
     def _decide(self, *, ended: bool) -> Iterator[SpeechEvent]:
         verdict = judge(self._contested_voice(ended), self.config.judge)
+        if verdict is Verdict.WORD and self._asked_until != self._voiced_until:
+            self._asked_until = self._voiced_until
+            yield WordWanted(self.position, self._voiced_from, self._voiced_until)
+        yield from self._settle(verdict)
+
+    def _settle(self, verdict: Verdict) -> Iterator[SpeechEvent]:
         if verdict is Verdict.TAKES:
             self._contested = False
             yield VoiceConfirmed(self.position)
@@ -241,6 +277,7 @@ class Endpointer:
             room=self._heard(self._voiced_from - _ROOM_FRAMES * FRAME_SAMPLES, self._voiced_from),
             usual_db=self._usual_db,
             ended=ended,
+            words=self._words,
         )
 
     def _heard(self, start: int, end: int) -> NDArray[np.float32]:
@@ -263,7 +300,7 @@ class Endpointer:
 
     def _confirm_silence(self) -> None:
         self._detector.reset()
-        self._pausing = False
+        self._forget_pause()
         self._lull = None
         self._voiced = 0
         self._voiced_until = self._reset_at = self.position

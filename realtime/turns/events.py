@@ -32,6 +32,15 @@ class PauseStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseLasts:
+    """The pause after ``voiced_until`` goes on. What judged its beginning may judge it anew, with the silence; it comes
+    at growing intervals, where not only the length of the silence counts."""
+
+    at: int
+    voiced_until: int
+
+
+@dataclass(frozen=True, slots=True)
 class PauseEnded:
     """The user went on."""
 
@@ -52,6 +61,16 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class WordWanted:
+    """The voice over ours, from ``start`` to ``voiced_until``, is a short word: what it says decides. The answer goes
+    to `Endpointer.judge_word`; `VoiceConfirmed` comes without one if it is late, or the voice goes on."""
+
+    at: int
+    start: int
+    voiced_until: int
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceConfirmed:
     """The voice over ours wants the floor (`Endpointer.contest`)."""
 
@@ -65,4 +84,14 @@ class VoiceDismissed:
     at: int
 
 
-SpeechEvent = SpeechStarted | LullStarted | PauseStarted | PauseEnded | SpeechStopped | VoiceConfirmed | VoiceDismissed
+SpeechEvent = (
+    SpeechStarted
+    | LullStarted
+    | PauseStarted
+    | PauseLasts
+    | PauseEnded
+    | SpeechStopped
+    | WordWanted
+    | VoiceConfirmed
+    | VoiceDismissed
+)

@@ -37,12 +37,22 @@ class Patience:
     most_ms: float
     pause_factor: float
 
-    def silence_ms(self, finished: float, pauses: Pauses, *, by_model: bool) -> float:
-        """The silence to wait for. ``finished``: the probability that the turn is over. A model that says it is not
-        is trusted up to ``most_ms``; prosody only as far as this caller is known to pause."""
-        ceiling = self.most_ms
-        if not by_model:
-            ceiling = float(np.clip(self.pause_factor * pauses.long_ms, self.least_ms, self.most_ms))
+    def by_prosody_ms(self, finished: float, pauses: Pauses) -> float:
+        """The silence to wait for. ``finished``: the probability that the turn is over, by the sound of the voice: it
+        is trusted only as far as this caller is known to pause."""
+        ceiling = float(np.clip(self.pause_factor * pauses.long_ms, self.least_ms, self.most_ms))
+        return self._between(finished, ceiling)
+
+    def by_model_ms(self, finished: float, lasted_ms: float, pauses: Pauses) -> float:
+        """The silence to wait for, in a pause of ``lasted_ms`` so far. ``finished``: the probability that the turn is
+        over, by a model, which is trusted up to ``most_ms`` when it says no. But silence speaks as well: of pauses
+        within turns, one in ten lasts ``pause_factor`` long ones of this caller, one in a hundred twice as long; at the
+        end of one, all do. So the odds that it is over grow with it (Bayes)."""
+        odds = finished / max(1.0 - finished, 1e-9)
+        odds *= 10.0 ** min(lasted_ms / (self.pause_factor * pauses.long_ms), 9.0)
+        return self._between(odds / (1.0 + odds), self.most_ms)
+
+    def _between(self, finished: float, ceiling: float) -> float:
         return float(self.least_ms * (ceiling / self.least_ms) ** (1.0 - finished))
 
 

@@ -8,6 +8,10 @@ The rules, in their order (`JudgeConfig` has the numbers):
    a door), is a hum ("mm", "mhm": the mouth stays closed), or is much softer than this caller's turns ("yeah"
    behind our words). All else is a short word ("stop", "no") and takes the floor.
 3. What is undecided at ``decide_ms`` takes the floor if it has a tone, else it is noise.
+4. Where a transcript can be had (`Voice.words`), a short word does not take the floor unheard: "yeah" is told from
+   "stop" by what it says. It is asked for after ``ask_ms`` of silence already, and a voice may then last ``word_ms``
+   before rule 1 holds; until ``decide_ms`` it must be there, or the floor is taken. Only a sure hum is not asked about:
+   one man's "no" is nearly as closed as some of them.
 
 Measured with three synthetic voices: "no", "stop", "yes", "wait" are voiced for 290 to 510 ms; their openest tenth has
 0.10 or more of its energy where a closed mouth has 0.07 at most.
@@ -30,6 +34,7 @@ class Verdict(Enum):
     WAIT = "wait"
     TAKES = "takes the floor"
     NOTHING = "nothing"
+    WORD = "a short word"  # what it says decides; until that is known, wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,13 @@ class JudgeConfig:
     """Limits of the rules above. ``decide_ms`` counts from the first voiced frame; keep it at a second or less."""
 
     take_ms: int = 480
+    word_ms: int = 640
+    ask_ms: int = 96
     hush_ms: int = 160
     decide_ms: int = 960
     least_tone: float = 0.35
     hum_openness: float = 0.085
+    sure_hum_openness: float = 0.04
     softer_db: float = 10.0
 
 
@@ -50,7 +58,7 @@ class Voice:
     ``voiced_ms``: of them voiced; ``hushed_ms``: silence since; ``lasted_ms``: since the first voiced frame.
 
     ``room``: float32 [m] from before the voice. ``usual_db``: how loud this caller's turns are, None while that is not
-    known. ``ended``: no more will come.
+    known. ``ended``: no more will come. ``words``: a transcript can be had.
     """
 
     samples: NDArray[np.float32]
@@ -60,18 +68,24 @@ class Voice:
     room: NDArray[np.float32] | None = None
     usual_db: float | None = None
     ended: bool = False
+    words: bool = False
 
 
 def judge(voice: Voice, config: JudgeConfig) -> Verdict:
     """See the rules at the top."""
     late = voice.lasted_ms >= config.decide_ms
     hushed = voice.hushed_ms >= config.hush_ms or voice.ended
-    if not late and not hushed and voice.voiced_ms < config.take_ms:
+    short = voice.voiced_ms < (config.word_ms if voice.words else config.take_ms)
+    asks = voice.words and voice.hushed_ms >= config.ask_ms and not late and not voice.ended
+    if short and not (late or hushed or asks):
         return Verdict.WAIT
     sound = _loud_part(contour(voice.samples, voice.room), voice.room)
     toned = len(sound) > 0 and float(np.mean(sound.toned)) >= config.least_tone
-    aside = toned and (_is_hum(sound, config) or _is_soft(sound, voice.usual_db, config))
-    if hushed and voice.voiced_ms < config.take_ms:
+    closed = config.sure_hum_openness if voice.words else config.hum_openness
+    aside = toned and (_is_hum(sound, closed) or _is_soft(sound, voice.usual_db, config))
+    if short and toned and not aside and asks:
+        return Verdict.WORD
+    if short and hushed:
         return Verdict.NOTHING if aside or not toned else Verdict.TAKES
     if toned and (late or not aside):
         return Verdict.TAKES
@@ -103,8 +117,8 @@ def _loud_part(sound: Contour, room: NDArray[np.float32] | None) -> Contour:
     return Contour(sound.level_db[loud], sound.pitch_hz[loud], sound.periodicity[loud], sound.openness[loud])
 
 
-def _is_hum(sound: Contour, config: JudgeConfig) -> bool:
-    return float(np.percentile(sound.openness, 90)) < config.hum_openness
+def _is_hum(sound: Contour, closed: float) -> bool:
+    return float(np.percentile(sound.openness, 90)) < closed
 
 
 def _is_soft(sound: Contour, usual_db: float | None, config: JudgeConfig) -> bool:

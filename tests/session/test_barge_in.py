@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from realtime.messages import Tokens
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage
 from realtime.session.config import SessionConfig, SessionLimits
+from realtime.turns.endpointing import Endpointer
 from realtime.turns.turn_taking import Floor
-from tests.fakes import SAMPLES_PER_TOKEN, Caller, Gate, call, delta, done, reply
+from tests.fakes import SAMPLES_PER_TOKEN, Caller, Gate, LoudnessDetector, call, delta, done, reply
 
 CLOSING = [
     "response.output_audio.done",
@@ -341,3 +343,21 @@ async def test_a_truncated_reply_is_not_waited_for() -> None:
         await caller.expect(wire.ConversationItemTruncated)
         await caller.settle()
         assert caller.session.floor is Floor.NOBODY
+
+
+async def test_the_stop_goes_out_with_the_audio_that_completes_the_threshold() -> None:
+    """So within 20 ms of it, of which the server spends none waiting: the clock stands still meanwhile."""
+    appends = [np.zeros(320, "<i2")] * 30 + [np.full(320, 8000, "<i2")] * 20
+    ears = Endpointer(LoudnessDetector())
+    decided = [bool(list(ears.push((sound / 32768).astype(np.float32)))) for sound in appends].index(True)
+    settings = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}}
+    async with call([delta("One", 50), Gate()], settings=settings) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        await caller.settle()
+        for number, sound in enumerate(appends):
+            caller.append(sound.tobytes())
+            if "input_audio_buffer.speech_started" in await caller.settle():
+                assert number == decided
+                return
+        raise AssertionError("it never stopped")

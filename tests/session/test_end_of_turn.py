@@ -49,7 +49,7 @@ async def test_a_turn_that_sounds_complete_ends_soon() -> None:
 
 
 async def test_a_turn_that_sounds_incomplete_is_waited_for() -> None:
-    assert "input_audio_buffer.speech_stopped" not in await speak(Answers(0.03), 2.0)
+    assert "input_audio_buffer.speech_stopped" not in await speak(Answers(0.03), 1.2)
 
 
 async def test_the_model_hears_the_turn_from_its_start() -> None:
@@ -60,6 +60,19 @@ async def test_the_model_hears_the_turn_from_its_start() -> None:
 
 async def test_where_the_model_fails_prosody_decides() -> None:
     assert "input_audio_buffer.speech_stopped" in await speak(Answers(RuntimeError("broken")), 0.8)
+
+
+async def test_a_long_pause_is_asked_about_again() -> None:
+    model = Answers(0.03)
+    async with call(parts={"end_of_turn": model}) as caller:
+        caller.turn_detection({"type": "semantic_vad", "eagerness": "low"})
+        caller.be_silent(0.5)
+        caller.say(1.0)
+        for count, silence in enumerate((0.25, 0.2, 0.4, 0.8), 1):
+            caller.be_silent(silence)
+            await caller.settle_until(lambda count=count: len(model.heard) == count)  # type: ignore[misc]
+            await caller.settle()
+    assert model.heard == sorted(set(model.heard)), "each time with more silence"
 
 
 async def test_server_vad_asks_no_model() -> None:

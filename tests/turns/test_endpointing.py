@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
-from realtime.turns.events import LullStarted, PauseEnded, PauseStarted, SpeechEvent, SpeechStarted, SpeechStopped
+from realtime.turns.events import (
+    LullStarted,
+    PauseEnded,
+    PauseLasts,
+    PauseStarted,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
 from realtime.turns.finality import PATIENCE, Pauses
 from realtime.turns.vad import FRAME_SAMPLES
 
@@ -212,19 +220,41 @@ def test_a_pause_tells_how_finished_the_speech_sounds() -> None:
 def test_what_sounds_neither_way_ends_after_the_middle_of_the_bounds() -> None:
     (stopped,) = [event for event in semantic(speech(960) + silence(3200)) if isinstance(event, SpeechStopped)]
     waited_ms = (stopped.at - stopped.voiced_until) / 16
-    assert waited_ms == pytest.approx(MEDIUM.silence_ms(0.5, Pauses(), by_model=False), abs=FRAME_MS)
+    assert waited_ms == pytest.approx(MEDIUM.by_prosody_ms(0.5, Pauses()), abs=FRAME_MS)
 
 
-@pytest.mark.parametrize(("finished", "ends_ms"), [(0.99, 400), (0.02, 3800)])
-def test_a_models_word_on_the_pause_counts_more_than_prosody(finished: float, ends_ms: int) -> None:
-    waiting = endpointer(speech(960) + silence(6400), patience=MEDIUM)
-    for event in waiting.push(np.zeros((960 + 6400) * 16, np.float32)):
-        if isinstance(event, PauseStarted):
-            waiting.judge_pause(event.voiced_until, finished)
+def wait_with_a_model(*answers: float) -> float:
+    """The silence in ms that ends a turn about which a model says this, one after the other."""
+    waiting, left = endpointer(speech(960) + silence(9600), patience=MEDIUM), list(answers)
+    for event in waiting.push(np.zeros((960 + 9600) * 16, np.float32)):
+        if isinstance(event, PauseStarted | PauseLasts) and left:
+            waiting.judge_pause(event.voiced_until, left.pop(0))
         if isinstance(event, SpeechStopped):
-            assert (event.at - event.voiced_until) / 16 == pytest.approx(ends_ms, abs=100)
-            return
+            return (event.at - event.voiced_until) / 16
     raise AssertionError("the turn never ended")
+
+
+def test_a_models_word_on_the_pause_counts_more_than_prosody() -> None:
+    assert wait_with_a_model(0.99) == pytest.approx(400, abs=100)
+    assert wait_with_a_model(0.02) > 1.5 * MEDIUM.by_prosody_ms(0.5, Pauses())
+
+
+def test_a_model_that_was_wrong_at_first_is_not_waited_out() -> None:
+    assert wait_with_a_model(0.01, 0.98) == pytest.approx(448, abs=64)
+    assert wait_with_a_model(0.01, 0.01, 0.98) == pytest.approx(832, abs=64)
+    assert wait_with_a_model(0.98, 0.01) == wait_with_a_model(0.98)
+    assert wait_with_a_model(*[0.01] * 9) < 0.7 * MEDIUM.most_ms
+
+
+def test_a_pause_is_judged_anew_at_growing_intervals() -> None:
+    waiting = endpointer(speech(960) + silence(4800), patience=PATIENCE["low"])
+    asked = []
+    for event in waiting.push(np.zeros((960 + 4800) * 16, np.float32)):
+        if isinstance(event, PauseStarted | PauseLasts):
+            waiting.judge_pause(event.voiced_until, 0.0)
+            asked.append((event.at - event.voiced_until) / 16)
+    assert asked == pytest.approx([192, 400, 800, 1600, 3200], abs=FRAME_MS)
+    assert not any(isinstance(event, PauseLasts) for event in run(speech(960) + silence(4800), silence_ms=6000))
 
 
 def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
@@ -232,7 +262,7 @@ def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
     events = list(waiting.push(np.zeros((960 + 320 + 320 + 320) * 16, np.float32)))
     first, second = [event for event in events if isinstance(event, PauseStarted)]
     waiting.judge_pause(first.voiced_until, 1.0)
-    assert list(waiting.push(np.zeros(160 * 16, np.float32))) == []
+    assert turns(list(waiting.push(np.zeros(160 * 16, np.float32)))) == []
     waiting.judge_pause(second.voiced_until, 1.0)
     (stopped,) = waiting.push(np.zeros(64 * 16, np.float32))
     assert isinstance(stopped, SpeechStopped)

@@ -44,21 +44,29 @@ def test_too_little_to_go_by_says_nothing(count: int) -> None:
     assert sounds_final(np.zeros(count, np.float32)) == 0.5
 
 
-@given(st.sampled_from(list(PATIENCE)), st.booleans(), st.lists(st.floats(50, 5000), max_size=40))
+@given(st.sampled_from(list(PATIENCE)), st.none() | st.floats(0, 1e6), st.lists(st.floats(50, 5000), max_size=40))
 def test_the_more_finished_it_sounds_the_shorter_the_wait_within_its_bounds(
-    eagerness: str, by_model: bool, heard: list[float]
+    eagerness: str, lasted_ms: float | None, heard: list[float]
 ) -> None:
     patience, pauses = PATIENCE[eagerness], Pauses()  # type: ignore[index]
     for pause in heard:
         pauses.add(pause)
-    waits = [patience.silence_ms(p, pauses, by_model=by_model) for p in (0.0, 0.2, 0.5, 0.8, 1.0)]
+    chances = (0.0, 0.2, 0.5, 0.8, 1.0)
+    if lasted_ms is None:
+        waits = [patience.by_prosody_ms(chance, pauses) for chance in chances]
+    else:
+        waits = [patience.by_model_ms(chance, lasted_ms, pauses) for chance in chances]
     assert all(more >= less for more, less in pairwise(waits))
     assert patience.least_ms <= min(waits) and max(waits) <= patience.most_ms + 1e-6
 
 
 def test_the_lower_the_eagerness_the_longer_the_wait() -> None:
-    waits = [PATIENCE[e].silence_ms(0.5, Pauses(), by_model=False) for e in ("high", "medium", "low")]  # type: ignore[index]
-    assert waits == sorted(waits)
+    eager = [PATIENCE[e] for e in ("high", "medium", "low")]  # type: ignore[index]
+    for waits in (
+        [patience.by_prosody_ms(0.5, Pauses()) for patience in eager],
+        [patience.by_model_ms(0.1, 500, Pauses()) for patience in eager],
+    ):
+        assert waits == sorted(waits)
 
 
 def test_who_pauses_long_is_waited_for_longer() -> None:
@@ -66,6 +74,12 @@ def test_who_pauses_long_is_waited_for_longer() -> None:
     for _ in range(10):
         slow.add(1500.0)
         quick.add(250.0)
-    assert PATIENCE["medium"].silence_ms(0.2, slow, by_model=False) > 1.5 * PATIENCE["medium"].silence_ms(
-        0.2, quick, by_model=False
-    )
+    medium = PATIENCE["medium"]
+    assert medium.by_prosody_ms(0.2, slow) > 1.5 * medium.by_prosody_ms(0.2, quick)
+    assert medium.by_model_ms(0.2, 1000, slow) > 1.1 * medium.by_model_ms(0.2, 1000, quick)
+
+
+@given(st.sampled_from(list(PATIENCE)), st.floats(0, 1), st.floats(0, 9000), st.floats(0, 9000))
+def test_silence_itself_speaks_for_the_end(eagerness: str, finished: float, one_ms: float, other_ms: float) -> None:
+    patience, shorter, longer = PATIENCE[eagerness], min(one_ms, other_ms), max(one_ms, other_ms)  # type: ignore[index]
+    assert patience.by_model_ms(finished, longer, Pauses()) <= patience.by_model_ms(finished, shorter, Pauses()) + 1e-6

@@ -85,3 +85,30 @@ def test_everything_is_decided_in_time(make: sounds.Sound) -> None:
 @pytest.mark.parametrize("length", [0, 100, 1023, 1024])
 def test_the_shortest_of_sounds_is_judged(length: int) -> None:
     assert verdict(np.zeros(length, np.float32)) is Verdict.NOTHING
+
+
+# Where a transcript can be had
+
+
+@pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
+def test_a_short_word_is_asked_for_as_soon_as_it_is_over(path: Path) -> None:
+    word = replace(heard(sounds.read(path)), hushed_ms=96, lasted_ms=700, words=True)
+    assert judge(word, JudgeConfig()) is Verdict.WORD
+    assert judge(replace(word, hushed_ms=64), JudgeConfig()) is Verdict.WAIT
+    assert judge(replace(word, hushed_ms=320, lasted_ms=960), JudgeConfig()) is Verdict.TAKES
+
+
+def test_a_voice_that_goes_on_beyond_a_word_takes_the_floor_unheard() -> None:
+    words = np.concatenate([sounds.read(WORDS[0]), sounds.read(WORDS[1])])
+    going_on = Voice(words, 608, 0, 608, words=True)
+    assert judge(going_on, JudgeConfig()) is Verdict.WAIT
+    assert judge(replace(going_on, voiced_ms=640, lasted_ms=640), JudgeConfig()) is Verdict.TAKES
+
+
+@pytest.mark.parametrize(
+    "sound", [sounds.hum(120, (0.3,)), sounds.cough(1), sounds.door(1)], ids=["hum", "cough", "door"]
+)
+def test_what_is_surely_no_word_is_not_asked_for(sound: NDArray[np.float32]) -> None:
+    nothing = replace(heard(sound), words=True)
+    assert judge(nothing, JudgeConfig()) is Verdict.NOTHING
+    assert judge(replace(nothing, hushed_ms=96), JudgeConfig()) is Verdict.WAIT
