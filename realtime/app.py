@@ -220,6 +220,7 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
     runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens)
     runner.warm_up()
+    loaded.vocoder.prepare(next(iter(loaded.voices.values())))
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
     vocoder.warm_up()
     # A session's transcripts and its answers outside the conversation have caches of their own.

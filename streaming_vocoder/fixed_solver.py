@@ -162,6 +162,7 @@ class FixedSolver:
         knows."""
         self.pool = Pool(solver, streams)
         self._solver, self._frames = solver, frozenset(frames)
+        self._batches = [size for size in BATCHES if size < streams] + [_batch_size(streams)]
         self._shapes: WeakKeyDictionary[SolverCache, dict[tuple[int, int], _Shape]] = WeakKeyDictionary()
 
     def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
@@ -190,7 +191,9 @@ class FixedSolver:
         slots = [cache.reserve(frames) for cache in caches]
         for cache, taken in zip(caches, slots, strict=True):
             cache.move(taken)
-        shape = self._shape(caches[0], len(inputs), frames)
+        origin = caches[0].origin
+        assert origin is not None  # streams of the pool are forks
+        shape = self._shape(origin, _batch_size(len(inputs)), frames)
         place, count = shape.place, len(inputs)
         rows = [self.pool.row(item.state) or DUMMY for item in inputs]
         place.rows.copy_(torch.tensor(rows + [DUMMY] * (len(place.rows) - count)))
@@ -210,14 +213,21 @@ class FixedSolver:
             cache.commit(taken)
         return list(torch.split(made, frames))
 
-    def _shape(self, cache: SolverCache, streams: int, frames: int) -> _Shape:
-        prompt = cache.origin
-        assert prompt is not None  # streams of the pool are forks
-        batch = next(size for size in BATCHES if size >= streams)
+    def prepare(self, prompt: SolverState) -> None:
+        """Runs every shape of this voice once, on the dummy row: a graph that is captured during a call holds it up."""
+        for frames in sorted(self._frames):
+            for batch in self._batches:
+                self._shape(prompt.cache, batch, frames).run()
+
+    def _shape(self, prompt: SolverCache, batch: int, frames: int) -> _Shape:
         shapes = self._shapes.setdefault(prompt, {})
         if (batch, frames) not in shapes:
             shapes[batch, frames] = _Shape(self._solver, self.pool, prompt.prompt, batch, frames)
         return shapes[batch, frames]
+
+
+def _batch_size(streams: int) -> int:
+    return next((size for size in BATCHES if size >= streams), BATCHES[-1])
 
 
 def _parts(members: list[int]) -> Iterator[list[int]]:

@@ -82,6 +82,12 @@ class StreamingFlow:
         return state.snapshot(), mu, made
 
     @torch.inference_mode()
+    def prepare(self, prompt: FlowState) -> None:
+        """Makes what replies after this prompt would have to wait for."""
+        if self.fixed is not None:
+            self.fixed.prepare(prompt.solver)
+
+    @torch.inference_mode()
     def fork(self, prompt: FlowState) -> FlowState:
         """A reply's state after a prompt; what the prompt left is shared, not copied."""
         solver = prompt.solver.fork() if self.fixed is None else self.fixed.pool.fork(prompt.solver)

@@ -162,9 +162,9 @@ class Vocoder:
         return self._flow.lookahead
 
     def prepare(self, voice: Voice) -> None:
-        """Computes the voice's snapshot, unless it is there: seconds at official sizes, so do it before the
-        first caller."""
-        self._prompt(voice)
+        """Computes the voice's snapshot, unless it is there, and with ``fixed_streams`` all graphs: seconds at official
+        sizes, so do it before the first caller."""
+        self._flow.prepare(self._prompt(voice))
 
     def open(self, voice: Voice, seed: int = 0) -> StreamState:
         """A new reply in ``voice``; ``seed`` is that of its breath noise."""

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming_vocoder import fixed_solver
 from streaming_vocoder.errors import OptionError
 from streaming_vocoder.streaming import Samples, Vocoder
 from streaming_vocoder.voice import Voice
@@ -56,11 +57,24 @@ def test_chunks_of_fixed_length_do_take_the_fixed_way(fixed: Vocoder, monkeypatc
     def refuse(_: object) -> None:
         raise AssertionError("the ragged way was taken")
 
+    fixed.prepare(VOICES[0])
     monkeypatch.setattr(fixed._flow.solver, "step", refuse)
     streams = [fixed.open(VOICES[0]) for _ in range(3)]
     assert fixed.step([(stream, codes(28), False) for stream in streams])[2].size
     with pytest.raises(AssertionError):
         fixed.step([(streams[0], codes(7), False)])
+
+
+def test_a_prepared_voice_has_all_its_shapes(fixed: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a graph would be captured while callers wait."""
+    voice = make_voice(2, 8)
+    fixed.prepare(voice)
+    gc.collect()
+    streams = [fixed.open(voice) for _ in range(3)]
+    monkeypatch.setattr(fixed_solver, "_Shape", None)
+    for rung in (5, 10, 25):
+        for count in (1, 2, 3):
+            fixed.step([(stream, codes(stream.wanted(rung)), False) for stream in streams[:count]])
 
 
 def test_a_dropped_stream_gives_its_place_back(fixed: Vocoder) -> None:
