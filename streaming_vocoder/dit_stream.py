@@ -75,7 +75,7 @@ class Layer:
 
     def halves(self, batch: Tensor) -> Tensor:
         """Its rows of ``batch`` [all rows, ...] as [2, R, ...]."""
-        own = batch[self.rows]
+        own = _part(batch, self.rows)
         return own.view(2, len(own) // 2, *own.shape[1:])
 
 
@@ -239,7 +239,7 @@ class SolverBlock:
     def _normed(self, h: Tensor, modulations: Sequence[tuple[slice, tuple[Tensor, Tensor]]]) -> Tensor:
         """Each layer's rows modulated by its own step."""
         width = h.shape[1:]
-        normed = [F.layer_norm(h[rows], width, scale, shift, NORM_EPS) for rows, (scale, shift) in modulations]
+        normed = [F.layer_norm(_part(h, rows), width, scale, shift, NORM_EPS) for rows, (scale, shift) in modulations]
         return _joined(normed).to(self.dtype)
 
     def _attention(self, x: Tensor, index: int, wave: Sequence[Layer], scratch: Scratch) -> Tensor:
@@ -268,7 +268,12 @@ def _add(h: Tensor, y: Tensor, gates: Sequence[tuple[slice, Tensor]]) -> None:
     """Each layer's rows through the gate of its own step."""
     y = y.to(h.dtype)
     for rows, gate in gates:
-        h[rows].addcmul_(y[rows], gate)
+        _part(h, rows).addcmul_(_part(y, rows), gate)
+
+
+def _part(batch: Tensor, rows: slice) -> Tensor:
+    """A view; the batch itself where that is all of it, since views cost time in small batches."""
+    return batch if rows.stop - rows.start == len(batch) else batch[rows]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
