@@ -58,7 +58,7 @@ IDLE_RESET_MS = 20_000
 
 _REMEMBERED_FRAMES = 4000 // 32
 _ROOM_FRAMES = 1000 // 32
-_ASKED_AGAIN_MS = 400
+_ASKED_AGAIN_MS = 1000
 """Silence after which a pause is judged anew for the first time; then after each time twice as long."""
 _LEVEL_MEMORY = 0.3  # weight of the newest turn in the caller's usual level
 

@@ -45,11 +45,13 @@ class Patience:
 
     def by_model_ms(self, finished: float, lasted_ms: float, pauses: Pauses) -> float:
         """The silence to wait for, in a pause of ``lasted_ms`` so far. ``finished``: the probability that the turn is
-        over, by a model, which is trusted up to ``most_ms`` when it says no. But silence speaks as well: of pauses
-        within turns, one in ten lasts ``pause_factor`` long ones of this caller, one in a hundred twice as long; at the
-        end of one, all do. So the odds that it is over grow with it (Bayes)."""
+        over, by a model, which is trusted up to ``most_ms`` when it says no. But silence speaks as well: each
+        ``pause_factor`` long pauses of this caller that go by, nine in ten within turns would have ended, and none at
+        their end. So the odds that it is over grow tenfold with each (Bayes), after the first half of one, which is
+        left to the model."""
         odds = finished / max(1.0 - finished, 1e-9)
-        odds *= 10.0 ** min(lasted_ms / (self.pause_factor * pauses.long_ms), 9.0)
+        long_pauses = lasted_ms / (self.pause_factor * pauses.long_ms)
+        odds *= 10.0 ** float(np.clip(long_pauses - 0.5, 0.0, 9.0))
         return self._between(odds / (1.0 + odds), self.most_ms)
 
     def _between(self, finished: float, ceiling: float) -> float:
