@@ -1,6 +1,6 @@
 # make serve   the server and its console on the embedded model (HOST, PORT)
 # make test    everything the tests need, then the tests
-# make test-clients   published clients of the API, each installed in an environment of its own; Node ones where there is npm
+# make test-clients   published clients of the API, installed beside ours; skipped with a message where their registry or npm is missing
 # make check   formatting, lint, types
 # EXTRA=gpu installs the CUDA build of onnxruntime instead of the CPU one.
 PYTHON ?= python3
@@ -9,9 +9,7 @@ EXTRA  ?= cpu
 HOST   ?= 127.0.0.1
 PORT   ?= 8765
 BIN    := $(VENV)/bin
-# Python clients, by their requirements file: their pins conflict with ours and with one another's.
 CLIENTS := .venv-clients
-PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/clients/requirements/*.txt)))
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .PHONY: serve test test-clients check format bench hooks clean
@@ -34,20 +32,13 @@ serve: $(VENV)/serve.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-clients: $(VENV)/dev.stamp $(PYTHON_CLIENTS:%=$(CLIENTS)/%.stamp) $(CLIENTS)/node.stamp
+test-clients: $(VENV)/dev.stamp $(CLIENTS)/installed.stamp
 	$(BIN)/python -m pytest tests/clients -m clients -rs $(PYTEST_ARGS)
 
-$(CLIENTS)/%.stamp: tests/clients/requirements/%.txt
-	@echo "Installing $* into $(CLIENTS)/$* ..."
-	$(PYTHON) -m venv $(CLIENTS)/$*
-	$(CLIENTS)/$*/bin/python -m pip --disable-pip-version-check install --quiet -r $<
-	@touch $@
-
-$(CLIENTS)/node.stamp: tests/clients/package.json
-	@mkdir -p $(CLIENTS)
-	@if command -v npm >/dev/null; \
-	then cd tests/clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch ../../$@; \
-	else echo "npm is missing: the JavaScript clients will be skipped"; fi
+# What was skipped is tried again the next time.
+$(CLIENTS)/installed.stamp: $(VENV)/dev.stamp $(addprefix tests/clients/,install.py requirements.txt constraints.txt package-lock.json)
+	$(BIN)/python -m tests.clients.install $(CLIENTS)
+	@ls $(CLIENTS)/*.skipped >/dev/null 2>&1 || touch $@
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

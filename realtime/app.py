@@ -45,6 +45,7 @@ from realtime.tools.mcp_servers import McpServers
 from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.host import Health
 from realtime.transports.metrics_page import ServerMetrics
+from realtime.transports.offers import OfferAnswerer
 from realtime.turns.smart_turn import SmartTurn, load_end_of_turn_model
 from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
@@ -283,8 +284,16 @@ class Application:
         return self._quotas
 
     @property
+    def offers(self) -> OfferAnswerer | None:
+        return None
+
+    @property
     def waiting_s(self) -> float:
         return float(self._settings.waiting_seconds)
+
+    @property
+    def handshake_s(self) -> float:
+        return float(self._settings.handshake_seconds)
 
     @property
     def session_config(self) -> SessionConfig | None:
@@ -355,6 +364,7 @@ class Application:
             echo_gate=self._settings.echo_gate,
             backchannels=tuple(self._settings.backchannels.split(",")),
             sampling=profile.sampling,
+            transcription_hints=profile.transcription_hints,
             thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(session_s=float(self._settings.session_seconds)),
             speculate=self._settings.speculate,

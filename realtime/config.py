@@ -93,6 +93,10 @@ class Settings:
         0, "callers who may wait when all sessions are taken; 0: they get `server_full` at once"
     )
     waiting_seconds: int = _setting(60, "how long a caller may wait for a session")
+    handshake_seconds: int = _setting(
+        8,
+        "how long a waiting caller's handshake is held, where it does not take `session.queued` events (?wait=events)",
+    )
     key_sessions: int = _setting(0, "sessions at a time of one key (without keys: of one address); 0: no limit")
     key_responses: int = _setting(0, "responses a minute of one key; 0: no limit")
     key_audio_minutes: int = _setting(0, "minutes of audio an hour of one key, heard and spoken; 0: no limit")

@@ -40,13 +40,20 @@ class Profile:
     thinking_tokens: int = 0
     """The most ids of a thought before each answer; 0: the model was not trained to think."""
     prompt_format: PromptFormat = "chat"
+    transcription_hints: bool = False
+    """Whether the model follows words behind its prompt for transcripts, as the official models do."""
 
+
+_INSTRUCT = Profile(transcription_hints=True)
+_THINK = Profile(
+    name="step-audio-2-mini-think", instructions=_THINK_INSTRUCTIONS, thinking_tokens=2048, transcription_hints=True
+)
 
 KNOWN = {
     profile.name: profile
     for profile in (
-        Profile(),
-        Profile(name="step-audio-2-mini-think", instructions=_THINK_INSTRUCTIONS, thinking_tokens=2048),
+        _INSTRUCT,
+        _THINK,
         Profile(name="step-audio-2-mini-base", instructions="", prompt_format="plain"),
     )
 }
@@ -62,7 +69,7 @@ def load_profile(folder: Path, name: str = "") -> Profile:
         return KNOWN[name]
     path = folder / "profile.json"
     if not path.exists():
-        return KNOWN.get(folder.absolute().name.lower(), Profile())
+        return KNOWN.get(folder.absolute().name.lower(), _INSTRUCT)
     try:
         values = json.loads(path.read_text("utf-8"))
         return _build(values)

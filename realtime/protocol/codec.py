@@ -7,8 +7,8 @@ so a hostile message costs little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
@@ -23,7 +23,10 @@ from realtime.protocol.events import (
     InputAudioBufferAppend,
     ServerEvent,
 )
-from realtime.protocol.wire import MAX_AUDIO_BYTES
+from realtime.protocol.long_audio import LONG_CHARACTERS, decode_pieces, lift, put_back
+from realtime.protocol.wire import MAX_AUDIO_BYTES, JsonObject
+
+T = TypeVar("T")
 
 MAX_MESSAGE_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 64 * 1024
 """The longest text message: 15 MiB of audio as base64, and its envelope. Transports set their own limit from
@@ -43,7 +46,7 @@ def decode(message: str | bytes) -> ClientEvent:
     """The event in a message: str is JSON, bytes (a binary frame) are audio. Raises `ProtocolError`."""
     if isinstance(message, bytes):
         return _decode_audio(message)
-    return decode_object(parse_client_message(message))
+    return decode_object(at_once(parse_client_message(message)))
 
 
 def decode_object(document: Mapping[str, Any]) -> ClientEvent:
@@ -93,16 +96,34 @@ def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
     return Error(error=details)
 
 
-def parse_client_message(message: str) -> dict[str, Any]:
-    """As `parse`; and only messages that carry audio or images may be long, since the others are kept and echoed."""
-    document = parse(message)
+def parse_client_message(message: str) -> Generator[None, None, JsonObject]:
+    """As `parse`; and only messages that carry audio or images may be long, since the others are kept and echoed.
+    Yields now and then in a long one: others may run meanwhile. Its long audio is bytes."""
+    if len(message) <= LONG_CHARACTERS:
+        return parse(message)
+    _check_length(message)
+    short, strings = lift(message)
+    document = parse(short)
     if len(message) > MAX_SETTINGS_CHARACTERS and document.get("type") not in _LONG:
         raise ProtocolError(
             "invalid_value",
             f"The message has {len(message)} characters; at most {MAX_SETTINGS_CHARACTERS} are read of its type.",
             event_id=_event_id(document),
         )
-    return document
+    audio: list[bytes | str] = []
+    for string in strings:
+        audio.append((yield from decode_pieces(string)))
+    whole: JsonObject = put_back(document, audio) if audio else document
+    return whole
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """The result of such a function, where nobody else waits."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            return cast(T, stop.value)
 
 
 def parse(message: str) -> dict[str, Any]:
@@ -137,14 +158,18 @@ def _decode_audio(data: bytes) -> InputAudioBufferAppend:
     return InputAudioBufferAppend(audio=data)
 
 
-def _check_size(message: str) -> None:
-    """Counting characters is quick; parsing ``[[[[…`` or a million empty objects is not."""
+def _check_length(message: str) -> None:
     if len(message) > MAX_MESSAGE_BYTES:
         raise ProtocolError(
             "invalid_value",
             f"The message has {len(message)} characters; at most {MAX_MESSAGE_BYTES} are read. "
             "Send audio in smaller pieces.",
         )
+
+
+def _check_size(message: str) -> None:
+    """Counting characters is quick; parsing ``[[[[…`` or a million empty objects is not."""
+    _check_length(message)
     if message.count("{") + message.count("[") + message.count(",") > MAX_VALUES:
         raise ProtocolError(
             "invalid_value", f"The message has more than {MAX_VALUES} values. Split it into several events."

@@ -8,11 +8,11 @@ connects, or shows it by its first message that is written in one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from realtime.protocol.beta import shape
-from realtime.protocol.codec import decode, decode_object, dump, encode, parse_client_message
+from realtime.protocol.codec import at_once, decode, decode_object, dump, encode, parse_client_message
 from realtime.protocol.events import (
     ClientEvent,
     ResponseOutputAudioDelta,
@@ -79,9 +79,13 @@ class Connection:
 
     def decode(self, message: str | bytes) -> ClientEvent:
         """As `codec.decode`, from the client's dialect."""
+        return at_once(self.decode_slowly(message))
+
+    def decode_slowly(self, message: str | bytes) -> Generator[None, None, ClientEvent]:
+        """The same in steps: megabytes take tens of milliseconds, and others may run between two steps."""
         if isinstance(message, bytes):
             return decode(message)
-        document = parse_client_message(message)
+        document = yield from parse_client_message(message)
         self._listen_for_dialect(document)
         return decode_object(self.dialect.translate_in(document))
 

@@ -9,28 +9,38 @@ from collections import Counter
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 16
 """16 characters of 62: 95 bits, so that no two sessions ever share a name, in any process."""
+_SECRET_CHARACTERS = 22
+"""131 bits: cannot be guessed."""
 
 _MOST_DIGITS = 16
 """No session counts so far."""
 
 
-def random_token() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN_CHARACTERS))
+def random_token(characters: int = _TOKEN_CHARACTERS) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(characters))
+
+
+def webrtc_call_id() -> str:
+    """Of a call over WebRTC. Like a session's id it lets others attach: it cannot be guessed."""
+    return f"rtc_{random_token(_SECRET_CHARACTERS)}"
 
 
 class Ids:
     """The ids of one session: ``item_TOKEN1``, ``item_TOKEN2``, …, each kind counted by itself.
 
-    ``token`` tells sessions apart; give a fixed one in tests. Ids name things, they grant nothing: they need
-    not be hard to guess.
+    ``token`` tells sessions apart; give a fixed one in tests. These ids name things, they grant nothing, and who sees
+    one can guess the next. The session's own id is another matter: where a server has no keys, who knows it may attach
+    to the session (``?call_id=``). So it is random by itself, and no other id gives it away.
     """
 
     def __init__(self, token: str | None = None) -> None:
         self._token = random_token() if token is None else token
+        self._session = f"{token}1" if token is not None else random_token(_SECRET_CHARACTERS)
         self._counts: Counter[str] = Counter()
 
     def session(self) -> str:
-        return self._next("sess")
+        """Always the same."""
+        return f"sess_{self._session}"
 
     def conversation(self) -> str:
         """Always the same: a session has one conversation."""

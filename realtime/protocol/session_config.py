@@ -219,14 +219,19 @@ def voice_name(voice: str | VoiceId) -> str:
     return voice if isinstance(voice, str) else voice.id
 
 
+_HINT_CHARACTERS, _MOST_HINTS = 80, 100
+_Hints = Annotated[tuple[Annotated[str, Field(max_length=_HINT_CHARACTERS)], ...], Field(max_length=_MOST_HINTS)]
+
+
 class Transcription(Lenient):
-    """Asks for the user's words. ``model`` may be any name: there is one, ours."""
+    """Asks for the user's words. ``model`` may be any name: there is one, ours. The hints become a part of its prompt:
+    they are bounded."""
 
     model: Maybe[str] = None
-    language: Maybe[str] = None
-    languages: Maybe[tuple[str, ...]] = None
-    prompt: Maybe[str] = None
-    keywords: Maybe[tuple[str, ...]] = None
+    language: Maybe[Annotated[str, Field(max_length=_HINT_CHARACTERS)]] = None
+    languages: Maybe[_Hints] = None
+    prompt: Maybe[Annotated[str, Field(max_length=_HINT_CHARACTERS * _MOST_HINTS // 2)]] = None
+    keywords: Maybe[_Hints] = None
     delay: Maybe[str] = None
 
 

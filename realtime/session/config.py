@@ -66,6 +66,8 @@ class SessionConfig:
     instructions: str = ""
     render: Callable[[str], str] = as_written
     transcription_prompt: str = "请记录下你所听到的语音内容。"
+    transcription_hints: bool = True
+    """Whether the model understands words behind that prompt: the language, names that may occur."""
     interruption: Interruption = "immediate"
     echo_gate: bool = False
     backchannels: tuple[str, ...] = DEFAULT_BACKCHANNELS

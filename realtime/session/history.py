@@ -9,13 +9,14 @@ a call survives that its lead-in was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from realtime.audio import Samples
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Part, Text, Tokens
 from realtime.protocol.conversation import Conversation, Entry
 from realtime.protocol.errors import ProtocolError
+from realtime.protocol.events import ClientEvent, ConversationItemCreate, ResponseCreate
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import (
     AssistantMessage,
@@ -71,6 +72,19 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
 def with_item_id(item: Item, ids: Ids) -> Item:
     """The item with an id of ours where the client gave none."""
     return item if item.id else item.model_copy(update={"id": ids.item()})
+
+
+def recordings(event: ClientEvent) -> Iterator[bytes]:
+    """The audio of the items that come with an event."""
+    if isinstance(event, ConversationItemCreate):
+        items: Iterable[InputItem] = (event.item,)
+    elif isinstance(event, ResponseCreate) and event.response is not None:
+        items = event.response.input or ()
+    else:
+        return
+    for item in items:
+        if isinstance(item, UserMessage):
+            yield from (part.audio for part in item.content if isinstance(part, InputAudio) and part.audio)
 
 
 def input_messages(

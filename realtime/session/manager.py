@@ -85,8 +85,8 @@ class SessionManager:
         return self._line.join()
 
     def find(self, call_id: str) -> Seat | None:
-        """The seat whose session has this id."""
-        return next((seat for seat in self._seats if seat.session is not None and seat.session.id == call_id), None)
+        """The seat whose session, or whose call, has this id."""
+        return next((seat for seat in self._seats if seat.session is not None and seat.answers_to(call_id)), None)
 
     def _new_seat(self) -> Seat:
         seat = Seat(self, self._services, self._config)
@@ -120,6 +120,7 @@ class Seat(AbstractContextManager["Seat"]):
     def __init__(self, manager: SessionManager, services: Services, config: SessionConfig) -> None:
         self.session: Session | None = None
         self.owner = ""
+        self.call_id: str | None = None
         self._manager = manager
         self._services = services
         self._config = config
@@ -140,6 +141,7 @@ class Seat(AbstractContextManager["Seat"]):
         ids: Ids | None = None,
         owner: str = "",
         quota: Quota | None = None,
+        call_id: str | None = None,
     ) -> None:
         """Run a session over ``channel`` to its end.
 
@@ -147,11 +149,11 @@ class Seat(AbstractContextManager["Seat"]):
         session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong. Only here can
         it ask for a session that transcribes: ``{"type": "transcription"}``.
         ``ids``: shared with the transport, which numbers the events. ``owner``: who may attach to it. ``quota``: what
-        the caller may use.
+        the caller may use. ``call_id``: another name by which `SessionManager.find` finds it.
         """
         ids = ids or Ids()
         first = first_settings(self._config, ids, model=model, patch=settings)
-        self.owner = owner
+        self.owner, self.call_id = owner, call_id
         self.session = Session(channel, self._services, self._config, first, ids, quota=quota)
         if self._manager.draining:
             self.end_session()
@@ -159,6 +161,9 @@ class Seat(AbstractContextManager["Seat"]):
             await self.session.run()
         finally:
             self.session = None
+
+    def answers_to(self, call_id: str) -> bool:
+        return self.session is not None and call_id in (self.session.id, self.call_id)
 
     def end_session(self) -> None:
         """The server shuts down: let the session that runs here end."""

@@ -8,7 +8,8 @@ and says so. Audio beyond it ends the session.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +77,15 @@ class Quota:
     @property
     def session_is_free(self) -> bool:
         return not self.limits.sessions or self.sessions < self.limits.sessions
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Counts one session while it is entered."""
+        self.sessions += 1
+        try:
+            yield
+        finally:
+            self.sessions -= 1
 
     @property
     def audio_wait(self) -> float:

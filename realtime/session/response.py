@@ -259,7 +259,9 @@ class Reply:
         scaler = TimeScaler(self._plan.config.speed, OUTPUT_SAMPLE_RATE)
         async for chunk in voice:
             self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
-            await self._play_samples(scaler.push(chunk.samples), writer)
+            for start in range(0, len(chunk.samples), _PIECE_SAMPLES):  # scaling takes time, and others wait
+                await self._play_samples(scaler.push(chunk.samples[start : start + _PIECE_SAMPLES]), writer)
+                await asyncio.sleep(0)
         await self._play_samples(scaler.flush(), writer)
         self._send_audio(writer.flush(), 0)
 

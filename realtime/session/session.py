@@ -51,6 +51,7 @@ from realtime.session.history import (
     History,
     bound_audio,
     input_messages,
+    recordings,
     set_heard,
 )
 from realtime.session.items import ItemDesk
@@ -91,6 +92,9 @@ from realtime.turns.vad import VoiceModel
 
 MIN_COMMIT_MS = 100
 """The least audio that can be committed by hand (the API's limit)."""
+
+_LONG_RECORDING_BYTES = 480_000
+"""10 s at 24 kHz: 6 ms to read."""
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +147,7 @@ class Session:
         self._outbox = Outbox(self._channel, config.limits, clock)
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
+        self._decoded: dict[int, Samples] = {}
         self._items = ItemDesk(
             self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id, self._is_promised
         )
@@ -342,6 +347,7 @@ class Session:
             if isinstance(event, wire.InputAudioBufferAppend):
                 await self._hear(event.audio)
             else:
+                await self._decode_long(event)
                 self._handlers[type(event)](event)
         except ProtocolError as error:
             (errors or self._outbox).put(error_event(error, event.event_id))
@@ -601,8 +607,9 @@ class Session:
         self._history.add(item, Message("human", (audio,)))
         self._outbox.put(wire.InputAudioBufferCommitted(previous_item_id=previous, item_id=item_id))
         self._items.announce(item_id)
-        if self._settings.audio.input.transcription is not None:
-            self._transcriber.add(item_id, audio, logprobs=LOGPROBS in (self._settings.include or ()))
+        if (transcription := self._settings.audio.input.transcription) is not None:
+            logprobs = LOGPROBS in (self._settings.include or ())
+            self._transcriber.add(item_id, audio, transcription, logprobs=logprobs)
         bound_audio(self._history, self._config.limits.history_audio_s)
 
     def _nobody_waits(self) -> bool:
@@ -656,7 +663,24 @@ class Session:
 
     # Small parts
 
+    async def _decode_long(self, event: wire.ClientEvent) -> None:
+        """The recordings that come with an event, piece by piece: minutes of them cost others their time."""
+        self._decoded.clear()
+        for data in recordings(event):
+            if len(data) > _LONG_RECORDING_BYTES:
+                self._decoded[id(data)] = await self._decode_slowly(data)
+
+    async def _decode_slowly(self, data: bytes) -> Samples:
+        reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
+        pieces = []
+        for piece in self._mic.slices(data):
+            pieces.append(reader.push(piece))
+            await asyncio.sleep(0)
+        return np.concatenate((*pieces, reader.flush()))
+
     def _decode_audio(self, data: bytes) -> Samples:
+        if (decoded := self._decoded.pop(id(data), None)) is not None:
+            return decoded
         reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
         return np.concatenate((reader.push(data), reader.flush()))
 

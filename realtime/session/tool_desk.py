@@ -190,7 +190,8 @@ class ToolDesk:
         labels.add(tool.server_label)
         refusal = self._connector.refusal(tool)
         if refusal is not None:
-            raise ProtocolError("invalid_value", refusal, param=f"{where}.server_url")
+            named = next((name for name in ("connector_id", "tunnel_id") if getattr(tool, name, None)), "server_url")
+            raise ProtocolError("invalid_value", refusal, param=f"{where}.{named}")
 
     def _check_choice(self, tools: Sequence[Tool], choice: Any, where: str) -> None:
         if any(isinstance(tool, McpTool) for tool in tools):

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from realtime.errors import EngineError
 from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.protocol import events as wire
+from realtime.protocol.session_config import Transcription
 from realtime.session.config import SessionConfig
 from realtime.session.history import History
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.ports import Engine, GenerationDone, GenerationRequest, SamplingParams, TokenLogProb, TokenUsage
+from realtime.session.transcription_hints import with_hints
 
 _TOKENS_PER_SECOND = 12.5
 """As many as the model hears features: no language needs more text than that, and a model that babbles is stopped."""
@@ -30,6 +32,7 @@ _TOKENS_LEAST = 32
 class _Turn:
     item_id: str
     audio: Audio
+    prompt: str
     logprobs: bool
 
     @property
@@ -60,10 +63,13 @@ class Transcriber:
         self._waiting: deque[_Turn] = deque()
         self._woken = asyncio.Event()
 
-    def add(self, item_id: str, audio: Audio, *, logprobs: bool = False) -> None:
+    def add(self, item_id: str, audio: Audio, asked: Transcription, *, logprobs: bool = False) -> None:
         """Transcribe this turn, whose item is in the conversation, when its time comes. ``logprobs``: tell how likely
         its words are."""
-        turn = _Turn(item_id, audio, logprobs)
+        prompt = self._config.transcription_prompt
+        if self._config.transcription_hints:
+            prompt = with_hints(prompt, asked)
+        turn = _Turn(item_id, audio, prompt, logprobs)
         if sum(other.seconds for other in self._waiting) + turn.seconds > self._config.limits.history_audio_s:
             self._fail("transcription_backlog", turn, "Too much speech waits for its transcript already.")
             return
@@ -111,7 +117,7 @@ class Transcriber:
             self._engine.release(self._cache_key)
 
     def _request(self, turn: _Turn) -> GenerationRequest:
-        messages = (Message("system", self._config.transcription_prompt), Message("human", (turn.audio,)))
+        messages = (Message("system", turn.prompt), Message("human", (turn.audio,)))
         most = _TOKENS_LEAST + int(turn.seconds * _TOKENS_PER_SECOND)
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=most)
         return GenerationRequest(

@@ -1,4 +1,8 @@
-"""One connection to an MCP server over streamable HTTP, by the official package (extra ``mcp``)."""
+"""An MCP server over HTTP, by the official package (extra ``mcp``): streamable HTTP, else the older SSE transport.
+
+A connection that the server has forgotten (it was restarted) or that cannot be made any more is renewed by the next
+call. The package wants a connection opened and closed by one task, so a `_Link` has one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any
 
 import httpx2
 import mcp
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
@@ -35,6 +40,18 @@ MAX_PAGES = 10
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Of one answer."""
 
+MAX_STREAM_BYTES = 16 * MAX_BODY_BYTES
+"""Of all that a server says by itself over one connection, which is all of its answers in the older transport."""
+
+OLDER_STATUS = (400, 404, 405, 406, 415)
+"""A server of the older transport (protocol of 2024-11-05) answers a POST to its URL so."""
+
+FORGOTTEN_STATUS = (400, 404)
+"""How a server answers a message of a connection that it does not know: the message was not handled."""
+
+SSE_READ_S = 3600.0
+"""The longest silence of a server of the older transport: as long as a session lasts."""
+
 
 @asynccontextmanager
 async def connect(
@@ -44,39 +61,105 @@ async def connect(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     call_timeout_s: float = CALL_TIMEOUT_S,
 ) -> AsyncIterator[ToolSet]:
-    """Connected, with its tools listed. Raises `ToolServerError`, also when the connection breaks for good."""
-    assert server.server_url is not None
-    guard = GuardedTransport(policy)
+    """Connected, with its tools listed. Raises `ToolServerError` when that fails."""
+    link = _Link(server, policy, connect_timeout_s)
     try:
-        async with AsyncExitStack() as stack:
-            async with asyncio.timeout(connect_timeout_s):
-                http = httpx2.AsyncClient(
-                    transport=guard,
-                    headers=_headers(server),
-                    # A silent answer ends its call (below), not the connection that other calls use.
-                    timeout=httpx2.Timeout(connect_timeout_s, read=None),
-                    trust_env=False,
-                )
-                await stack.enter_async_context(http)
-                transport = streamable_http_client(server.server_url, http_client=http)
-                client = await stack.enter_async_context(mcp.Client(transport, cache=None))
-                tools = await _list_tools(client)
-            yield McpTools(client, tools, guard, call_timeout_s)
-    except TimeoutError:
-        raise ToolServerError(f"it gave no answer within {connect_timeout_s:g} s") from None
-    except (Exception, ExceptionGroup) as error:  # the library's groups hold whatever its tasks met
-        raise ToolServerError(guard.refusal or _reason(error)) from error
+        yield McpTools(link, await _list_tools(link), call_timeout_s)
+    finally:
+        await link.close()
+
+
+class _Link:
+    """What leads to one server: a connection, and another when that was lost."""
+
+    def __init__(self, server: McpTool, policy: HostPolicy, timeout_s: float) -> None:
+        self.guard = GuardedTransport(policy)
+        self._server = server
+        self._timeout_s = timeout_s
+        self._holding: asyncio.Task[None] | None = None
+        self._client: asyncio.Future[mcp.Client] | None = None
+
+    async def client(self) -> mcp.Client:
+        """Connected; made anew where it is not. Raises `ToolServerError`."""
+        if self._holding is None or self._holding.done() or self._client is None:
+            self._client = asyncio.get_running_loop().create_future()
+            self._holding = asyncio.create_task(self._hold(self._client), name="MCP connection")
+        return await asyncio.shield(self._client)
+
+    def renew(self, lost: mcp.Client) -> None:
+        """This connection is of no use: the next `client` is another."""
+        if self._client is not None and self._client.done() and not self._client.exception():
+            if self._client.result() is lost and self._holding is not None:
+                self._holding.cancel()
+                self._client = None
+
+    async def close(self) -> None:
+        if self._holding is not None:
+            self._holding.cancel()
+            await asyncio.gather(self._holding, return_exceptions=True)
+        await self.guard.aclose()
+
+    async def _hold(self, ready: asyncio.Future[mcp.Client]) -> None:
+        """Open a connection and keep it until this task is cancelled or the connection breaks."""
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self._timeout_s):
+                    client = await self._open(stack)
+                ready.set_result(client)
+                await asyncio.get_running_loop().create_future()
+        except TimeoutError:
+            _fail(ready, f"it gave no answer within {self._timeout_s:g} s")
+        except (Exception, ExceptionGroup) as error:  # the library's groups hold whatever its tasks met
+            _fail(ready, self.guard.refusal or _reason(error))
+        finally:
+            ready.cancel()
+
+    async def _open(self, stack: AsyncExitStack) -> mcp.Client:
+        url = self._server.server_url
+        assert url is not None
+        http = await stack.enter_async_context(self._http(_headers(self._server)))
+        try:
+            async with AsyncExitStack() as attempt:
+                transport = streamable_http_client(url, http_client=http)
+                client = await attempt.enter_async_context(mcp.Client(transport, cache=None))
+                await client.list_tools()
+                stack.push_async_exit(attempt.pop_all())
+                return client
+        except (Exception, ExceptionGroup):
+            if self.guard.refused not in OLDER_STATUS:
+                raise
+        older = sse_client(url, _headers(self._server), httpx_client_factory=self._http, sse_read_timeout=SSE_READ_S)
+        return await stack.enter_async_context(mcp.Client(older, cache=None))
+
+    def _http(
+        self,
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=Shared(self.guard),
+            headers=headers,
+            # A silent answer ends its call (below), not the connection that other calls use.
+            timeout=httpx2.Timeout(self._timeout_s, read=None),
+            auth=auth,
+            trust_env=False,
+        )
+
+
+def _fail(ready: asyncio.Future[mcp.Client], why: str) -> None:
+    if not ready.done():
+        ready.set_exception(ToolServerError(why))
+        ready.exception()  # somebody may have given up waiting for it
 
 
 class McpTools:
-    """`ToolSet` over one connected server."""
+    """`ToolSet` over one server."""
 
-    def __init__(
-        self, client: mcp.Client, tools: Sequence[ServerTool], guard: GuardedTransport, timeout_s: float
-    ) -> None:
-        self._client = client
+    def __init__(self, link: _Link, tools: Sequence[ServerTool], timeout_s: float) -> None:
+        self._link = link
+        self._guard = link.guard
         self._tools = tuple(tools)
-        self._guard = guard
         self._timeout_s = timeout_s
 
     @property
@@ -86,7 +169,7 @@ class McpTools:
     async def call(self, name: str, arguments: str) -> ToolResult:
         try:
             async with asyncio.timeout(self._timeout_s):
-                result = await self._client.call_tool(name, json.loads(arguments or "{}"))
+                result = await self._call(name, json.loads(arguments or "{}"))
         except TimeoutError:
             return _failed(ToolFault("execution", f"The tool gave no answer within {self._timeout_s:g} seconds."))
         except Exception as error:  # the call's border: whatever the library or the server did, the session goes on
@@ -94,6 +177,18 @@ class McpTools:
             return _failed(self._fault(error))
         text = bounded(_text(result))
         return _failed(ToolFault("execution", text)) if result.is_error else ToolResult(text)
+
+    async def _call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Once more over a new connection, where the old one did not get the call to the server."""
+        client = await self._link.client()
+        try:
+            return await client.call_tool(name, arguments)
+        except Exception:
+            if not self._guard.undelivered:
+                raise
+            logger.info("an MCP server has lost its connection; another is made")
+        self._link.renew(client)
+        return await (await self._link.client()).call_tool(name, arguments)
 
     def _fault(self, error: Exception) -> ToolFault:
         if self._guard.refused is not None:
@@ -113,6 +208,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, policy: HostPolicy, inner: httpx2.AsyncBaseTransport | None = None) -> None:
         self.refused: int | None = None
+        self.undelivered = False
+        """Whether the last message did not reach a server that knows the connection."""
         self._policy = policy
         self._inner = inner or httpx2.AsyncHTTPTransport()
 
@@ -127,11 +224,17 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(f"{host} has no public address", request=request)
         request.extensions = {**request.extensions, "sni_hostname": host}
         request.url = request.url.copy_with(host=address)  # the header "Host" keeps the name
-        response = await self._inner.handle_async_request(request)
-        if request.method == "POST":  # servers need not know the other methods
+        posts = request.method == "POST"  # servers need not know the other methods
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.ConnectError:
+            self.undelivered = posts or self.undelivered
+            raise
+        if posts:
             self.refused = response.status_code if response.is_error else None
-        if request.method == "POST" and isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _BoundedStream(response.stream)
+            self.undelivered = response.status_code in FORGOTTEN_STATUS
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _BoundedStream(response.stream, MAX_BODY_BYTES if posts else MAX_STREAM_BYTES)
         return response
 
     @property
@@ -142,16 +245,27 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+class Shared(httpx2.AsyncBaseTransport):
+    """A transport that outlives the client which uses it."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
 
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._inner.handle_async_request(request)
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, most: int) -> None:
+        self._inner = inner
+        self._most = most
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MAX_BODY_BYTES
+        left = self._most
         async for chunk in self._inner:
             left -= len(chunk)
             if left < 0:
-                raise httpx2.ReadError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+                raise httpx2.ReadError(f"the answer is longer than {self._most} bytes")
             yield chunk
 
     async def aclose(self) -> None:
@@ -166,7 +280,8 @@ async def _addresses(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-async def _list_tools(client: mcp.Client) -> list[ServerTool]:
+async def _list_tools(link: _Link) -> list[ServerTool]:
+    client = await link.client()
     tools: list[ServerTool] = []
     cursor = None
     for _ in range(MAX_PAGES):

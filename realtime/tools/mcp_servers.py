@@ -19,7 +19,10 @@ class McpServers:
 
     def refusal(self, server: McpTool) -> str | None:
         if server.server_url is None:
-            return "This server reaches MCP servers by 'server_url' only; it has no connectors and no tunnels."
+            return (
+                "This server has no connectors and no tunnels: it reaches MCP servers by 'server_url' only. Give the "
+                "address of the service's own MCP server, with its token in 'authorization'."
+            )
         refusal = self._policy.refusal(server.server_url)
         if refusal is not None:
             return f"The MCP server {server.server_label[:80]!r} is not contacted. {refusal}"

@@ -11,6 +11,7 @@ from realtime.session.manager import Seat
 from realtime.session.quota import Quotas
 from realtime.session.waiting_line import Ticket
 from realtime.transports.metrics_page import ServerMetrics
+from realtime.transports.offers import OfferAnswerer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,14 @@ class Host(Protocol):
     @property
     def waiting_s(self) -> float:
         """How long a caller may wait for a seat."""
+
+    @property
+    def offers(self) -> OfferAnswerer | None:
+        """What answers WebRTC offers; None where that is not installed or not switched on."""
+
+    @property
+    def handshake_s(self) -> float:
+        """How long a caller's handshake may be held while it waits: less than clients give it."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Entered while the server runs: starts loading, and at the end stops everything."""

@@ -22,21 +22,25 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
-from realtime.protocol.errors import ProtocolError
 from realtime.session.config import SessionConfig
 from realtime.transports.access import Access, Caller
+from realtime.transports.call_requests import PHONE_ACTIONS, SDP, read_offer, refuse_phone_action
+from realtime.transports.calls import Calls
 from realtime.transports.cors import Cors
 from realtime.transports.host import Host
 from realtime.transports.metrics_page import CONTENT_TYPE
 from realtime.transports.realtime_socket import RealtimeSocket, not_ready
 from realtime.transports.refusal import Refused, refusal
 from realtime.transports.secret_requests import answer, older_answer, read_older_request, read_request
-from realtime.transports.websocket import AZURE_BETA_PATH
+from realtime.transports.websocket import AZURE_BETA_PATH, asks_for_beta
 
 logger = logging.getLogger(__name__)
 
 AZURE_PATH = "/openai/v1/realtime"
 """Of Azure's clients since GA; that of before is `AZURE_BETA_PATH`."""
+
+
+CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
 def build_app(host: Host, frontend: Path | None, access: Access | None = None) -> Starlette:
@@ -53,11 +57,14 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         Route("/v1/realtime/turns", endpoints.turns),
         Route("/v1/realtime/client_secrets", endpoints.client_secrets, methods=["POST"]),
         Route("/v1/realtime/sessions", endpoints.older_sessions, methods=["POST"]),
+        *(Route(f"{path}/calls", endpoints.calls, methods=["POST"]) for path in CALL_PATHS),
+        *(Route(f"{path}/calls/{{call_id}}/{{action}}", endpoints.call, methods=["POST"]) for path in CALL_PATHS),
+        Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
     ]
     if frontend is not None:
         routes.append(Mount("/", StaticFiles(directory=frontend, html=True)))
-    handlers = {Refused: _answer_refusal, ProtocolError: _answer_refusal}
+    handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
     cors = Middleware(Cors, origins=access.origins)
     lifespan = _lifespan(host.running)
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[cors])
@@ -79,6 +86,7 @@ class _Endpoints:
         self._host = host
         self._access = access
         self._started = int(time.time())
+        self._calls = Calls(host, access)
 
     async def healthz(self, request: Request) -> Response:
         """Whether the model is loaded and warm."""
@@ -153,6 +161,33 @@ class _Endpoints:
         )
         return JSONResponse(older_answer(value, secret, asked.session))
 
+    async def calls(self, request: Request) -> Response:
+        """An offer of WebRTC. At the path of the WebSocket it is the beta's route, and the call speaks beta."""
+        self._access.check_origin(request)
+        caller = self._access.check_caller(request)
+        self._calls.check_ready()
+        config = self._host.session_config
+        if config is None:
+            raise not_ready(self._host)
+        offer = await read_offer(request, config, caller.secret)
+        older = not request.url.path.endswith("/calls") or asks_for_beta(request)
+        call_id, sdp = await self._calls.open(offer, caller, beta=older)
+        return Response(sdp, 201, {"Location": f"/v1/realtime/calls/{call_id}"}, media_type=SDP)
+
+    async def call(self, request: Request) -> Response:
+        """Something about a call that runs."""
+        self._access.check_origin(request)
+        caller = self._access.check_caller(request)
+        call_id, action = request.path_params["call_id"], request.path_params["action"]
+        if action == "hangup":
+            self._calls.hang_up(call_id, caller)
+            return Response(status_code=200)
+        if action not in PHONE_ACTIONS:
+            known = ", ".join(("hangup", *PHONE_ACTIONS))
+            raise Refused(404, PeerError("not_found", f"A call knows no {action[:80]!r}, only {known}."))
+        self._calls.find(call_id, caller)
+        raise await refuse_phone_action(action, request)
+
     def _check_secret_request(self, request: Request) -> tuple[Caller, SessionConfig]:
         self._access.check_origin(request)
         caller = self._access.check_key(request)
@@ -163,7 +198,7 @@ class _Endpoints:
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, (Refused, ProtocolError))
+    assert isinstance(error, (Refused, PeerError, CapacityError))
     return refusal(error)
 
 

@@ -1,8 +1,9 @@
 """`/v1/realtime` from the handshake to the session: who calls, whether there is a seat, and what runs in it.
 
 A handshake is refused in HTTP where nothing has been accepted yet. Where all seats are taken and the server has a
-waiting line, the caller is accepted and told its place (`session.queued`) until its session begins. With ``?call_id=``
-the connection is a second one to a running session.
+waiting line, the handshake is not answered until there is one, for a bounded time: that every client understands. A
+client that asks for it (``?wait=events``) is accepted at once and told its place (`session.queued`) until its session
+begins. With ``?call_id=`` the connection is a second one to a running session.
 """
 
 from __future__ import annotations
@@ -69,27 +70,31 @@ class RealtimeSocket:
 
     async def _serve_caller(self, websocket: WebSocket, caller: Caller) -> None:
         quota = self._host.quotas.of(caller.name)
-        _check_quota(quota)
-        quota.sessions += 1  # from here on: who waits for a seat counts as well
-        try:
+        check_quota(quota)
+        with quota.session():  # from here on: who waits for a seat counts as well
             await self._seat_caller(websocket, caller, quota)
-        finally:
-            quota.sessions -= 1
 
     async def _seat_caller(self, websocket: WebSocket, caller: Caller, quota: Quota) -> None:
         ids = Ids()
         try:
             seat = self._host.admit()
         except CapacityError:
-            if websocket.query_params.get("wait") in ("0", "false"):
+            wait = websocket.query_params.get("wait")
+            if wait in ("0", "false"):
                 raise
             with self._host.wait_in_line() as ticket:
-                await websocket.accept(subprotocol=chosen_subprotocol(websocket))
-                channel = self._channel(websocket, ids)
-                waited_for = await self._wait(channel, ticket)
+                if wait == "events":
+                    await websocket.accept(subprotocol=chosen_subprotocol(websocket))
+                    channel = self._channel(websocket, ids)
+                    waited_for = await self._wait(channel, ticket)
+                else:
+                    waited_for = await self._hold_handshake(websocket, ticket)
             if waited_for is None:
                 return
             with waited_for:
+                if wait != "events":
+                    await websocket.accept(subprotocol=chosen_subprotocol(websocket))
+                    channel = self._channel(websocket, ids)
                 await self._run(websocket, channel, waited_for, ids, caller, quota)
         else:
             with seat:
@@ -114,6 +119,27 @@ class RealtimeSocket:
             self._host.metrics.session_ended()
 
     # Waiting
+
+    async def _hold_handshake(self, websocket: WebSocket, ticket: Ticket[Seat]) -> Seat | None:
+        """The caller's seat; None when it has hung up. Raises `CapacityError` when there is none in time."""
+        await websocket.receive()  # that it connects
+        gone = asyncio.create_task(websocket.receive(), name="hang up")
+        coming = asyncio.create_task(ticket.called(), name="wait for a seat")
+        limit = min(self._host.handshake_s, self._host.waiting_s)
+        try:
+            await asyncio.wait({gone, coming}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                await coming
+                return ticket.take()
+            if gone.done():
+                logger.info("a caller has left the waiting line")
+                return None
+            raise CapacityError(f"No session became free within {limit:g} s. Try again later.")
+        finally:
+            for task in (gone, coming):
+                task.cancel()
+                with suppress(asyncio.CancelledError, CapacityError):
+                    await task
 
     async def _wait(self, channel: WebSocketChannel, ticket: Ticket[Seat]) -> Seat | None:
         """The caller's seat; None when it has hung up, or has been told that there is none."""
@@ -160,13 +186,10 @@ class RealtimeSocket:
     # A side connection
 
     def _find(self, call_id: str, caller: Caller) -> Session:
-        """The session that may be attached to. Who may not know of it learns nothing of it."""
-        seat = self._host.find_session(call_id)
-        owns = not self._access.has_keys or (seat is not None and seat.owner == caller.name)
-        if seat is None or seat.session is None or not owns or caller.secret is not None:
-            message = f"There is no session {call_id[:80]!r} of this key. Give the id that its session.created shows."
-            raise Refused(404, PeerError("call_not_found", message, param="call_id"))
-        return seat.session
+        """The session that may be attached to: by who has a key, and not by a page with a client secret."""
+        if caller.secret is not None:
+            raise _call_not_found(call_id)
+        return find_session(self._host, self._access, call_id, caller.name)
 
     async def _serve_sideband(self, websocket: WebSocket, session: Session) -> None:
         await websocket.accept(subprotocol=chosen_subprotocol(websocket))
@@ -178,11 +201,26 @@ class RealtimeSocket:
             await self._give_up(channel, fault)
 
 
+def find_session(host: Host, access: Access, call_id: str, owner: str) -> Session:
+    """The running session of this id, if it is ``owner``'s; where nobody has a key, knowing the id is enough: it cannot
+    be guessed. Who may not know of it learns nothing of it. Raises `Refused`."""
+    seat = host.find_session(call_id)
+    if seat is None or seat.session is None or (access.has_keys and seat.owner != owner):
+        raise _call_not_found(call_id)
+    return seat.session
+
+
+def _call_not_found(call_id: str) -> Refused:
+    message = f"There is no session {call_id[:80]!r} of this key. Give the id that its session.created shows."
+    return Refused(404, PeerError("call_not_found", message, param="call_id"))
+
+
 def not_ready(host: Host) -> Refused:
     return Refused(503, ProtocolError("server_not_ready", host.health.reason, type="server_error"))
 
 
-def _check_quota(quota: Quota) -> None:
+def check_quota(quota: Quota) -> None:
+    """Whether it has room for one session more. Raises `Refused`."""
     if not quota.session_is_free:
         message = f"This key has {quota.limits.sessions} sessions open, as many as it may. Close one."
         raise Refused(429, PeerError("rate_limit_exceeded", message, type="rate_limit_error"))

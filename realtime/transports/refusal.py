@@ -9,6 +9,9 @@ from starlette.responses import Response
 
 from realtime.errors import CapacityError, PeerError, RealtimeError
 
+RETRY_SECONDS = 5
+"""A session more may be free then: nobody knows when people hang up."""
+
 
 class Refused(RealtimeError):
     """A request or a handshake is refused: ``fault`` is told to the caller, with an HTTP ``status`` and, where that is
@@ -24,7 +27,9 @@ class Refused(RealtimeError):
 def refusal(error: Refused | PeerError | CapacityError) -> Response:
     """What is wrong, as ``{"error": {…}}``."""
     if isinstance(error, CapacityError):
-        return _response(503, error.type, error.code, str(error), None)
+        response = _response(503, error.type, error.code, str(error), None)
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
     if isinstance(error, PeerError):
         return _response(400, error.type, error.code, error.message, error.param)
     fault = error.fault

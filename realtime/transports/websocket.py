@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from realtime.errors import ChannelClosed, PeerError
 from realtime.protocol.beta import older_dialect
 from realtime.protocol.dialect import GA, Connection
-from realtime.protocol.events import Error, ErrorDetails, ResponseDone, ServerEvent
+from realtime.protocol.events import ClientEvent, Error, ErrorDetails, ResponseDone, ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.session.channel import Inbound
 from realtime.transports.pace import Pace
@@ -43,7 +44,7 @@ def chosen_subprotocol(websocket: WebSocket) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
 
 
-def asks_for_beta(websocket: WebSocket) -> bool:
+def asks_for_beta(websocket: HTTPConnection) -> bool:
     """Whether the handshake names the beta shape. StepFun's console does not, and is known by what it says."""
     name, feature = BETA_HEADER
     features = [one.strip() for value in websocket.headers.getlist(name) for one in value.split(",")]
@@ -87,7 +88,11 @@ class WebSocketChannel:
 
     async def receive(self) -> Inbound:
         message = self._held.popleft() if self._held else await self._receive_message()
-        return self._connection.decode(message)
+        try:
+            return await _others_between(self._connection.decode_slowly(message))
+        except asyncio.CancelledError:
+            self._held.appendleft(message)
+            raise
 
     async def hold(self) -> None:
         """Keep what comes for later. Returns when that is as much as we keep; raises `ChannelClosed`."""
@@ -132,6 +137,17 @@ class WebSocketChannel:
         content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
         self._pace.took(len(content))
         return content
+
+
+async def _others_between(steps: Generator[None, None, ClientEvent]) -> ClientEvent:
+    """The result of the steps; others have their turn between two of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            event: ClientEvent = stop.value
+            return event
+        await asyncio.sleep(0)
 
 
 async def turn_away(websocket: WebSocket, fault: PeerError) -> None:

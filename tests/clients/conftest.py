@@ -1,6 +1,6 @@
 """The servers that the clients are tried with, and how to run a client.
 
-`make test-clients` installs each library into an environment of its own; where one is missing its tests are skipped.
+`make test-clients` installs the libraries (`install.py`); where one is missing its tests are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -25,34 +25,30 @@ from tests.serving import RunningServer, serving
 HERE = Path(__file__).parent
 DRIVERS = HERE / "drivers"
 SPEECH = HERE.parent / "data" / "speech" / "what_time_is_it_slt.wav"
-ENVIRONMENTS = Path(os.environ.get("REALTIME_CLIENT_ENVIRONMENTS", HERE.parents[1] / ".venv-clients"))
-"""Holds a Python environment a library, named as its requirements file."""
+INSTALLED = Path(os.environ.get("REALTIME_CLIENTS", HERE.parents[1] / ".venv-clients"))
+"""The folder that `install.py` was given."""
 RUN_SECONDS = 300
 """A loaded machine needs a minute to import some of the libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A library as published. ``driver``: the script that uses it; ``package``: of npm, or the requirements' name."""
+    """A library as published. ``driver``: the script that uses it."""
 
     name: str
     driver: str
-    package: str
     tls_only: bool = False
 
     def command(self) -> list[str]:
         """What runs the driver. Skips the test where the library is not installed."""
-        if self.driver.endswith(".mjs"):
-            node = shutil.which("node")
-            if node is None:
-                pytest.skip(f"{self.name} needs Node 20 or newer; this machine has none")
-            if not (HERE / "node_modules" / self.package).is_dir():
-                pytest.skip(f"{self.name} is not installed; run: make test-clients")
-            return [node, str(DRIVERS / self.driver)]
-        python = ENVIRONMENTS / self.package / "bin" / "python"
-        if not python.exists():
+        kind = "node" if self.driver.endswith(".mjs") else "python"
+        if (reason := INSTALLED / f"{kind}.skipped").exists():
+            pytest.skip(f"{self.name} could not be installed: {reason.read_text()}")
+        program = shutil.which("node") if kind == "node" else str(INSTALLED / "python" / "bin" / "python")
+        installed = HERE / "node_modules" if kind == "node" else INSTALLED / "python"
+        if program is None or not installed.is_dir():
             pytest.skip(f"{self.name} is not installed; run: make test-clients")
-        return [str(python), str(DRIVERS / self.driver)]
+        return [program, str(DRIVERS / self.driver)]
 
 
 @dataclass(frozen=True, slots=True)

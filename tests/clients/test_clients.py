@@ -9,12 +9,12 @@ import pytest
 from tests.clients.conftest import Client, Servers, converse
 
 CLIENTS = (
-    Client("openai-agents (Python)", "drive_openai_agents.py", "openai-agents"),
-    Client("pipecat-ai (Python)", "drive_pipecat.py", "pipecat"),
-    Client("livekit-plugins-openai (Python)", "drive_livekit.py", "livekit"),
-    Client("@openai/agents-realtime (JavaScript)", "drive_agents_realtime.mjs", "@openai/agents-realtime"),
-    Client("openai (JavaScript)", "drive_openai_node.mjs", "openai", tls_only=True),
-    Client("the beta library (JavaScript)", "drive_beta_library.mjs", "openai-realtime-api"),
+    Client("openai-agents (Python)", "drive_openai_agents.py"),
+    Client("pipecat-ai (Python)", "drive_pipecat.py"),
+    Client("livekit-plugins-openai (Python)", "drive_livekit.py"),
+    Client("@openai/agents-realtime (JavaScript)", "drive_agents_realtime.mjs"),
+    Client("openai (JavaScript)", "drive_openai_node.mjs", tls_only=True),
+    Client("the beta library (JavaScript)", "drive_beta_library.mjs"),
 )
 
 pytestmark = [

@@ -68,3 +68,12 @@ def test_ids_tell_what_they_name_and_fit_the_contract() -> None:
         "call_": ids.call(),
     }
     assert all(name.startswith(prefix) and name.isascii() and len(name) <= 32 for prefix, name in kinds.items())
+
+
+def test_no_other_id_gives_the_sessions_away() -> None:
+    ids = Ids()
+    random = ids.session().removeprefix("sess_")
+    assert len(random) >= 22  # of 62: 131 bits
+    others = (ids.event(), ids.item(), ids.response(), ids.call(), ids.conversation())
+    assert not any(random[:8] in other or other.partition("_")[2][:8] in random for other in others)
+    assert ids.session() == ids.session()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -296,3 +297,39 @@ async def test_nobody_else_is_told_how_likely_the_words_are() -> None:
         completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
         assert completed.logprobs is None
         assert not caller.engine.requests[0].logprobs
+
+
+# Hints
+
+HINTS = {"model": "whisper-1", "language": "en", "prompt": "A call to a garage.", "keywords": ["Škoda", "V60"]}
+
+
+async def test_what_the_client_says_of_the_speech_stands_behind_the_prompt() -> None:
+    async with call(words("Hi."), settings=_hinted(HINTS), config=AT_ONCE) as caller:
+        commit(caller)
+        await caller.expect(wire.InputAudioTranscriptionCompleted)
+        (system, _) = caller.engine.requests[0].messages
+        assert system.content == (
+            f"{AT_ONCE.transcription_prompt}\nLanguage of the speech: en.\nWords that may occur: Škoda, V60.\n"
+            "A call to a garage."
+        )
+
+
+async def test_a_model_that_knows_one_prompt_only_is_told_no_hints() -> None:
+    config = replace(AT_ONCE, transcription_hints=False)
+    async with call(words("Hi."), settings=_hinted(HINTS), config=config) as caller:
+        commit(caller)
+        await caller.expect(wire.InputAudioTranscriptionCompleted)
+        assert caller.engine.requests[0].messages[0].content == AT_ONCE.transcription_prompt
+
+
+@pytest.mark.parametrize("hint", [{"prompt": "x" * 5000}, {"keywords": ["x"] * 101}, {"language": "x" * 81}])
+async def test_hints_that_would_fill_the_prompt_are_refused(hint: dict[str, Any]) -> None:
+    async with call(settings=BY_HAND) as caller:
+        caller.update(audio={"input": {"transcription": hint}})
+        error = await caller.expect_error()
+        assert (error.code, error.param) == ("invalid_value", f"session.audio.input.transcription.{next(iter(hint))}")
+
+
+def _hinted(transcription: dict[str, Any]) -> dict[str, Any]:
+    return {**BY_HAND, "audio": {"input": {**BY_HAND["audio"]["input"], "transcription": transcription}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -59,6 +59,21 @@ def example_server() -> MCPServer:
     return server
 
 
+class Forgetful:
+    """A server that, when it is told to, does not know the connection of the next message."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.refuse_next = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and self.refuse_next:
+            self.refuse_next = False
+            await PlainTextResponse("no such session", 404)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class KeyNeeded:
     """Refuses whoever does not show the key."""
 
@@ -74,10 +89,10 @@ class KeyNeeded:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp | None = None) -> AsyncIterator[str]:
+async def served(app: ASGIApp | None = None, port: int = 0) -> AsyncIterator[str]:
     """The URL of an MCP server that runs in this event loop."""
     app = app or example_server().streamable_http_app()
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=0)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=0)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:
@@ -132,6 +147,33 @@ async def test_a_server_that_goes_away_is_told_in_the_call() -> None:
     assert result.fault is not None and result.output.startswith("Error: ")
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
+
+
+async def test_a_server_that_was_started_again_is_found_again() -> None:
+    async with AsyncExitStack() as stack:
+        async with served() as url:
+            tools = await stack.enter_async_context(connect(at(url), LOCAL, call_timeout_s=20))
+            assert (await tools.call("add", '{"a": 1, "b": 1}')).output == "2"
+        async with served(port=httpx2.URL(url).port or 0):
+            assert (await tools.call("add", '{"a": 2, "b": 1}')).output == "3"
+
+
+async def test_a_server_that_forgets_its_connections_is_asked_again() -> None:
+    inner = example_server().streamable_http_app()
+    forgetful = Forgetful(inner)
+    async with served(forgetful) as url, connect(at(url), LOCAL) as tools:
+        for n in range(3):
+            forgetful.refuse_next = True
+            assert (await tools.call("add", json.dumps({"a": n, "b": 1}))).output == f"{n + 1}"
+
+
+async def test_a_server_of_the_older_transport_is_called_too() -> None:
+    async with served(example_server().sse_app()) as url:
+        sse = url.replace("/mcp", "/sse")
+        async with connect(at(sse), LOCAL) as tools:
+            assert [tool.name for tool in tools.tools] == ["add", "fail", "hang", "chatter"]
+            results = await asyncio.gather(*(tools.call("add", json.dumps({"a": n, "b": 1})) for n in range(3)))
+            assert [result.output for result in results] == ["1", "2", "3"]
 
 
 async def test_the_key_is_shown() -> None:

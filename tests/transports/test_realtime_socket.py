@@ -109,7 +109,8 @@ async def test_a_caller_waits_and_is_told_its_place() -> None:
     async with serving(max_sessions=1, max_waiting=2) as server:
         first = await connect(server.url)
         await expect(first, "session.created")
-        async with connect(server.url) as second, connect(server.url) as third:
+        url = f"{server.url}?wait=events"
+        async with connect(url) as second, connect(url) as third:
             assert [(await expect(ws, "session.queued"))["position"] for ws in (second, third)] == [1, 2]
             await say(second, type="input_audio_buffer.clear")  # what is said meanwhile is not lost
             await first.close()
@@ -122,7 +123,7 @@ async def test_nobody_jumps_the_line() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         async with connect(server.url) as first:
             await expect(first, "session.created")
-            waiting = await connect(server.url)
+            waiting = await connect(f"{server.url}?wait=events")
             await expect(waiting, "session.queued")
             status, error, _ = await refused(server.url)
             assert (status, error["code"]) == (503, "server_full")
@@ -137,7 +138,7 @@ async def test_nobody_jumps_the_line() -> None:
 async def test_who_waits_in_vain_is_told_so() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         server.host.waiting_s = 0.05
-        async with connect(server.url) as first, connect(server.url) as second:
+        async with connect(server.url) as first, connect(f"{server.url}?wait=events") as second:
             await expect(first, "session.created")
             assert (await expect(second, "error"))["error"]["code"] == "server_full"
             with pytest.raises(ConnectionClosed) as closed:
@@ -149,7 +150,7 @@ async def test_who_floods_while_waiting_is_held_back_and_still_served() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         first = await connect(server.url)
         await expect(first, "session.created")
-        async with connect(server.url) as second:
+        async with connect(f"{server.url}?wait=events") as second:
             await expect(second, "session.queued")
             flood = [second.send(json.dumps({"type": "nope", "event_id": f"c{i}"})) for i in range(200)]
             await asyncio.gather(*flood)
@@ -157,6 +158,42 @@ async def test_who_floods_while_waiting_is_held_back_and_still_served() -> None:
             await expect(second, "session.created")
             errors = [(await expect(second, "error"))["error"]["event_id"] for _ in range(200)]
             assert errors == [f"c{i}" for i in range(200)]
+
+
+async def test_the_handshake_of_who_takes_no_events_is_held_until_there_is_a_seat() -> None:
+    async with serving(max_sessions=1, max_waiting=1) as server:
+        first = await connect(server.url)
+        await expect(first, "session.created")
+        second = asyncio.create_task(_first_event(server.url))
+        await _until(lambda: bool(server.host.sessions._line))
+        await first.close()
+        assert (await second)["type"] == "session.created"
+
+
+async def test_a_handshake_is_not_held_for_ever() -> None:
+    async with serving(max_sessions=1, max_waiting=1) as server:
+        server.host.handshake_s = 0.05
+        async with connect(server.url) as first:
+            await expect(first, "session.created")
+            status, error, retry_after = await refused(server.url)
+            assert (status, error["code"], retry_after) == (503, "server_full", "5")
+            assert not server.host.sessions._line
+
+
+async def test_who_hangs_up_during_its_handshake_leaves_the_line() -> None:
+    async with serving(max_sessions=1, max_waiting=1) as server:
+        async with connect(server.url) as first:
+            await expect(first, "session.created")
+            second = asyncio.create_task(_first_event(server.url))
+            await _until(lambda: bool(server.host.sessions._line))
+            second.cancel()
+            await _until(lambda: not server.host.sessions._line)
+
+
+async def _first_event(url: str) -> dict[str, Any]:
+    async with connect(url) as ws:
+        event: dict[str, Any] = json.loads(await ws.recv())
+        return event
 
 
 # Quotas

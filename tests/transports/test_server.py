@@ -25,6 +25,7 @@ from realtime.transports.access import Access
 from realtime.transports.host import Health
 from realtime.transports.http import build_app
 from realtime.transports.metrics_page import ServerMetrics
+from realtime.transports.offers import OfferAnswerer
 from realtime.transports.server import listen, web_server
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
 
@@ -54,6 +55,8 @@ class FakeHost:
         self.voices = self.vocoder.voices
         self.quotas = Quotas(quota)
         self.waiting_s = 10.0
+        self.handshake_s = 10.0
+        self.offers: OfferAnswerer | None = None
         self.sessions = SessionManager(services, config, max_sessions=max_sessions, max_waiting=max_waiting)
 
     @asynccontextmanager
