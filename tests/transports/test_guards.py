@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from realtime.transports import guards, pace, secret_requests
+from realtime.transports import guards, pace, request_body
 from realtime.transports import server as web
 from realtime.transports.pace import Pace
 from tests.fakes import FakeClock, reply
@@ -113,7 +113,7 @@ async def test_only_so_many_connections_may_be_silent(monkeypatch: pytest.Monkey
 
 
 async def test_a_body_that_dribbles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_requests, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.1)
     async with serving() as server:
         reader, writer = await raw(server)
         writer.write(b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
