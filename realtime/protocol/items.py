@@ -6,9 +6,9 @@ server tells. An item from a client may lack an ``id``: it is ``""`` here until 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from realtime.protocol.wire import Base64, Bool, JsonObject, Lenient, Maybe
 
@@ -52,7 +52,19 @@ class OutputAudio(Lenient):
 
 
 UserContent = Annotated[InputText | InputAudio | InputImage, Field(discriminator="type")]
-AssistantContent = Annotated[OutputText | OutputAudio, Field(discriminator="type")]
+
+
+def _by_its_name_of_today(part: Any) -> Any:
+    """Clients that have moved to GA still replay the assistant's words by their beta names."""
+    older = {"text": "output_text", "audio": "output_audio"}
+    if isinstance(part, dict) and isinstance(kind := part.get("type"), str) and kind in older:
+        return part | {"type": older[kind]}
+    return part
+
+
+AssistantContent = Annotated[
+    OutputText | OutputAudio, Field(discriminator="type"), BeforeValidator(_by_its_name_of_today)
+]
 
 
 class _Item(Lenient):

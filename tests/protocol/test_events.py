@@ -12,6 +12,7 @@ from realtime.protocol.codec import decode, decode_server_event, encode
 from realtime.protocol.events import (
     ClientEvent,
     ConversationItemAdded,
+    ConversationItemCreate,
     Error,
     ErrorDetails,
     ResponseOutputAudioDelta,
@@ -160,3 +161,15 @@ def _null_keys(value: Any) -> list[str]:
         return []
     inner = [key for element in value.values() for key in _null_keys(element)]
     return [key for key, element in value.items() if element is None] + inner
+
+
+def test_the_assistants_words_may_come_by_the_name_that_they_had_in_beta() -> None:
+    parts = [{"type": "text", "text": "Hello."}, {"type": "audio", "transcript": "Again."}]
+    event = decode(
+        json.dumps(
+            {"type": "conversation.item.create", "item": {"type": "message", "role": "assistant", "content": parts}}
+        )
+    )
+    assert isinstance(event, ConversationItemCreate)
+    shown = event.item.model_dump(mode="json")["content"]
+    assert [part["type"] for part in shown] == ["output_text", "output_audio"]
