@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.harness import Violation, play
+from realtime import audio
+from realtime.session import own_voice
+from tests.fuzz.harness import QuickResampler, Violation, play
 from tests.fuzz.messages import Message, message
 
 SEQUENCES = int(os.environ.get("REALTIME_FUZZ_SEQUENCES", "1000"))
@@ -32,6 +34,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_resampler() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (audio, own_voice):
+            patch.setattr(module, "Resampler", QuickResampler)
+        yield
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["was"])
