@@ -65,10 +65,11 @@ class Plan:
         """Command line of one of this folder's scripts."""
         return [sys.executable, str(HERE / f"{name}.py"), *map(str, options)]
 
-    def lm(self, stage: str, start: str | None, *options: object) -> Command:
-        """Command line of train_lm.py."""
+    def lm(self, stage: str, start: str | None, *options: object, name: str | None = None) -> Command:
+        """Command line of train_lm.py; `name` of the checkpoint that it leaves, if not the stage."""
         begin = ["--start", self.mind / f"{start}.pt"] if start else []
-        common = ["--work", self.mind, "--device", self.device, "--minutes", self.amounts[f"{stage}_minutes"]]
+        minutes = self.amounts[f"{name or stage}_minutes"]
+        common = ["--work", self.mind, "--device", self.device, "--minutes", minutes, "--name", name or stage]
         return self.script("train_lm", stage, *common, *begin, *options)
 
 
@@ -144,9 +145,24 @@ def _pseudo(plan: Plan) -> list[Command]:
     return [plan.lm("pseudo", None, "--lr", plan.amounts["pseudo_rate"], *_lengths(plan))]
 
 
+def _exercise(plan: Plan, name: str, start: str, *shares: object) -> list[Command]:
+    """Almost one thing only, in small batches, at a rate that hardly falls."""
+    a = plan.amounts
+    steps = ["--lr", a["join_rate"], "--fall", 0.02, "--budget", min(1024, a["budget"]), "--longest", a["longest"]]
+    return [plan.lm("pseudo", start, *shares, *steps, "--written", 0.6, name=name)]
+
+
+def _lookup(plan: Plan) -> list[Command]:
+    return _exercise(plan, "lookup", "pseudo", "--lists", 0.75, "--counts", 0.1)
+
+
+def _counts(plan: Plan) -> list[Command]:
+    return _exercise(plan, "counts", "lookup", "--lists", 0.2, "--counts", 0.42, "--copy", 0.13)
+
+
 def _adapter(plan: Plan) -> list[Command]:
     given = ["--features", plan.ears / "features", "--encoder", plan.ears / "encoder.pt"]
-    return [plan.lm("adapter", "pseudo", *given)]
+    return [plan.lm("adapter", "counts", *given)]
 
 
 def _join(plan: Plan) -> list[Command]:
@@ -180,6 +196,8 @@ STAGES: dict[str, Callable[[Plan], list[Command]]] = {
     "clips": _clips,
     "features": _features,
     "pseudo": _pseudo,
+    "lookup": _lookup,
+    "counts": _counts,
     "adapter": _adapter,
     "join": _join,
     "export": _export,
@@ -194,7 +212,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "encoder": ("utterances",),
     "features": ("clips", "encoder"),
     "pseudo": ("tokenizer", "codes"),
-    "adapter": ("pseudo", "features"),
+    "lookup": ("pseudo",),
+    "counts": ("lookup",),
+    "adapter": ("counts", "features"),
     "join": ("adapter",),
     "export": ("join", "flow", "polish"),
 }
