@@ -1,6 +1,7 @@
 # make serve   the server and its console on the embedded model (HOST, PORT)
 # make test    everything the tests need, then the tests
 # make test-clients   published clients of the API, installed beside ours; skipped with a message where their registry or npm is missing
+# make test-training  all stages of nano's training with next to no data; skipped with a message where a synthesizer is missing
 # make check   formatting, lint, types
 # EXTRA=gpu installs the CUDA build of onnxruntime instead of the CPU one.
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN    := $(VENV)/bin
 CLIENTS := .venv-clients
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: serve test test-clients check format bench hooks clean
+.PHONY: serve test test-clients test-training check format bench hooks clean
 .DELETE_ON_ERROR:
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ test-clients: $(VENV)/dev.stamp $(CLIENTS)/installed.stamp
 $(CLIENTS)/installed.stamp: $(VENV)/dev.stamp $(addprefix tests/clients/,install.py requirements.txt constraints.txt package-lock.json)
 	$(BIN)/python -m tests.clients.install $(CLIENTS)
 	@ls $(CLIENTS)/*.skipped >/dev/null 2>&1 || touch $@
+
+test-training: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/nano -m training -rs $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

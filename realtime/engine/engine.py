@@ -228,6 +228,7 @@ class EngineCore:
             rest,
             rest_count,
             surplus,
+            state.end_logprob if state is not None else None,
         )
         job.deliver(done)
 

@@ -65,6 +65,8 @@ class DecodeState:
     watch: RepetitionDetector = field(default_factory=RepetitionDetector)
     logprobs: list[TokenLogProb] | None = None
     """Of the text ids since the last delta; None: not asked for."""
+    end_logprob: float | None = None
+    """Of the id that ended the reply."""
     _ids: list[int] = field(default_factory=list)
     _text: str = ""
     _codes: list[int] = field(default_factory=list)
@@ -204,14 +206,16 @@ class ModelRunner:
         id_ = state.newest = self._choose(state, logits)
         kind = self._model.tokens.kind(id_)
         if kind is TokenKind.STOP:
+            if state.logprobs is not None:
+                state.end_logprob = _logprob(logits, id_)
             state._text += state.reply.finish().text
             self._finish(state, "stop", state.cached_ids)
             return
         delta = state.reply.push((id_,))
         state._ids.append(id_)
         if state.logprobs is not None and kind is TokenKind.TEXT:
-            chance = float(logits.float().log_softmax(-1)[id_])
-            state.logprobs.append(TokenLogProb(self._model.tokenizer.token_bytes(id_), chance))
+            data = self._model.tokenizer.token_bytes(id_)
+            state.logprobs.append(TokenLogProb(data, _logprob(logits, id_)))
         state._text += delta.text
         state._codes += delta.speech_codes
         spoken = kind is TokenKind.SPEECH or id_ == self._model.tokens.speech_padding
@@ -248,6 +252,11 @@ def _recordings(messages: tuple[Message, ...]) -> Iterator[Audio]:
     for message in messages:
         if message.content is not None and not isinstance(message.content, str):
             yield from (part for part in message.content if isinstance(part, Audio))
+
+
+def _logprob(logits: Tensor, id_: int) -> float:
+    """Natural logarithm of the chance that logits [V] give an id."""
+    return float(logits.float().log_softmax(-1)[id_])
 
 
 def _kv(slot: Slot) -> KVCache:

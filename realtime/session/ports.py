@@ -114,6 +114,8 @@ class GenerationDone:
 
     ``looped``, ``silent``: the engine ended a reply that only repeated itself, or in which nothing came any more; its
     last ``surplus`` ids say nothing new, and a history is better off without them.
+
+    ``end_logprob``: how likely the model found the end where it stopped by itself, if the request asks for logprobs.
     """
 
     reason: Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
@@ -123,6 +125,7 @@ class GenerationDone:
     rest: str = ""
     rest_count: int = 0
     surplus: int = 0
+    end_logprob: float | None = None
 
 
 def reply_room(context_tokens: int, max_tokens: int) -> int:

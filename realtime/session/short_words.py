@@ -1,8 +1,9 @@
 """What a short word over the assistant's speech says: the model itself writes it down, while the playback is paused.
 
 "Yeah" and "stop" sound alike enough to pause for both. Only what is surely a backchannel (`turns.backchannels`) gives
-the floor back: a transcript that the model finds less likely than all others together, an empty one, a failure, or none
-in time leave it with the caller. One question at a time; the voice that goes on makes the last one void.
+the floor back, or what surely says nothing, like a cough with a voice in it. A transcript less likely to the model
+than all others together, a failure, or none in time leave it with the caller. One question at a time; the voice that
+goes on makes the last one void.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class ShortWords:
             generation.cancel()
             self._engine.release(audio.id)
         self._task = None  # before the answer, which may drop the question
-        listens = transcript is not None and self._backchannels.cover(transcript)
+        listens = transcript is not None and (not transcript.strip() or self._backchannels.cover(transcript))
         self._log.debug("a short word over the reply: %r", transcript)
         answer(voiced_until, not listens)
 
@@ -93,7 +94,9 @@ async def _transcript(generation: Generation) -> str | None:
     logprobs: list[float] = []
     async for event in generation:
         if isinstance(event, GenerationDone):
-            return transcript if event.reason == "stop" and logprobs else None
+            if event.reason != "stop" or event.end_logprob is None:
+                return None
+            return transcript if sum(logprobs) + event.end_logprob >= _SURE else None
         transcript += event.text
         logprobs += [token.logprob for token in event.logprobs]
         if sum(logprobs) < _SURE:

@@ -109,7 +109,7 @@ class ScriptedTranscript:
         if self._text:
             yield TokenDelta(self._text, (), (1,), logprobs=(TokenLogProb(self._text.encode(), -0.05),))
         timings = GenerationTimings(0.0, TRANSCRIPT_S, TRANSCRIPT_S, 0.0, 1)
-        yield GenerationDone("stop", TokenUsage(output_text=1), timings)
+        yield GenerationDone("stop", TokenUsage(output_text=1), timings, end_logprob=-0.05)
 
 
 class ScriptedVocoder:

@@ -37,6 +37,7 @@ class FakeState:
     rest: str = ""
     rest_count: int = 0
     surplus: int = 0
+    end_logprob: float | None = None
 
     def take_delta(self) -> TokenDelta | None:
         if not self.said:

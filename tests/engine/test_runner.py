@@ -111,6 +111,7 @@ def test_the_chances_of_text_ids_are_told_where_they_are_asked_for(tokenizer: Te
     assert b"".join(one.data for one in found).decode() == "é!"
     expected = 1 - math.log(len(tokenizer) - 1 + math.e)  # logits are 1 for the chosen id and 0 for all others
     assert [one.logprob for one in found] == [pytest.approx(expected)] * len(said)
+    assert state.end_logprob == pytest.approx(expected)
 
 
 def test_a_reply_that_only_repeats_itself_is_ended(tokenizer: TextTokenizer) -> None:

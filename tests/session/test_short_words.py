@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,11 @@ def answer() -> list[Step]:
     return [delta("One", 200), Gate()]
 
 
-def heard(text: str, chance: float = 0.9) -> list[Step]:
-    """A transcript, so likely."""
-    said = TokenDelta(text, (), (1,), logprobs=(TokenLogProb(text.encode(), float(np.log(chance))),))
-    return [said, done()]
+def heard(text: str, chance: float = 0.9, end: float = 0.9) -> list[Step]:
+    """A transcript, so likely, and its end."""
+    said = TokenDelta(text, (), (1,), logprobs=(TokenLogProb(text.encode(), math.log(chance)),))
+    ended = replace(done(), end_logprob=math.log(end))
+    return [said, ended] if text else [ended]
 
 
 async def say_over(caller: Caller, word: NDArray[np.float32]) -> list[str]:
@@ -39,8 +42,8 @@ async def say_over(caller: Caller, word: NDArray[np.float32]) -> list[str]:
     return await hear(caller, word, 0.7)
 
 
-@pytest.mark.parametrize("text", ["Yeah.", "uh-huh", "okay", "Right.", "mhm", "嗯"])
-async def test_a_backchannel_at_full_voice_does_not_take_the_floor(text: str) -> None:
+@pytest.mark.parametrize("text", ["Yeah.", "uh-huh", "okay", "Right.", "mhm", "嗯", ""])
+async def test_a_backchannel_at_full_voice_or_a_voice_without_words_does_not_take_the_floor(text: str) -> None:
     async with call(answer(), heard(text), settings=listening()) as caller:
         assert await say_over(caller, YES) == [PAUSED, RESUMED]
         assert caller.session.floor is Floor.REPLYING
@@ -48,7 +51,7 @@ async def test_a_backchannel_at_full_voice_does_not_take_the_floor(text: str) ->
         assert not transcribing.speech and transcribing.cache_key in caller.engine.released
 
 
-@pytest.mark.parametrize("text", ["stop", "No.", "Wait!", "yeah but", "停", ""])
+@pytest.mark.parametrize("text", ["stop", "No.", "Wait!", "yeah but", "停"])
 async def test_any_other_word_takes_it(text: str) -> None:
     async with call(answer(), heard(text), settings=listening()) as caller:
         assert (await say_over(caller, STOP))[:2] == [PAUSED, STARTED]
@@ -56,8 +59,16 @@ async def test_any_other_word_takes_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unsure",
-    [heard("yeah", 0.4), [*heard("yeah")[:1], done("length")], [RuntimeError("broken")], None],
-    ids=["unlikely", "longer", "failed", "late"],
+    [
+        heard("yeah", 0.4),
+        heard("yeah", end=0.5),
+        heard("", end=0.4),
+        [*heard("yeah")[:1], done("length")],
+        [done()],
+        [RuntimeError("broken")],
+        None,
+    ],
+    ids=["unlikely", "going on", "nothing, unlikely", "longer", "no chances", "failed", "late"],
 )
 async def test_where_the_model_is_not_sure_the_floor_is_taken(unsure: Sequence[Step] | None) -> None:
     async with call(answer(), unsure or [Gate()], settings=listening()) as caller:

@@ -1,0 +1,38 @@
+"""Nano's training from nothing to a checkpoint, with next to no data (`make test-training`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from realtime.model.speech_model import SpeechModel
+from streaming_vocoder import Vocoder, Voice
+
+NANO = Path(__file__).parents[2] / "scripts" / "nano"
+PROGRAMS = ("espeak-ng", "flite", "festival")
+MODULES = ("transformers", "tokenizers", "scipy", "pyworld", "pocketsphinx", "ttspico")
+MINUTES = 30
+
+
+@pytest.mark.training
+def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    missing += [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"training needs {', '.join(missing)}: see scripts/nano/README.md")
+    amounts = tomllib.loads((NANO / "train.toml").read_text("utf-8"))["smoke"]
+    amounts |= {"work": str(tmp_path / "work"), "checkpoint": str(tmp_path / "checkpoint")}
+    config = tmp_path / "train.toml"
+    config.write_text("[smoke]\n" + "".join(f"{name} = {value!r}\n" for name, value in amounts.items()), "utf-8")
+    command = [sys.executable, str(NANO / "train.py"), "--smoke", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MINUTES * 60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    SpeechModel.load(tmp_path / "checkpoint")
+    Vocoder.load(tmp_path / "checkpoint" / "token2wav")
+    Voice.load(tmp_path / "checkpoint" / "voices" / "default.safetensors")
