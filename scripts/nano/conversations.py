@@ -159,10 +159,11 @@ class Conversations:
     def _transcription(self) -> Sequence_:
         sequence = Sequence_()
         self.writer.system(sequence, domain.TRANSCRIBE)
-        if self.spoken_clips and self.rng.random() < self.mix.real:
+        if self.rng.random() < self.mix.noise:
+            heard, text = self._wordless(), ""
+        elif self.spoken_clips and self.rng.random() < self.mix.real:
             clip = self.rng.choice(self.spoken_clips)
-            heard: Heard = varied(clip.heard, self.rng)
-            text = clip.asked.text
+            heard, text = varied(clip.heard, self.rng), clip.asked.text
         else:
             text = self._question() if self.rng.random() < 0.6 else self._nonsense(1, 6)
             heard = pseudo_audio(text, self.rng, self.mix.errors)
@@ -322,6 +323,10 @@ class Conversations:
 
     def _noise(self) -> Heard:
         """Draw something that is no question: noise, another language, or words without sense."""
+        return self._wordless() if self.rng.random() < 0.6 else pseudo_audio(self._nonsense(4, 8), self.rng)
+
+    def _wordless(self) -> Heard:
+        """Draw something in which there is no English word."""
         if self.noise_clips and self.rng.random() < self.mix.real:
             return varied(self.rng.choice(self.noise_clips).heard, self.rng)
-        return pseudo_audio("" if self.rng.random() < 0.6 else self._nonsense(4, 8), self.rng)
+        return pseudo_audio("", self.rng)
