@@ -34,8 +34,6 @@ QUESTIONS = (
     "what is seven plus eight",
     "spell garden",
     "tell me a joke",
-    "tell me a story",
-    "count from one to ten",
     "repeat after me the train leaves at noon",
 )
 WINDOW, HOP = 1024, 240
