@@ -7,8 +7,7 @@ else's voice. Energies stand what waveforms do not: clocks that drift, jitter of
 1. The delay is where the energies heard go up and down as the energies played did: the lag with the highest correlation
    over the last seconds. Until it stands out, any lag up to ``MOST_DELAY_MS`` counts, and the echo is over-estimated.
 2. The gain of each band is a running quantile of heard over predicted: somebody who speaks over us now and then hardly
-   moves it. It begins near the most that a loudspeaker does, so that our first words do not interrupt us; headphones
-   bring it down within half a second of them.
+   moves it, headphones bring it down within a second of our first words.
 3. A frame is the caller's when it is louder than echo and room together, by `Margins.start` dB in the mean over the
    bands while they are silent, by `Margins.hold` once they speak.
 
@@ -41,9 +40,9 @@ _AUDIBLE_DB = -55.0  # what we play softer than this has no echo that a detector
 _MEMORY = 0.992  # of the correlation, a hop: 2 s
 _SLOW = 0.98  # of the mean energy, a hop: 0.8 s
 _CLEAR = 0.45  # correlation at which the delay is known
-_PRIOR_GAIN_DB = -2.0  # a loudspeaker beside the microphone: in doubt a voice is the echo, until it is known
+_PRIOR_GAIN_DB = -12.0  # at 0 dB who goes on speaking as our first reply begins is taken for its echo
 _QUANTILE = 0.8  # of the ratios; the median would leave half of the echo unexplained
-_FAST_DB, _FAST_HOPS, _STEADY_DB = 1.0, 60, 0.15  # the gain's steps; the fast ones in the first second of our voice
+_FAST_DB, _FAST_HOPS, _STEADY_DB = 0.7, 60, 0.15  # the gain's steps; the fast ones in the first second of our voice
 _QUIET_ROOM_DB = -80.0  # in a band
 _ROOM_UP_DB, _ROOM_DOWN_DB = 0.05, 0.5  # the room's noise: its energy follows the quietest moments
 _SMOOTH = 0.6  # of the score, a hop

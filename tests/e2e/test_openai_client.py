@@ -129,7 +129,7 @@ async def test_a_turn_is_committed_by_hand(server: RunningServer) -> None:
 
 async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: RunningServer) -> None:
     async with connection(server) as realtime:
-        await write(realtime, "tell me a story")
+        await write(realtime, "count from one to one hundred")
         begun = Turn()
         async for event in realtime:
             if event.type == "response.output_audio.delta":

@@ -61,6 +61,7 @@ class Speaking:
     rest: str = ""
     rest_count: int = 0
     surplus: int = 0
+    end_logprob: float | None = None
     newest: tuple[int, ...] = ()
 
     @property
