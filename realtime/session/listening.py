@@ -15,7 +15,7 @@ import numpy as np
 from realtime.audio import AudioFormat, AudioReader, Samples, samples_of_ms
 from realtime.messages import MODEL_SAMPLE_RATE
 from realtime.noise_reduction import NoiseReducer
-from realtime.turns.echo import EchoGate
+from realtime.turns.echo import MOST_DOUBT_MS, EchoGate
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import SpeechEvent
 from realtime.turns.vad import VoiceDetector
@@ -23,8 +23,8 @@ from realtime.turns.vad import VoiceDetector
 _SLICE_MS = 100
 """Audio is taken in slices of this length, so that a client that sends minutes at once does not hold up the others."""
 
-_DECISION_MS = 500
-"""The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`)."""
+_DECISION_MS = 500 + MOST_DOUBT_MS
+"""The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`, `EchoGate`)."""
 
 
 Playing = Callable[[int, int], Samples]
@@ -87,8 +87,8 @@ class Microphone:
 
     def gate_echo(self, on: bool) -> None:
         """Take our own voice from the loudspeaker for silence from now on, or for speech."""
-        if on != (self._endpointer.echo is not None):
-            self._endpointer.echo = EchoGate() if on else None
+        if on != self._endpointer.gated:
+            self._endpointer.gate_echo(EchoGate() if on else None)
 
     def reduce_noise(self, most_db: float | None) -> None:
         """Lower steady noise by so much from now on, or not at all."""

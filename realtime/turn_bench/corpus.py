@@ -40,6 +40,7 @@ REPLY_DB = -20.0
 _ROOM_DB = -70.0
 _LEAD_S = 0.6
 _NOISE_S = 5.0  # goes on from its start
+_LATE_S, _EARLY_S = (0.8, 2.2), (0.05, 0.5)  # into the reply, when something is heard over it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,8 +157,8 @@ class _Composer:
         whole = [clip for clip in clips("sentence") if clip.cut is None]
         return (whole[int(self.rng.integers(len(whole)))].samples,)
 
-    def over(self, samples: Samples, *, meant: bool, said: str = "") -> Over:
-        return Over(samples, float(self.rng.uniform(0.8, 2.2)), meant, said)
+    def over(self, samples: Samples, *, meant: bool, said: str = "", early: bool = False) -> Over:
+        return Over(samples, float(self.rng.uniform(*(_EARLY_S if early else _LATE_S))), meant, said)
 
 
 def _halves() -> Iterator[tuple[Samples, Samples]]:
@@ -272,12 +273,31 @@ def _voiced_false_alarms(composer: _Composer) -> Iterator[Case]:
             yield _over(composer, kind, sound, meant=False, said=said)
 
 
-def _over(composer: _Composer, kind: str, sound: Samples, *, meant: bool, said: str = "", **more: Any) -> Case:
-    question, over = composer.question(), composer.over(sound, meant=meant, said=said)
+def _early_barge_in(composer: _Composer) -> Iterator[Case]:
+    """Over the first words that this caller hears of us: nothing is known of an echo yet."""
+    for clip in clips("barge"):
+        yield _over(composer, "barge-in, early", clip.samples, meant=True, said=clip.text, early=True)
+    for echo_db, clip in zip((-20, -12, -6, 0) * 2, clips("barge"), strict=True):
+        yield _over(
+            composer,
+            "barge-in, early, echo",
+            clip.samples,
+            meant=True,
+            said=clip.text,
+            early=True,
+            echo_db=float(echo_db),
+        )
+
+
+def _over(
+    composer: _Composer, kind: str, sound: Samples, *, meant: bool, said: str = "", early: bool = False, **more: Any
+) -> Case:
+    question, over = composer.question(), composer.over(sound, meant=meant, said=said, early=early)
     return composer.case(kind, question, over=over, reply_s=5.0, **more)
 
 
 _FAMILIES: tuple[Callable[[_Composer], Iterator[Case]], ...] = (
     _plain, _pauses, _hesitations, _short, _noisy, _nothing,
     _barge_in, _barge_in_noise, _false_alarms, _echo, _echo_barge_in, _words_at_full_voice, _voiced_false_alarms,
+    _early_barge_in,
 )  # fmt: skip

@@ -89,7 +89,8 @@ class Endpointer:
         self.config = config or EndpointingConfig()
         self.position = 0
         self._detector = detector
-        self.echo = echo
+        self._echo = echo
+        self._waiting: deque[tuple[NDArray[np.float32], float]] = deque()  # frames that the echo gate holds back
         self._framer, self._played_framer = Framer(FRAME_SAMPLES), Framer(FRAME_SAMPLES)
         self._speaking = False
         self._pausing = False
@@ -122,12 +123,23 @@ class Endpointer:
         if played is None:
             played = np.zeros_like(samples)
         for frame, own in zip(self._framer.push(samples), self._played_framer.push(played), strict=True):
-            self.position += len(frame)
-            self._frames.append(frame)
             probability = self._detector.probability(frame)
-            if self.echo is not None and not self.echo.foreign(frame, own):
-                probability = 0.0
-            yield from self._hear(probability)
+            self._waiting.append((frame, probability))
+            starts = not self._speaking and probability >= self.config.threshold
+            yield from self._hear_waiting([True] if self._echo is None else self._echo.judge(frame, own, starts=starts))
+
+    def gate_echo(self, gate: EchoGate | None) -> None:
+        """Tell our own voice from the caller's by this gate from now on, or not at all. What the last one holds back
+        counts as silence."""
+        held = self._echo.settle() if self._echo is not None else []
+        self._echo = gate
+        for _ in self._hear_waiting([False] * len(held)):
+            raise AssertionError("silence before any speech is no event")
+
+    @property
+    def gated(self) -> bool:
+        """Whether our own voice is told from the caller's."""
+        return self._echo is not None
 
     def judge_pause(self, voiced_until: int, finished: float) -> None:
         """A model's word on the pause after ``voiced_until``; late words, on a pause that is over, do not count."""
@@ -163,11 +175,22 @@ class Endpointer:
 
     def skip_to(self, position: int) -> None:
         """Samples up to ``position`` were not pushed (detection was off): go on from there."""
+        if self._echo is not None:
+            self._echo.settle()
+        self._waiting.clear()
         self._framer.clear()
         self._played_framer.clear()
         self._frames.clear()
         self.position = position
         self.end_speech()
+
+    def _hear_waiting(self, verdicts: list[bool]) -> Iterator[SpeechEvent]:
+        """Hear the frames on which there is a verdict now: whether they are more than our echo."""
+        for foreign in verdicts:
+            frame, probability = self._waiting.popleft()
+            self.position += len(frame)
+            self._frames.append(frame)
+            yield from self._hear(probability if foreign else 0.0)
 
     def _hear(self, probability: float) -> Iterator[SpeechEvent]:
         if self._speaking:

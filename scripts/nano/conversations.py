@@ -260,7 +260,7 @@ class Conversations:
     # --- conversations ---
 
     def _conversation(self) -> Sequence_:
-        turns = self.rng.choices((1, 2, 3, 4, 5, 6, 8, 10), (50, 26, 12, 5, 2.5, 1.5, 1.5, 1.5))[0]
+        turns = self.rng.choices((1, 2, 3, 4, 5, 6, 8, 10), (32, 22, 16, 12, 7, 5, 3, 3))[0]
         speech = self.rng.random() >= self.mix.written and (turns < 5 or self.rng.random() < 0.3)
         return self._scene(turns, None, speech, cut=self.rng.random() < self.mix.cut)
 

@@ -12,7 +12,6 @@ Dependencies: torch, numpy, scipy, pyyaml, safetensors.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.discriminators import Discriminators, discrimination_loss, generation_losses
-from scripts.nano.train_hift import F0_UNIT, Crops, degrade, held_out_mel_error
+from scripts.nano.train_hift import F0_UNIT, Crops, degrade, options, validation
 from scripts.nano.voice_data import SAMPLE_RATE
-from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training, average_of
+from scripts.nano.voice_training import Training, average_of
 from streaming_vocoder.config import read_flow_yaml
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.mel import mel_filters
@@ -72,11 +71,9 @@ class Polishing:
         self.hift, self.crops = hift, crops
         self.judges, self.mel_loss = Discriminators(), MelLoss()
         self.optimizer = torch.optim.AdamW(self.judges.parameters(), lr=rate, betas=(0.8, 0.99), fused=True)
-        self.step = 0
 
-    def losses(self) -> dict[str, Tensor]:
-        """Losses of HiFT for one batch, as `Training.run` wants them."""
-        self.step += 1
+    def losses(self, listen: bool) -> dict[str, Tensor]:
+        """Losses of HiFT for one batch, as `Training.run` wants them; whether the discriminators are listened to."""
         mel, f0, audio = self.crops.draw()
         seen = degrade(mel).transpose(1, 2)
         made = self.hift.decode(seen, self.hift.m_source(f0, torch.randn(*audio.shape, 1)))
@@ -89,7 +86,7 @@ class Polishing:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        if self.step > HEAD_START_STEPS:
+        if listen:
             self.judges.requires_grad_(False)
             verdict, match = generation_losses(true, self.judges(made))
             self.judges.requires_grad_(True)
@@ -98,31 +95,24 @@ class Polishing:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on."""
-        return {"judges": self.judges.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {"judges": self.judges.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.judges.load_state_dict(state["judges"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--sizes", type=Path, default=FLOW_YAML, help="a flow.yaml with a `hift:` section")
-    parser.add_argument("--name", default="hift-polished", help="of the file and the log that it leaves")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where the weights are and go")
+    parser = options(__doc__, "hift-polished", 4e-4)
     parser.add_argument("--from-checkpoint", action="store_true", help="start from the hift.safetensors beside --sizes")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--learning-rate", type=float, default=4e-4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
     config = read_flow_yaml(arguments.sizes).hift
-    hift, judged = Hift(config), Hift(config).eval()
+    hift = Hift(config)
     if arguments.from_checkpoint:
         exported = load_file(arguments.sizes.with_name("hift.safetensors"))
         hift.load_state_dict({name: value.float() for name, value in exported.items()})
@@ -139,14 +129,9 @@ def main() -> None:
         companion=polishing,
     )
     torch.manual_seed(training.step)
-
-    def validate() -> str:
-        judged.load_state_dict(training.average)
-        mel_error, f0_error = held_out_mel_error(judged, arguments.data)
-        return f"mel L1 {mel_error:.3f}, F0 error {f0_error:.1f} Hz"
-
+    validate = validation(training, config, arguments.data)
     training.log(f"{len(polishing.crops.items)} utterances; before: {validate()}")
-    training.run(polishing.losses, validate)
+    training.run(lambda: polishing.losses(listen=training.step >= HEAD_START_STEPS), validate)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.voice_data import load_shards
 from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training
-from streaming_vocoder.config import HOP_SAMPLES, read_flow_yaml
+from streaming_vocoder.config import HOP_SAMPLES, HiftConfig, read_flow_yaml
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.mel import prompt_mel
 
@@ -105,34 +106,46 @@ def held_out_mel_error(hift: Hift, folder: Path, count: int = 12) -> tuple[float
     return float(torch.stack(mel_errors).mean()), float(torch.stack(f0_errors).mean())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description: str | None, name: str, learning_rate: float) -> argparse.ArgumentParser:
+    """What both trainings of HiFT can be told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--sizes", type=Path, default=FLOW_YAML, help="a flow.yaml with a `hift:` section")
-    parser.add_argument("--name", default="hift", help="of the file and the log that it leaves")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where the weights go")
+    parser.add_argument("--name", default=name, help="of the file and the log that it leaves")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where the weights are and go")
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    arguments = parser.parse_args()
+    parser.add_argument("--learning-rate", type=float, default=learning_rate)
+    return parser
+
+
+def validation(training: Training, config: HiftConfig, data: Path) -> Callable[[], str]:
+    """Judge the averaged weights of a training on the held-out utterances, whenever it is called."""
+    judged = Hift(config).eval()
+
+    def validate() -> str:
+        judged.load_state_dict(training.average)
+        mel_error, f0_error = held_out_mel_error(judged, data)
+        return f"mel L1 {mel_error:.3f}, F0 error {f0_error:.1f} Hz"
+
+    return validate
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = options(__doc__, "hift", 1e-3).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
     config = read_flow_yaml(arguments.sizes).hift
-    hift, judged = Hift(config), Hift(config).eval()
+    hift = Hift(config)
     with torch.no_grad():
         hift.conv_post.weight.mul_(0.3)
         hift.conv_post.bias[: config.istft_n_fft // 2 + 1].fill_(START_LOG_MAGNITUDE)  # type: ignore[index]
     training = Training(arguments.name, hift, arguments.steps, arguments.learning_rate, arguments.runs)
     torch.manual_seed(training.step)
     crops = Crops(arguments.data)
-
-    def validate() -> str:
-        judged.load_state_dict(training.average)
-        mel_error, f0_error = held_out_mel_error(judged, arguments.data)
-        return f"mel L1 {mel_error:.3f}, F0 error {f0_error:.1f} Hz"
-
     training.log(f"{len(crops.items)} utterances, {sum(p.numel() for p in hift.parameters())} parameters")
-    training.run(lambda: losses(hift, *crops.draw()), validate)
+    training.run(lambda: losses(hift, *crops.draw()), validation(training, config, arguments.data))
 
 
 if __name__ == "__main__":
