@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from realtime.session.ports import (
     GenerationRequest,
     GenerationTimings,
     TokenDelta,
+    TokenLogProb,
     TokenUsage,
     VocoderStream,
 )
@@ -90,6 +92,13 @@ class Gate:
 Step = TokenDelta | GenerationDone | Gate | Exception
 
 
+def heard(text: str, chance: float = 0.9, end: float = 0.9) -> list[Step]:
+    """A transcript, so likely, and its end."""
+    said = TokenDelta(text, (), (1,), logprobs=(TokenLogProb(text.encode(), math.log(chance)),))
+    ended = replace(done(), end_logprob=math.log(end))
+    return [said, ended] if text else [ended]
+
+
 class FakeGeneration:
     """Plays one script; ends as cancelled when told to."""
 
@@ -123,9 +132,14 @@ class FakeGeneration:
 
 
 class FakeEngine:
-    """Answers the n-th request with the n-th script, then always with "Hello."."""
+    """Answers the n-th request with the n-th script, then always with "Hello.".
 
-    def __init__(self, *scripts: Sequence[Step]) -> None:
+    ``words``: what it writes down, one after the other, when asked about a short word over a reply; with none left such
+    a question is a request as all others.
+    """
+
+    def __init__(self, *scripts: Sequence[Step], words: Sequence[Sequence[Step]] = ()) -> None:
+        self._words = deque(words)
         self.generations: list[FakeGeneration] = []
         self.prefetched: list[GenerationRequest] = []
         self.released: list[str] = []
@@ -136,7 +150,9 @@ class FakeEngine:
         return [generation.request for generation in self.generations]
 
     def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        steps = self._scripts.popleft() if self._scripts else reply("Hello.")
+        asks_for_word = request.logprobs and not request.speech
+        scripts = self._words if self._words and asks_for_word else self._scripts
+        steps = scripts.popleft() if scripts else reply("Hello.")
         generation = FakeGeneration(request, steps, ahead=ahead)
         self.generations.append(generation)
         return generation
@@ -370,12 +386,14 @@ async def call(
     servers: ToolServers | None = None,
     parts: Mapping[str, Any] | None = None,
     quota: Quota | None = None,
+    words: Sequence[Sequence[Step]] = (),
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
-    ``settings``: what the session object differs in from the defaults; ``parts``: of `Services`, what is no fake.
+    ``settings``: what the session object differs in from the defaults; ``parts``: of `Services`, what is no fake;
+    ``words``: see `FakeEngine`.
     """
-    engine, vocoder = FakeEngine(*scripts), vocoder or FakeVocoder()
+    engine, vocoder = FakeEngine(*scripts, words=words), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []

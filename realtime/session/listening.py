@@ -26,6 +26,8 @@ _SLICE_MS = 100
 _DECISION_MS = 500 + MOST_DOUBT_MS
 """The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`, `EchoGate`)."""
 
+_MERGED_BLOCKS = 50
+"""A second of the usual 20 ms: a long turn is kept in few blocks, or dropping it takes a millisecond."""
 
 Playing = Callable[[int, int], Samples]
 """Of a position and a count: what was played while the ``count`` samples before it were taken, float32 [count]."""
@@ -158,9 +160,15 @@ class Microphone:
 
         What was received since is the silence in which the turn's end was decided: nobody has to commit it.
         """
+        samples = self._buffer.peek_until(end)
+        self.pass_over(end)
+        return samples
+
+    def pass_over(self, end: int) -> None:
+        """As `take`, for who has peeked at it already."""
         self._turn_open = False
         self._taken_until = self.received
-        return self._buffer.take_until(end)
+        self._buffer.drop_until(end)
 
     def peek(self, end: int) -> Samples:
         """What `take` would give; it stays."""
@@ -168,7 +176,7 @@ class Microphone:
 
     def drop(self) -> None:
         """Forget the uncommitted audio."""
-        self.take(self.received)
+        self.pass_over(self.received)
 
     def _store(self, samples: Samples) -> None:
         self.received += len(samples)
@@ -193,27 +201,31 @@ class _Buffer:
         self.start = 0
         self._end = 0
         self._blocks: deque[Samples] = deque()
+        self._small = 0  # how many of the last blocks are as they came
 
     def __len__(self) -> int:
         return self._end - self.start
 
     def append(self, samples: Samples) -> None:
-        if len(samples):
-            self._blocks.append(samples)
-            self._end += len(samples)
+        if not len(samples):
+            return
+        self._blocks.append(samples)
+        self._end += len(samples)
+        self._small += 1
+        if self._small >= _MERGED_BLOCKS:
+            count = min(self._small, len(self._blocks))
+            self._blocks.append(np.concatenate([self._blocks.pop() for _ in range(count)][::-1]))
+            self._small = 0
 
-    def take_until(self, position: int) -> Samples:
-        """Remove and return what lies before ``position``."""
-        taken: list[Samples] = []
+    def drop_until(self, position: int) -> None:
+        """Remove what lies before ``position``."""
         while self._blocks and self.start < position:
             block = self._blocks.popleft()
             cut = min(len(block), position - self.start)
-            taken.append(block[:cut])
             self.start += cut
             if cut < len(block):
                 # A copy: a view would keep the whole block in memory.
                 self._blocks.appendleft(block[cut:].copy())
-        return np.concatenate(taken) if taken else np.zeros(0, np.float32)
 
     def peek_until(self, position: int) -> Samples:
         """A copy of what lies before ``position``."""
@@ -229,7 +241,3 @@ class _Buffer:
             blocks.append(block[-count:])
             count -= len(blocks[-1])
         return np.concatenate(blocks[::-1]) if blocks else np.zeros(0, np.float32)
-
-    def drop_until(self, position: int) -> None:
-        """Remove what lies before ``position``."""
-        self.take_until(position)

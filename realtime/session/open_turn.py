@@ -48,6 +48,7 @@ class OpenTurn:
         self._engine = engine
         self._ahead = ahead
         self._lull: int | None = None
+        self._lulled: Audio | None = None  # the turn up to the lull
         self._segments = 0
         self.item_id: str | None = None
 
@@ -59,9 +60,12 @@ class OpenTurn:
     def take(self, end: int) -> tuple[str, Audio]:
         """The turn is over at this sample: its item and its recording."""
         item_id = self.item_id or self.announce()
-        samples = self._mic.take(end)
-        audio = self._audio(_hushed(samples) if end == self._lull else samples)
-        self.item_id = None
+        if end == self._lull:
+            audio = self._until_lull()
+            self._mic.pass_over(end)
+        else:
+            audio = self._audio(self._mic.take(end))
+        self.item_id = self._lulled = None
         return item_id, audio
 
     def drop(self) -> None:
@@ -74,7 +78,7 @@ class OpenTurn:
     def begin(self) -> None:
         """A voice was heard: nothing is prepared of this turn so far."""
         self._segments = 0
-        self._lull = None
+        self._lull = self._lulled = None
 
     def prepare(self, settings: Session) -> None:
         """What was said before the turn."""
@@ -82,11 +86,11 @@ class OpenTurn:
 
     def lull(self, at: int) -> None:
         """The turn may be over at this sample."""
-        self._lull = at
+        self._lull, self._lulled = at, None
 
     def prepare_lull(self, settings: Session) -> None:
         """The turn as it is if it ends with the last lull."""
-        self._prepare(settings, self._until_lull())
+        self._prepare(settings, Message("human", (self._until_lull(),)))
 
     def prepare_segments(self, settings: Session, start: int) -> None:
         """The full segments of the turn that began at this sample."""
@@ -99,7 +103,7 @@ class OpenTurn:
     def speculate(self, settings: Session, group: asyncio.TaskGroup) -> None:
         """Make the reply to the turn as it is at its last lull, held back until that is sure."""
         config = configure_response(settings)
-        messages = (*told(self._history), self._until_lull())
+        messages = (*told(self._history), Message("human", (self._until_lull(),)))
         request = self._prompter.request(config, messages, self._session_id)
         self._ahead.begin(request, config, group, f"{self._session_id} work ahead")
 
@@ -118,9 +122,12 @@ class OpenTurn:
         messages = (*told(self._history), turn)
         self._engine.prefetch(self._prompter.request(config, messages, self._session_id))
 
-    def _until_lull(self) -> Message:
+    def _until_lull(self) -> Audio:
+        """Made once: a copy of a long turn takes milliseconds, and at its end somebody waits."""
         assert self._lull is not None
-        return Message("human", (self._audio(_hushed(self._mic.peek(self._lull))),))
+        if self._lulled is None:
+            self._lulled = self._audio(_hushed(self._mic.peek(self._lull)))
+        return self._lulled
 
     def _audio(self, samples: Samples) -> Audio:
         """A recording of the turn, so far."""

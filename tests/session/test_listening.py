@@ -72,3 +72,17 @@ def test_uncommitted_audio_counts_also_when_it_is_no_longer_kept() -> None:
     assert mic.uncommitted_ms == 1000
     mic.drop()
     assert (mic.uncommitted_ms, mic.kept) == (0, 0)
+
+
+def test_a_turn_in_many_small_pieces_is_kept_whole_and_in_order() -> None:
+    mic = microphone()
+    mic.detect(EndpointingConfig())
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 320 * 211).astype(np.float32)
+    mic.begin_turn(0)
+    for start in range(0, len(sound), 320):
+        hear(mic, sound[start : start + 320])
+    middle = 30_001
+    assert mic.peek(middle) == pytest.approx(sound[:middle], abs=1e-4)
+    mic.pass_over(middle)
+    assert mic.take(len(sound)) == pytest.approx(sound[middle:], abs=1e-4)
+    assert mic.kept == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from realtime.audio import Resampler, float_to_pcm16
 from realtime.protocol import events as wire
-from tests.fakes import Caller, FakeClock, call, delta, done, reply
+from tests.fakes import Caller, FakeClock, Gate, Step, call, delta, done, heard, reply
 from tests.turns import sounds
 
 WORD = float_to_pcm16(
@@ -26,6 +26,16 @@ SCRIPTS = [
     reply("Short.", tokens=1),
     [delta("Broken", 5), done("failed", "lost")],
 ] * 6
+
+HEARD: dict[str, Callable[[], list[Step]]] = {
+    "yeah": lambda: heard("yeah"),
+    "nothing": lambda: heard(""),
+    "stop": lambda: heard("stop"),
+    "unsure": lambda: heard("yeah", 0.3),
+    "too late": lambda: [Gate()],
+    "broken": lambda: [RuntimeError("broken")],
+}
+"""What the model makes of a short word over a reply."""
 
 MOVES: dict[str, Callable[[Caller], None]] = {
     "speak": lambda caller: caller.say(0.4),
@@ -70,6 +80,7 @@ class Rules:
         self.speaking: str | None = None
         self.paused = False
         self.stopped: list[str] = []
+        self.resumed = 0
 
     def see(self, event: wire._ServerEvent) -> None:
         response = getattr(event, "response_id", None)
@@ -104,14 +115,18 @@ class Rules:
             case wire.OutputAudioBufferResumed():
                 assert self.paused
                 self.paused = False
+                self.resumed += 1
             case wire.Error(error=error):
                 assert error.type == "invalid_request_error", error.message
 
 
-async def play(moves: list[str], at_once: list[bool], interruption: str = "immediate") -> Rules:
+async def play(
+    moves: list[str], at_once: list[bool], interruption: str = "immediate", words: Sequence[str] = ()
+) -> Rules:
     detection = {"type": "server_vad", "idle_timeout_ms": 5000, "interruption": interruption}
     config: dict[str, Any] = {"audio": {"input": {"turn_detection": detection}}}
-    async with call(*SCRIPTS, settings=config) as caller:
+    transcripts = [HEARD[word]() for word in words]
+    async with call(*SCRIPTS, settings=config, words=transcripts) as caller:
         for move, together in zip(moves, at_once, strict=True):
             MOVES[move](caller)
             if not together:
@@ -129,10 +144,13 @@ async def play(moves: list[str], at_once: list[bool], interruption: str = "immed
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([*MOVES, *LIKELY]), st.booleans()), min_size=5, max_size=25),
-    st.sampled_from(["immediate", "pause", "play_on"]),
+    st.sampled_from(["immediate", "pause", "pause", "play_on"]),
+    st.lists(st.sampled_from([*HEARD]), max_size=8),
 )
-def test_no_order_of_events_makes_the_wire_illegal(talk: list[tuple[str, bool]], interruption: str) -> None:
-    asyncio.run(play([move for move, _ in talk], [together for _, together in talk], interruption))
+def test_no_order_of_events_makes_the_wire_illegal(
+    talk: list[tuple[str, bool]], interruption: str, words: list[str]
+) -> None:
+    asyncio.run(play([move for move, _ in talk], [together for _, together in talk], interruption, words))
 
 
 def test_a_reply_may_be_talked_over_again_and_again() -> None:
@@ -142,3 +160,10 @@ def test_a_reply_may_be_talked_over_again_and_again() -> None:
 def test_every_start_has_its_stop_where_the_client_leaves_turns_to_the_server() -> None:
     rules = asyncio.run(play(["speak", "hush", "speak", "silence", "speak", "silence"] * 3, [False] * 18))
     assert rules.speaking is None and len(rules.stopped) >= 3
+
+
+def test_words_that_are_written_down_in_a_talk_give_the_floor_back_or_take_it() -> None:
+    """The talks above do reach both verdicts."""
+    talk, words = ["create", *["hush", "word", "silence"] * 3], ["yeah", "nothing", "stop"]
+    rules = asyncio.run(play(talk, [False] * len(talk), "pause", words))
+    assert rules.resumed == 2 and len(rules.stopped) == 1

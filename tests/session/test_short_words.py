@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,8 @@ from numpy.typing import NDArray
 
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig
-from realtime.session.ports import TokenDelta, TokenLogProb
 from realtime.turns.turn_taking import Floor
-from tests.fakes import Caller, Gate, Step, call, delta, done
+from tests.fakes import Caller, Gate, Step, call, delta, done, heard
 from tests.session.test_false_alarms import COUGH, PAUSED, RESUMED, STARTED, STOP, SweepVocoder, hear, listen, listening
 from tests.turns import sounds
 
@@ -25,13 +22,6 @@ YES = sounds.read(Path(__file__).parents[1] / "data" / "speech" / "short" / "yes
 def answer() -> list[Step]:
     """Eight seconds of it, and more to come."""
     return [delta("One", 200), Gate()]
-
-
-def heard(text: str, chance: float = 0.9, end: float = 0.9) -> list[Step]:
-    """A transcript, so likely, and its end."""
-    said = TokenDelta(text, (), (1,), logprobs=(TokenLogProb(text.encode(), math.log(chance)),))
-    ended = replace(done(), end_logprob=math.log(end))
-    return [said, ended] if text else [ended]
 
 
 async def say_over(caller: Caller, word: NDArray[np.float32]) -> list[str]:
