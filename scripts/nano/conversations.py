@@ -25,6 +25,8 @@ COUNT_END_WEIGHT = 4
 
 COUNT_STRETCH = 900
 """Ids of a long count that are worth their training time, about thirty numbers."""
+INTERJECTIONS = 0.25
+"""Of the clips that are written down: words over a reply, like "uh huh" and "stop", where there are such clips."""
 LONG_REPLY = 300
 """Characters of a reply that is too long to come often or between others."""
 NUMERIC = tuple(
@@ -42,6 +44,7 @@ class Clip:
     phrasing: str
     voice: str
     heard: EncoderRows
+    kind: str = "domain"
 
 
 def load_clips(folders: Sequence[Path]) -> list[Clip]:
@@ -56,7 +59,8 @@ def load_clips(folders: Sequence[Path]) -> list[Clip]:
                 continue
             asked = domain.Asked(intent, item["text"], tuple(dict(item["slots"]).items()))
             rows = EncoderRows(_rows(item), count)
-            clips.append(Clip(asked, item.get("phrasing", "train"), item.get("voice", ""), rows))
+            kind = item.get("kind", "domain")
+            clips.append(Clip(asked, item.get("phrasing", "train"), item.get("voice", ""), rows, kind))
     return clips
 
 
@@ -126,7 +130,8 @@ class Conversations:
         self.writer = writer
         self.voice = voice
         self.mix = mix
-        self.spoken_clips = [c for c in clips if c.asked.text]
+        self.interjections = [c for c in clips if c.kind == "interjection"]
+        self.spoken_clips = [c for c in clips if c.asked.text and c.kind != "interjection"]
         self.noise_clips = [c for c in clips if not c.asked.text]
         self.clips_of: dict[str, list[Clip]] = defaultdict(list)
         for clip in self.spoken_clips:
@@ -162,7 +167,8 @@ class Conversations:
         if self.rng.random() < self.mix.noise:
             heard, text = self._wordless(), ""
         elif self.spoken_clips and self.rng.random() < self.mix.real:
-            clip = self.rng.choice(self.spoken_clips)
+            short = self.interjections and self.rng.random() < INTERJECTIONS
+            clip = self.rng.choice(self.interjections if short else self.spoken_clips)
             heard, text = varied(clip.heard, self.rng), clip.asked.text
         else:
             text = self._question() if self.rng.random() < 0.6 else self._nonsense(1, 6)

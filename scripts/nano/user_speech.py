@@ -1,6 +1,7 @@
 """What users say to nano, as clips: texts of the domain, spoken, augmented, and as rows of the encoder.
 
     python scripts/nano/user_speech.py speak --utterances 16000       # OUT/turns; goes on at the first missing shard
+    python scripts/nano/user_speech.py --out OUT2 speak --utterances 1200 --interjections    # only to be written down
     python scripts/nano/user_speech.py sets                           # OUT/sets, the evaluation; likewise
     python scripts/nano/user_speech.py features --encoder encoder.pt  # OUT/features; again after more training
 
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from realtime.audio_g711 import mulaw_to_pcm16, pcm16_to_mulaw
 from realtime.model.encoder import encoder_rows, pad_mels
 from realtime.model.features import log_mel
+from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 from scripts.nano import domain, foreign, input_speech, phones
 from scripts.nano.train_encoder import PhoneRecogniser, load, save_whole
 
@@ -37,6 +40,12 @@ OUT = Path("work/nano/ears2data")
 LONGEST_WORDS = 16
 Rng = np.random.Generator
 Clip = dict[str, Any]
+INTERJECTIONS = (
+    *(phrase for phrase in DEFAULT_BACKCHANNELS if phrase.isascii()),
+    *"no|stop|wait|hold on|hang on|one moment|wait a moment|excuse me|sorry|hello|hi|please|thanks|maybe".split("|"),
+    *"actually|but|no no|not that|listen|enough|quiet|what|why|when|never mind|cancel|next|louder|help".split("|"),
+)
+"""What is said over a reply, in order to go on listening or to stop it: serving has the model write it down."""
 
 _WELL_KNOWN = frozenset(
     "greeting how_are_you who_are_you what_can_you_do weekday date tomorrow count count_to next_number "
@@ -154,6 +163,17 @@ def _voice(voices: str, index: int, rng: Rng) -> str:
     return input_speech.sample_voice(rng)
 
 
+def interjection(index: int, seed: int) -> Clip:
+    """Make one clip of a word over a reply."""
+    rng = np.random.default_rng([seed, index, 16])
+    text, voice = str(rng.choice(INTERJECTIONS)), _voice("train", index, rng)
+    samples = input_speech.augment(
+        input_speech.synthesize(text, voice, rng), rng, float(rng.uniform(0, 0.6)), (0.45, 0.7)
+    )
+    clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "interjection", "voice": voice}
+    return clip | {"pcm": _pcm(samples)}
+
+
 def training_clip(index: int, seed: int, rare: bool) -> Clip:
     """Make one clip of the training set: 1 in 20 noise, 1 in 25 another language, 1 in 25 words without sense."""
     rng = np.random.default_rng([seed, index, 17])
@@ -234,7 +254,8 @@ def speak(args: argparse.Namespace) -> None:
         if path.exists() or number % args.of != args.part:
             continue
         indices = range(first, min(first + args.shard, args.utterances))
-        save_whole([training_clip(i, args.seed, args.rare) for i in indices], path)
+        make = interjection if args.interjections else partial(training_clip, rare=args.rare)
+        save_whole([make(i, args.seed) for i in indices], path)
         made += len(indices)
         print(f"{path.name}: {made} made, {made / (time.time() - started):.1f}/s", flush=True)
 
@@ -291,6 +312,7 @@ def main() -> None:
     command.add_argument("--part", type=int, default=0, help="make the shards of this part, counted from 0 ...")
     command.add_argument("--of", type=int, default=1, help="... of so many, for processes side by side")
     command.add_argument("--rare", action="store_true", help="fewer of the intents that an earlier set has")
+    command.add_argument("--interjections", action="store_true", help="short words over a reply, to be written down")
     command.set_defaults(run=speak)
     command = commands.add_parser("sets", help="evaluation clips")
     command.add_argument("--count", type=int, help="of each set (default: as many as the gates ask for)")
