@@ -16,6 +16,7 @@ Dependencies: torch, transformers, numpy, tokenizers.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 import time
@@ -364,8 +365,8 @@ def main() -> None:
     if args.stage == "probe":
         mind.eval()
         torch.set_grad_enabled(False)
-        for how in ("text", "pseudo", *(["clip"] if clips else [])):
-            for split in ("train", "unseen"):
+        for how, split in itertools.product(("text", "pseudo", "clip"), ("train", "unseen")):
+            if how != "clip" or any(clip.phrasing == split for clip in source.spoken_clips):
                 print(probe(mind, source, args.count, split, how, args.show), flush=True)
 
 
