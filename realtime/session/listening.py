@@ -26,8 +26,6 @@ _SLICE_MS = 100
 _DECISION_MS = 500 + MOST_DOUBT_MS
 """The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`, `EchoGate`)."""
 
-_MERGED_BLOCKS = 50
-"""A second of the usual 20 ms: a long turn is kept in few blocks, or dropping it takes a millisecond."""
 
 Playing = Callable[[int, int], Samples]
 """Of a position and a count: what was played while the ``count`` samples before it were taken, float32 [count]."""
@@ -201,21 +199,14 @@ class _Buffer:
         self.start = 0
         self._end = 0
         self._blocks: deque[Samples] = deque()
-        self._small = 0  # how many of the last blocks are as they came
 
     def __len__(self) -> int:
         return self._end - self.start
 
     def append(self, samples: Samples) -> None:
-        if not len(samples):
-            return
-        self._blocks.append(samples)
-        self._end += len(samples)
-        self._small += 1
-        if self._small >= _MERGED_BLOCKS:
-            count = min(self._small, len(self._blocks))
-            self._blocks.append(np.concatenate([self._blocks.pop() for _ in range(count)][::-1]))
-            self._small = 0
+        if len(samples):
+            self._blocks.append(samples)
+            self._end += len(samples)
 
     def drop_until(self, position: int) -> None:
         """Remove what lies before ``position``."""
@@ -228,9 +219,13 @@ class _Buffer:
                 self._blocks.appendleft(block[cut:].copy())
 
     def peek_until(self, position: int) -> Samples:
-        """A copy of what lies before ``position``."""
-        known = np.concatenate([*self._blocks, np.zeros(0, np.float32)])
-        return known[: max(0, position - self.start)]
+        """A copy of what lies before ``position``. All is in one block from then on, which is soon dropped: of the many
+        small ones of a long turn it takes a millisecond."""
+        if not self._blocks:
+            return np.zeros(0, np.float32)
+        known = np.concatenate(self._blocks)
+        self._blocks = deque((known,))
+        return known[: max(0, position - self.start)].copy()
 
     def last(self, count: int) -> Samples:
         """A copy of the last ``count`` samples."""

@@ -137,7 +137,7 @@ class EchoGate:
         if self._doubtful is None and not doubts:
             return [self._foreign]
         self._doubtful = [*(self._doubtful or []), heard]
-        return self._look(np.concatenate(self._doubtful))
+        return self._look(self._doubtful)
 
     def settle(self) -> list[bool]:
         """Hold nothing back any longer. Gives the verdicts: the caller's."""
@@ -145,11 +145,13 @@ class EchoGate:
         self._doubtful = None
         return [True] * count
 
-    def _look(self, sound: NDArray[np.float32]) -> list[bool]:
+    def _look(self, frames: list[NDArray[np.float32]]) -> list[bool]:
         """Compare the doubtful sound with what we played, if it is time to."""
-        none, ours = _LOOKS.get(len(sound) * 1000 // SAMPLE_RATE, (0.0, np.inf))
-        if ours == np.inf:
+        look = _LOOKS.get(sum(map(len, frames)) * 1000 // SAMPLE_RATE)
+        if look is None:
             return []
+        none, ours = look
+        sound = np.concatenate(frames)
         copy = find_copy(sound, self._played, SAMPLE_RATE)
         if copy.clearness >= ours:
             return self._learn_copy(sound, copy.delay)

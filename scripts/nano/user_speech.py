@@ -1,7 +1,7 @@
 """What users say to nano, as clips: texts of the domain, spoken, augmented, and as rows of the encoder.
 
     python scripts/nano/user_speech.py speak --utterances 16000       # OUT/turns; goes on at the first missing shard
-    python scripts/nano/user_speech.py --out OUT2 speak --utterances 1200 --interjections    # only to be written down
+    python scripts/nano/user_speech.py --out OUT2 speak --utterances 1600 --interjections    # only to be written down
     python scripts/nano/user_speech.py sets                           # OUT/sets, the evaluation; likewise
     python scripts/nano/user_speech.py features --encoder encoder.pt  # OUT/features; again after more training
 
