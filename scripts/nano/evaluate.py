@@ -2,7 +2,7 @@
 
     python scripts/nano/user_speech.py sets                     # makes the spoken questions (once)
     python scripts/nano/evaluate.py --clips work/nano/ears2data/sets --spoken 200 --json gates.json
-    python scripts/nano/evaluate.py --only typed functions      # some of the groups
+    python scripts/nano/evaluate.py --only typed functions      # some groups; "real": real_speech.py
 
 Every question goes through the product's own classes (samples -> encoder -> decoder -> ids), in sessions that offer
 tools or none; a call is right when name and arguments are. Clips were made with seeds, voices, phrasings and sentences
@@ -140,6 +140,7 @@ class Evaluation:
                 "turns": self._turns,
                 "functions": self._functions,
                 "prompt": self._prompt,
+                "real": self._real,
             }
             measures[group](rng)
         rows = {row: rate for row, rate in self.table.rows().items() if row.startswith(group)}
@@ -247,6 +248,19 @@ class Evaluation:
                 if answered.exchange.call is None or answered.second is not None:
                     self.table.add(row, answered.right)
 
+    def _real(self, rng: random.Random) -> None:
+        """A real person's recordings, of real_speech.py: a sanity check without a gate."""
+        for clip in load_clips(self.folder / "real.pt", 10_000):
+            outside = clip.kind == "outside"
+            odds = domain.Odds(tools=1.0, wanted=0.5 if outside else 1.0, failing=0.0)
+            answered, _ = self._ask(rng, clip.asked, clip.samples, odds, speech=True)
+            if outside:
+                self.table.add("real, outside: false tool calls", bool(answered.first.calls))
+                self.table.add("real, outside: honest answer or none", answered.right or not answered.first.text)
+            else:
+                self.table.add(f"real, {clip.kind}: intent", answered.understood)
+                self.table.add(f"real, {clip.kind}: all right", answered.called)
+
 
 def _follow_up_scene(rng: random.Random, clips: dict[str, list[Clip]]) -> tuple[domain.Scene, list[Samples | None]]:
     """Draw two or three turns of which the last follows up the one before."""
@@ -296,7 +310,7 @@ def main() -> None:
     parser.add_argument(
         "--clips", type=Path, default=Path("work/nano/ears2data/sets"), help="folder of spoken questions"
     )
-    parser.add_argument("--only", nargs="*", choices=GROUPS, default=GROUPS, help="groups to measure")
+    parser.add_argument("--only", nargs="*", choices=(*GROUPS, "real"), default=GROUPS, help="groups to measure")
     parser.add_argument("--limit", type=int, default=240, help="questions of a group")
     parser.add_argument("--spoken", type=int, default=0, help="replies to speak and judge")
     parser.add_argument("--open", type=int, default=60, help="of these, by the open language model too")

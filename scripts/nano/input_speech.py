@@ -1,6 +1,7 @@
 """Input speech for nano: utterances spoken by free synthesizers in many voices, and their augmentation.
 
-Voices (Debian main): flite slt, awb, kal16; festival kal, ked (diphone) and slt (HTS); espeak-ng accents x variants.
+Voices: flite slt, awb, kal16; festival kal, ked (diphone) and slt (HTS); Pico; RHVoice's bdl and clb (rhvoice.py);
+espeak-ng accents x variants.
 `HELD_OUT` voices (flite rms and ten espeak variants) are never drawn for training, so the error on them says something
 about new speakers; espeak variants share one synthesizer and count as one.
 
@@ -10,7 +11,8 @@ about new speakers; espeak variants share one synthesizer and count as one.
 
 A shard is `NAME.npz`: pcm int16 [sum of samples] at 16 kHz, ends int64 [U], and text, voice, intent [U] strings.
 Needs: libflite1, libespeak-ng1, festival with festvox-kallpc16k, festvox-kdlpc16k, festvox-us-slt-hts; from PyPI
-ttspico (SVOX Pico; built with a C compiler) and pocketsphinx.
+ttspico (SVOX Pico; built with a C compiler) and pocketsphinx. Where what RHVoice's two voices need is missing, those
+are left out.
 """
 
 import argparse
@@ -35,7 +37,7 @@ import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.nano import domain, phones
+from scripts.nano import domain, phones, rhvoice
 
 SAMPLE_RATE = 16_000
 Samples = npt.NDArray[np.float32]
@@ -51,8 +53,10 @@ VARIANTS = (
     "klatt klatt2 klatt4 klatt5 klatt6 Lee marcelo Marco Mario max michael michel miguel Nguyen norbert pablo pedro "
     "quincy rob robert sandro shelby steph steph3 Storm travis victor Zac anika"
 ).split()
-NATURAL = {"flite:slt": 0.15, "flite:awb": 0.16, "flite:kal16": 0.06, "festival:kal": 0.03, "festival:ked": 0.07,
-           "festival:slt": 0.02, "pico:en-US": 0.12, "pico:en-GB": 0.12}  # fmt: skip
+NATURAL = {
+    "flite:slt": 0.10, "flite:awb": 0.13, "flite:kal16": 0.05, "festival:kal": 0.03, "festival:ked": 0.06,
+    "festival:slt": 0.02, "pico:en-US": 0.11, "pico:en-GB": 0.11, "rhvoice:bdl": 0.1, "rhvoice:clb": 0.1,
+}  # fmt: skip
 VOICES_TRAIN: tuple[str, ...] = (
     *NATURAL,
     *(f"espeak:{accent}+{variant}" for accent in ACCENTS for variant in VARIANTS),
@@ -62,14 +66,21 @@ VOICES_HELD_OUT = HELD_OUT
 
 
 def sample_voice(rng: Rng) -> str:
-    """A training voice: a natural-voice synthesizer of `NATURAL` by its weight (73 %), else any espeak voice."""
-    names = list(NATURAL)
-    draw = rng.random()
-    for name in names:
-        draw -= NATURAL[name]
-        if draw < 0:
+    """A training voice: a natural-voice synthesizer of `NATURAL` by its weight (81 %), else any espeak voice."""
+    while True:
+        name = str(rng.choice([*NATURAL, "espeak"], p=[*NATURAL.values(), 1 - sum(NATURAL.values())]))
+        if name == "espeak":
+            return str(VOICES_TRAIN[int(rng.integers(len(NATURAL), len(VOICES_TRAIN)))])
+        if _installed(name):
             return name
-    return str(VOICES_TRAIN[int(rng.integers(len(names), len(VOICES_TRAIN)))])
+
+
+@functools.cache
+def _installed(voice: str) -> bool:
+    absent = rhvoice.missing() if voice.startswith("rhvoice") else []
+    if absent:
+        print(f"{voice} is left out: it needs {' and '.join(absent)}", file=sys.stderr)
+    return not absent
 
 
 # -- synthesizers ----------------------------------------------------------------------------------------
@@ -302,12 +313,14 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
         samples, rate = _festival(name).say(spoken, asked), SAMPLE_RATE
     elif engine == "pico":
         samples, rate = _say_pico(spoken, name, asked), SAMPLE_RATE
+    elif engine == "rhvoice":
+        samples, rate = rhvoice.say(spoken, name, asked.duration, asked.pitch), rhvoice.SAMPLE_RATE
     elif engine == "espeak":
         speed = int(np.clip(rng.uniform(120, 190) / wanted.formants, 90, 220))
         samples = _espeak().say(spoken, name, speed, int(rng.integers(20, 81)), int(rng.integers(30, 71)))
         rate = _espeak().rate
     else:
-        raise ValueError(f"voice {voice!r}: the part before the colon must be flite, festival, pico or espeak")
+        raise ValueError(f"voice {voice!r}: the part before the colon must be flite, festival, pico, rhvoice or espeak")
     ratio = SAMPLE_RATE / rate / wanted.formants
     if abs(ratio - 1) > 1e-3:
         samples = resample(samples, ratio)
@@ -536,14 +549,16 @@ def draw_utterance(rng: Rng, voice: str, domain_share: float, longest_s: float) 
             return Utterance(samples, text, voice, intent)
 
 
-def _voices(split: str, rng: Rng) -> Iterator[str]:
+def _voices(split: str, rng: Rng, only: Sequence[str]) -> Iterator[str]:
     while True:
-        if split == "train":
+        if only:
+            yield str(rng.choice(list(only)))
+        elif split == "train":
             yield sample_voice(rng)
         elif split == "held-out":
             yield from ("flite:rms", str(rng.choice(HELD_OUT[1:])))
         else:
-            yield from NATURAL
+            yield from filter(_installed, NATURAL)
             yield from (sample_voice(rng) for _ in NATURAL)
 
 
@@ -553,10 +568,10 @@ def generate(args: argparse.Namespace) -> None:
     started, made, seconds = time.time(), 0, 0.0
     for index in range(-(-args.utterances // args.shard)):
         path = args.out / f"{args.split}-{index:04d}.npz"
-        if path.exists():
+        if path.exists() or index % args.of != args.part:
             continue
         rng = np.random.default_rng([args.seed, index, {"train": 0, "held-out": 1, "seen": 2}[args.split]])
-        voices = _voices(args.split, rng)
+        voices = _voices(args.split, rng, args.voices)
         shard = [draw_utterance(rng, next(voices), args.domain_share, args.longest_s) for _ in range(args.shard)]
         write_shard(path, shard)
         made += len(shard)
@@ -588,6 +603,9 @@ def main() -> None:
     command.add_argument("--split", choices=["train", "seen", "held-out"], default="train")
     command.add_argument("--utterances", type=int, default=30_000)
     command.add_argument("--shard", type=int, default=500)
+    command.add_argument("--voices", nargs="*", default=(), help="only these, in the shards that are missing")
+    command.add_argument("--part", type=int, default=0, help="make the shards of this part, counted from 0 ...")
+    command.add_argument("--of", type=int, default=1, help="... of so many, for processes side by side")
     command.add_argument("--domain-share", type=float, default=0.6)
     command.add_argument("--longest-s", type=float, default=3.5)
     command.add_argument("--seed", type=int, default=0)

@@ -6,7 +6,7 @@ Everything works on the device of the weights. Dependencies: torch, transformers
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,12 +125,19 @@ class Mind(nn.Module):
         where = torch.tensor([where_row, where_column], device=x.device)
         return x.index_put((where[0], where[1]), torch.cat(vectors).to(x.dtype))
 
-    def logits(self, hidden: Tensor, everything: bool) -> Tensor:
-        """Hidden [N, D] -> logits over all ids, or over text and the codes in use (the padding code comes last)."""
+    def output_table(self, everything: bool) -> Tensor:
+        """Rows [V, D] of all ids, or of text and the codes in use (the padding code comes last)."""
         table = self.lm.embed_tokens.weight
-        if not everything:
-            table = torch.cat([table[: self.used], table[self.pad_code : self.pad_code + 1]])
-        return F.linear(hidden, table)
+        return table if everything else torch.cat([table[: self.used], table[self.pad_code : self.pad_code + 1]])
+
+
+def cross_entropies(hidden: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    """Hidden [N, D], output rows [V, D], wanted rows [N] -> float32 losses [N]. Compiled, a third of the time."""
+    return F.cross_entropy(F.linear(hidden, table).float(), index, reduction="none")
+
+
+Scores = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`cross_entropies` or a compiled one."""
 
 
 def padded_rows(heard: Sequence[EncoderRows]) -> Tensor:
@@ -165,7 +172,9 @@ def collate(sequences: list[Sequence_]) -> Batch:
     return Batch(ids, weights, audio)
 
 
-def losses(mind: Mind, batch: Batch, code_noise: float, everything: bool) -> tuple[Tensor, Tensor, Tensor]:
+def losses(
+    mind: Mind, batch: Batch, code_noise: float, everything: bool, scores: Scores = cross_entropies
+) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropies [N] of the predicted ids, the ids [N], their weights [N].
 
     A share `code_noise` of the codes that the model reads (not of those it must write) is replaced at random.
@@ -182,11 +191,9 @@ def losses(mind: Mind, batch: Batch, code_noise: float, everything: bool) -> tup
         hidden = mind.lm(inputs_embeds=x, use_cache=False).last_hidden_state
         wanted = batch.weights[:, 1:] > 0
         target = batch.ids[:, 1:][wanted]
-        logits = mind.logits(hidden[wanted], everything)
-    index = target
-    if not everything:
-        index = torch.where(target == mind.pad_code, mind.used, target)
-    return F.cross_entropy(logits.float(), index, reduction="none"), target, batch.weights[:, 1:][wanted]
+        index = target if everything else torch.where(target == mind.pad_code, mind.used, target)
+        loss = scores(hidden[wanted], mind.output_table(everything), index)
+    return loss, target, batch.weights[:, 1:][wanted]
 
 
 @torch.inference_mode()

@@ -70,7 +70,12 @@ class Plan:
         begin = ["--start", self.mind / f"{start}.pt"] if start else []
         minutes = self.amounts[f"{name or stage}_minutes"]
         common = ["--work", self.mind, "--device", self.device, "--minutes", minutes, "--name", name or stage]
-        return self.script("train_lm", stage, *common, *begin, *options)
+        return self.script("train_lm", stage, *common, *begin, *options, *self.compiled)
+
+    @property
+    def compiled(self) -> list[str]:
+        """The option that compiles, where it is asked for."""
+        return ["--compile"] if self.amounts["compile"] else []
 
 
 def _texts(plan: Plan) -> list[Command]:
@@ -120,7 +125,8 @@ def _utterances(plan: Plan) -> list[Command]:
 
 def _encoder(plan: Plan) -> list[Command]:
     folders = ["--out", plan.ears, "--data", plan.ears / "data"]
-    return [plan.script("train_encoder", *folders, "train", "--minutes", plan.amounts["encoder_minutes"])]
+    minutes = ["--minutes", plan.amounts["encoder_minutes"]]
+    return [plan.script("train_encoder", *folders, "train", *minutes, *plan.compiled)]
 
 
 def _clips(plan: Plan) -> list[Command]:

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.speech_codes import COMPONENT_SIZES, component_ids
-from scripts.nano.voice_data import load_shards
+from scripts.nano.voice_data import VOICES, load_shards
 from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training
 from streaming_vocoder.config import FRAMES_PER_TOKEN, read_flow_yaml
 from streaming_vocoder.flow import Flow
@@ -39,14 +40,13 @@ MU_WEIGHT = 0.3
 CHUNK_TOKENS = (None, None, 5, 10, 25)
 PROMPT_SHARE = 0.5
 MAX_PROMPT_TOKENS = 40
-SPEAKER_CHANNEL = 0
 
 
-def speaker_embedding(width: int = 192) -> Tensor:
-    """The raw embedding [width] of nano's only voice: a unit vector that stands for it, not measured from
+def speaker_embedding(voice: str = "default", width: int = 192) -> Tensor:
+    """The raw embedding [width] of one of nano's voices: a unit vector that stands for it, not measured from
     speech."""
     embedding = torch.zeros(width)
-    embedding[SPEAKER_CHANNEL] = 1.0
+    embedding[list(VOICES).index(voice)] = 1.0
     return embedding
 
 
@@ -71,36 +71,46 @@ def initialise(flow: Flow, mean_mel: Tensor) -> None:
 
 
 class Crops:
-    """Random runs of CROP_TOKENS tokens out of the training utterances laid end to end in random order.
+    """Random runs of CROP_TOKENS tokens out of the training utterances of a voice, laid end to end in random order.
 
     A crop may cross from one utterance into the next: both end in silence, as sentences of a reply do."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self.items = items
+        self.voices = sorted({item["voice"] for item in items})
         self.generator = random.Random()
         self.shuffle()
 
     def shuffle(self) -> None:
         order = self.generator.sample(self.items, len(self.items))
-        self.codes = torch.cat([item["codes"] for item in order]).long()
-        self.mel = torch.cat([item["mel"] for item in order])
+        spoken = {voice: [item for item in order if item["voice"] == voice] for voice in self.voices}
+        self.codes = {voice: torch.cat([item["codes"] for item in items]).long() for voice, items in spoken.items()}
+        self.mel = {voice: torch.cat([item["mel"] for item in items]) for voice, items in spoken.items()}
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """mel [B, F, 80], codes [B, T]."""
-        starts = torch.randint(len(self.codes) - CROP_TOKENS, (BATCH,)).tolist()
-        codes = torch.stack([self.codes[s : s + CROP_TOKENS] for s in starts])
-        mel = torch.stack([self.mel[FRAMES_PER_TOKEN * s : FRAMES_PER_TOKEN * (s + CROP_TOKENS)] for s in starts])
-        return mel.float(), codes
+    def mean_mel(self) -> Tensor:
+        """Mean over all frames [80]."""
+        return torch.cat(list(self.mel.values())).float().mean(dim=0)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """mel [B, F, 80], codes [B, T], speaker embeddings [B, 192]."""
+        codes, mel, speakers = [], [], []
+        for voice in self.generator.choices(self.voices, k=BATCH):
+            start = self.generator.randrange(len(self.codes[voice]) - CROP_TOKENS)
+            end = start + CROP_TOKENS
+            codes.append(self.codes[voice][start:end])
+            mel.append(self.mel[voice][FRAMES_PER_TOKEN * start : FRAMES_PER_TOKEN * end])
+            speakers.append(speaker_embedding(voice))
+        return torch.stack(mel).float(), torch.stack(codes), torch.stack(speakers)
 
 
-def losses(flow: Flow, speaker: Tensor, mel: Tensor, codes: Tensor) -> dict[str, Tensor]:
+def losses(flow: Flow, mel: Tensor, codes: Tensor, speakers: Tensor) -> dict[str, Tensor]:
     """Training losses of one batch; everything random from the global generators."""
     count = len(codes)
     prompt = torch.randint(3, MAX_PROMPT_TOKENS + 1, (count,)) * (torch.rand(count) < PROMPT_SHARE)
     found = flow(
         mel,
         codes,
-        speaker.expand(count, -1),
+        speakers,
         prompt_frames=FRAMES_PER_TOKEN * prompt,
         chunk_tokens=random.choice(CHUNK_TOKENS),
     )
@@ -160,8 +170,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--bf16", action="store_true", help="autocast: faster on processors with AMX")
+    parser.add_argument("--from-checkpoint", action="store_true", help="start from the flow.safetensors that is served")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     use_cpu_kernels()
 
@@ -169,25 +181,29 @@ def main() -> None:
     flow, judged = Flow(config), Flow(config).eval()
     crops = Crops(load_shards(arguments.data.glob("train-*.pt")))
     held_out = load_shards([arguments.data / "held-out.pt"])[:13]
-    initialise(flow, crops.mel.float().mean(dim=0))
+    if arguments.from_checkpoint:
+        exported = load_file(FLOW_YAML.with_name("flow.safetensors"))
+        flow.load_state_dict({name: value.float() for name, value in exported.items()})
+    else:
+        initialise(flow, crops.mean_mel())
     training = Training("flow", flow, arguments.steps, arguments.learning_rate, arguments.runs)
     torch.manual_seed(training.step)
     random.seed(training.step)
-    speaker = speaker_embedding()
 
     def step() -> dict[str, Tensor]:
         if training.step % 1000 == 0:
             crops.shuffle()
-        mel, codes = crops.draw()
+        batch = crops.draw()
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
-            return losses(flow, speaker, mel, codes)
+            return losses(flow, *batch)
 
     def validate() -> str:
         judged.load_state_dict(training.average)
         made, mu = held_out_error(judged, held_out)
         return f"mel L1 {made:.3f}, of mu {mu:.3f}"
 
-    training.log(f"{len(crops.items)} utterances, {len(crops.codes) / 25 / 60:.0f} min")
+    minutes = {voice: round(len(codes) / 25 / 60) for voice, codes in crops.codes.items()}
+    training.log(f"{len(crops.items)} utterances, minutes {minutes}")
     training.run(step, validate)
 
 

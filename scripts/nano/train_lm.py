@@ -34,7 +34,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from realtime.tool_calls import parse_tool_calls
 from scripts.nano import domain, phones
 from scripts.nano.conversations import Clip, Conversations, Mix, load_clips
-from scripts.nano.mind import ENCODER_WIDTH, Batch, Mind, collate, generate, losses, padded_rows
+from scripts.nano.mind import (
+    ENCODER_WIDTH,
+    Batch,
+    Mind,
+    Scores,
+    collate,
+    cross_entropies,
+    generate,
+    losses,
+    padded_rows,
+)
+from scripts.nano.optimizers import Optimizers
 from scripts.nano.pseudo_audio import pseudo_audio
 from scripts.nano.reply_speech import Voice
 from scripts.nano.sequences import Sequence_, Vocabulary, Weights, Writer
@@ -86,35 +97,11 @@ class Feed(IterableDataset[Batch]):
 # --- training ---------------------------------------------------------------------------------------------
 
 
-class Optimizers:
-    """Muon for the matrices of the decoder's layers, AdamW for vectors, tables and the adapter, as one optimizer."""
-
-    def __init__(self, mind: Mind, lr: float, adapter_lr: float) -> None:
-        layers = [p for n, p in mind.lm.named_parameters() if p.ndim == 2 and "embed" not in n]
-        rest = [p for n, p in mind.lm.named_parameters() if p.ndim < 2 or "embed" in n]
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(layers, lr=2 * lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW([*rest, mind.pseudo], lr=lr, betas=(0.9, 0.97), weight_decay=0.0),
-            torch.optim.AdamW(mind.adapter.parameters(), lr=adapter_lr, betas=(0.9, 0.97), weight_decay=0.0),
-        ]
-        self.rates = (2 * lr, lr, adapter_lr)
-
-    def step(self, factor: float) -> None:
-        """Update all parameters with their rates times `factor` and forget the gradients."""
-        for part, rate in zip(self.parts, self.rates, strict=True):
-            for group in part.param_groups:
-                group["lr"] = rate * factor
-            part.step()
-            part.zero_grad(set_to_none=True)
-
-    def state_dict(self) -> list[dict[str, Any]]:
-        """Return the states of the parts."""
-        return [part.state_dict() for part in self.parts]
-
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Take the states that `state_dict` gave."""
-        for part, state in zip(self.parts, states, strict=True):
-            part.load_state_dict(state)
+def optimizers(mind: Mind, lr: float, adapter_lr: float) -> Optimizers:
+    """Muon for the matrices of the decoder's layers, AdamW for vectors, tables and the adapter."""
+    layers = [p for n, p in mind.lm.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in mind.lm.named_parameters() if p.ndim < 2 or "embed" in n]
+    return Optimizers(layers, lr, (([*rest, mind.pseudo], lr), (mind.adapter.parameters(), adapter_lr)))
 
 
 def train_adapter(mind: Mind, clips: list[Clip], ctc: nn.Linear, minutes: float, seed: int) -> None:
@@ -208,7 +195,7 @@ class Meter:
 def train_steps(mind: Mind, source: Conversations, args: argparse.Namespace, name: str, lr: float) -> None:
     """Train decoder (and adapter) until the minutes are spent; go on from the stage's checkpoint when there is one."""
     path = args.work / f"{name}.pt"
-    optimizer = Optimizers(mind, lr, args.adapter_lr or lr)
+    optimizer = optimizers(mind, lr, args.adapter_lr or lr)
     step, spent = 0, 0.0
     if path.exists() and not args.restart:
         state = torch.load(path, weights_only=True, map_location=mind.pseudo.device)
@@ -220,11 +207,13 @@ def train_steps(mind: Mind, source: Conversations, args: argparse.Namespace, nam
     clock = Clock(args.minutes, spent, args.fall)
     meter = Meter(source.writer)
     ids, logged, saved = 0, time.time(), time.time()
+    scores: Scores = torch.compile(cross_entropies, dynamic=True) if args.compile else cross_entropies
     feed = Feed(source, args.seed * 1000 + step, args.budget, args.longest)
     for batch in feed.start(args.feeders):
         if clock.spent >= clock.limit:
             break
-        loss, target, weights = losses(mind, batch.to(mind.pseudo.device), args.code_noise, everything=step % 6 == 0)
+        on_device = batch.to(mind.pseudo.device)
+        loss, target, weights = losses(mind, on_device, args.code_noise, everything=step % 6 == 0, scores=scores)
         total = (loss * weights).sum() / weights.sum()
         total.backward()
         norm = float(nn.utils.clip_grad_norm_(mind.parameters(), 1.0))
@@ -322,8 +311,8 @@ def main() -> None:
     parser.add_argument("--name", help="name of the stage's checkpoint (default: the stage)")
     parser.add_argument("--count", type=int, default=64, help="turns to probe")
     parser.add_argument("--show", type=int, default=12, help="probed turns to print")
-    parser.add_argument("--threads", type=int, default=1, help="two processes of one thread beat one of two")
-    parser.add_argument("--compile", action="store_true", help="a fifth faster on a CPU with a C++ compiler")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="a quarter faster on a CPU with a C++ compiler")
     parser.add_argument("--feeders", type=int, default=0, help="processes that draw conversations; a GPU needs a dozen")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--restart", action="store_true", help="do not go on from the stage's checkpoint")

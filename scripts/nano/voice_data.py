@@ -1,8 +1,9 @@
-"""Speech for nano's output voice: festival's HTS voice of cmu_us_slt, with its own labels as speech codes.
+"""Speech for nano's output voices: festival's HTS voice of cmu_us_slt, with its own labels as speech codes, and the
+same with another larynx and a longer vocal tract.
 
     python scripts/nano/voice_data.py codes texts.txt codes.jsonl         # no audio: what the language model
     learns
-    python scripts/nano/voice_data.py shards FOLDER --minutes 120         # audio too: what flow and HiFT
+    python scripts/nano/voice_data.py shards FOLDER --minutes 60          # audio too: what flow and HiFT
     learn
 
 `texts.txt` holds one utterance a line: spoken words and , . ? only. A line of `codes.jsonl` is
@@ -30,9 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from scripts.nano.speech_codes import (
     encode,
     token_starts,
 )
+from scripts.nano.world import world
 from streaming_vocoder.mel import prompt_mel
 
 FESTIVAL_RATE = 32_000
@@ -65,8 +66,21 @@ DITHER = 1.5e-4
 speech."""
 F0_FLOOR, F0_CEIL = 90.0, 350.0
 PITCH_SMOOTHING_SECONDS = 0.05
+WORLD_SECONDS = 0.005
 BATCH = 100
 SCHEME = Path(__file__).with_name("festival_codes.scm")
+
+
+@dataclass(frozen=True, slots=True)
+class Timbre:
+    """How a voice differs from the synthesizer's own: factors on F0 and on the frequencies of the formants."""
+
+    pitch: float = 1.0
+    formants: float = 1.0
+
+
+VOICES = {"default": Timbre(), "deep": Timbre(pitch=0.6, formants=0.86)}
+"""Nano's voices. Codes say the pitch within the range of a voice, so all voices speak the same codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,23 @@ class Speech:
     codes: list[int]
     f0: NDArray[np.float64]
     audio: NDArray[np.float64]
+
+    def in_voice(self, timbre: Timbre) -> Speech:
+        """The same utterance in another voice, through WORLD's analysis and synthesis."""
+        if timbre == Timbre():
+            return self
+        vocoder, period = world(), 1000 * WORLD_SECONDS
+        f0, times = vocoder.dio(self.audio, SAMPLE_RATE, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=period)
+        f0 = vocoder.stonemask(self.audio, f0, times, SAMPLE_RATE)
+        envelope = vocoder.cheaptrick(self.audio, f0, times, SAMPLE_RATE)
+        aperiodicity = vocoder.d4c(self.audio, f0, times, SAMPLE_RATE)
+        bins = envelope.shape[1]
+        source = np.minimum(np.arange(bins) / timbre.formants, bins - 1.0).round().astype(int)
+        moved = (np.ascontiguousarray(spectrum[:, source]) for spectrum in (envelope, aperiodicity))
+        made: NDArray[np.float64] = vocoder.synthesize(f0 * timbre.pitch, *moved, SAMPLE_RATE, period)
+        audio = np.zeros(len(self.audio))
+        audio[: len(made)] = made[: len(audio)]
+        return replace(self, f0=self.f0 * timbre.pitch, audio=audio)
 
 
 def speak(texts: Iterable[str]) -> Iterator[Speech]:
@@ -181,11 +212,11 @@ def _place_words(
 
 def _f0(wave: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """32 kHz wave -> F0 in Hz every 10 ms, 0 = unvoiced."""
-    world = _pyworld()
+    vocoder = world()
     half = np.ascontiguousarray(resample_poly(wave, 1, 2))
     rate = FESTIVAL_RATE // 2
-    f0, times = world.dio(half, rate, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=10.0, speed=4)
-    refined: NDArray[np.float64] = world.stonemask(half, f0, times, rate)
+    f0, times = vocoder.dio(half, rate, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=10.0, speed=4)
+    refined: NDArray[np.float64] = vocoder.stonemask(half, f0, times, rate)
     return refined[:count]
 
 
@@ -201,19 +232,6 @@ def _token_f0(fine_f0: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.convolve(np.where(voiced, np.log(np.maximum(fine_f0, 1.0)), 0.0), kernel, mode="same")
     weight, total = weight.reshape(-1, 4).sum(axis=1), total.reshape(-1, 4).sum(axis=1)
     return np.where(weight > 1.0, np.exp(total / np.maximum(weight, 1.0)), 0.0)
-
-
-@functools.cache
-def _pyworld() -> Any:
-    """pyworld; its __init__ asks pkg_resources, which setuptools no longer ships, for nothing but its own
-    version."""
-    if "pkg_resources" not in sys.modules:
-        stub = types.ModuleType("pkg_resources")
-        stub.get_distribution = lambda name: types.SimpleNamespace(version="0")  # type: ignore[attr-defined]
-        sys.modules["pkg_resources"] = stub
-    import pyworld
-
-    return pyworld
 
 
 def write_codes(texts: list[str], out: Path) -> None:
@@ -280,35 +298,38 @@ def _random_sentence(rng: random.Random) -> str:
 
 
 def write_shards(folder: Path, minutes: float, per_shard: int = 200, seed: int = 0) -> None:
-    """Speech with audio in FOLDER/train-000.pt ... and FOLDER/held-out.pt: each a list of dicts, see
-    `load_shards`."""
+    """Speech with audio: `minutes` of every voice in FOLDER/train-VOICE-000.pt ..., and FOLDER/held-out.pt in the
+    first; see `load_shards`."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "held-out.pt").exists():
-        _save(folder / "held-out.pt", held_out_texts()[:per_shard], seed=99_999)
-    texts = training_texts(per_shard * 100, seed)
-    began, seconds = time.time(), 0.0
-    for shard in range(100):
-        path = folder / f"train-{shard:03d}.pt"
-        if path.exists():
-            seconds += sum(len(item["codes"]) for item in load_shards([path])) * TOKEN_SECONDS
-        else:
-            seconds += _save(path, texts[shard * per_shard : (shard + 1) * per_shard], seed=shard)
-        print(f"{path.name}: {seconds / 60:.1f} min of speech after {time.time() - began:.0f} s", flush=True)
-        if seconds >= minutes * 60:
-            return
+        _save(folder / "held-out.pt", held_out_texts()[:per_shard], "default", seed=99_999)
+    for number, voice in enumerate(VOICES):
+        texts = training_texts(per_shard * 100, seed + number)
+        began, seconds = time.time(), 0.0
+        for shard in range(100):
+            path = folder / f"train-{voice}-{shard:03d}.pt"
+            if path.exists():
+                seconds += sum(len(item["codes"]) for item in load_shards([path])) * TOKEN_SECONDS
+            else:
+                seconds += _save(path, texts[shard * per_shard : (shard + 1) * per_shard], voice, seed=shard)
+            print(f"{path.name}: {seconds / 60:.1f} min of speech after {time.time() - began:.0f} s", flush=True)
+            if seconds >= minutes * 60:
+                break
 
 
-def _save(path: Path, texts: list[str], seed: int) -> float:
+def _save(path: Path, texts: list[str], voice: str, seed: int) -> float:
     """Writes one shard; gives its seconds of speech."""
     rng = np.random.default_rng(seed)
     items: list[dict[str, Any]] = []
-    for speech in speak(texts):
+    for said in speak(texts):
+        speech = said.in_voice(VOICES[voice])
         audio = speech.audio + DITHER * rng.standard_normal(len(speech.audio))
         pcm = np.round(audio.clip(-1, 1) * 32767).astype(np.int16)
         mel = prompt_mel(torch.from_numpy(pcm / np.float32(32767)))
         items.append(
             {
                 "text": speech.text,
+                "voice": voice,
                 "words": speech.words,
                 "codes": torch.tensor(speech.codes, dtype=torch.int16),
                 "f0": torch.from_numpy(speech.f0).float(),
@@ -322,7 +343,7 @@ def _save(path: Path, texts: list[str], seed: int) -> float:
 
 
 def load_shards(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Utterances as dicts: text; words; codes int16 [T]; f0 [2 T] in Hz; pcm int16 [960 T] at 24 kHz; mel
+    """Utterances as dicts: text; voice; words; codes int16 [T]; f0 [2 T] in Hz; pcm int16 [960 T] at 24 kHz; mel
     half [2 T, 80] (ln)."""
     return [item for path in sorted(paths) for item in torch.load(path)]
 
@@ -335,7 +356,7 @@ def main() -> None:
     codes.add_argument("out", type=Path)
     shards = commands.add_parser("shards", help="speech with audio, for the training of flow and HiFT")
     shards.add_argument("folder", type=Path)
-    shards.add_argument("--minutes", type=float, default=120.0)
+    shards.add_argument("--minutes", type=float, default=60.0, help="of each voice")
     shards.add_argument("--shard", type=int, default=200, help="utterances in a file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,11 +1,10 @@
-"""Writes nano's output voice into its checkpoint: token2wav/{flow,hift}.safetensors (half precision) and a
-voice.
+"""Writes nano's output voices into its checkpoint: token2wav/{flow,hift}.safetensors (half precision) and the
+voices.
 
     python scripts/nano/voice_export.py
 
-Takes the averaged weights that train_flow.py and polish_hift.py left in work/nano/voice. The voice's prompt is
-one synthesized sentence; its speaker embedding is a fixed unit vector: there is one speaker, and nothing was
-measured.
+Takes the averaged weights that train_flow.py and polish_hift.py left in work/nano/voice. A voice's prompt is
+one synthesized sentence; its speaker embedding is a fixed unit vector that stands for it: nothing was measured.
 
 Dependencies: torch, safetensors, numpy, scipy, pyworld, pyyaml; festival with its voice us-slt-hts.
 """
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.train_flow import speaker_embedding
-from scripts.nano.voice_data import DITHER, speak
+from scripts.nano.voice_data import DITHER, VOICES, speak
 from scripts.nano.voice_training import FLOW_YAML, RUNS, average_of
 from streaming_vocoder.config import read_flow_yaml
 from streaming_vocoder.flow import Flow
@@ -39,12 +38,13 @@ def save_half(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     save_file({name: value.half().contiguous() for name, value in state.items()}, path)
 
 
-def make_voice(name: str = "default") -> Voice:
-    """The voice of nano: PROMPT_TEXT as the synthesizer speaks it."""
-    (speech,) = speak([PROMPT_TEXT])
+def make_voice(name: str) -> Voice:
+    """One of nano's voices: PROMPT_TEXT as the synthesizer speaks it, in that voice."""
+    (said,) = speak([PROMPT_TEXT])
+    speech = said.in_voice(VOICES[name])
     noise = torch.randn(len(speech.audio), generator=torch.Generator().manual_seed(0))
     audio = torch.from_numpy(speech.audio).float() + DITHER * noise
-    return Voice(name, torch.tensor(speech.codes), prompt_mel(audio), speaker_embedding())
+    return Voice(name, torch.tensor(speech.codes), prompt_mel(audio), speaker_embedding(name))
 
 
 def export(folder: Path, runs: Path = RUNS) -> None:
@@ -53,7 +53,8 @@ def export(folder: Path, runs: Path = RUNS) -> None:
     save_half(Flow(config.flow), average_of("flow", runs), folder / "token2wav/flow.safetensors")
     save_half(Hift(config.hift), average_of("hift-polished", runs), folder / "token2wav/hift.safetensors")
     (folder / "voices").mkdir(exist_ok=True)
-    make_voice().save(folder / "voices/default.safetensors")
+    for name in VOICES:
+        make_voice(name).save(folder / f"voices/{name}.safetensors")
 
 
 def main() -> None:
