@@ -180,10 +180,10 @@ def judge(trial: Trial, judges: dict[str, Judge], open_limit: int, show: bool) -
     print(f"{trial.name}: {line}; {time.time() - began:.0f} s", flush=True)
 
 
-def token2wav(checkpoint: Path, steps: int) -> Callable[[torch.Tensor], Wave]:
-    """Codes [T] -> audio in one piece, by the flow, HiFT and default voice of `checkpoint`."""
+def token2wav(checkpoint: Path, steps: int, name: str = "default") -> Callable[[torch.Tensor], Wave]:
+    """Codes [T] -> audio in one piece, by the flow, HiFT and a voice of `checkpoint`."""
     _, flow, hift = load_token2wav(checkpoint / "token2wav")
-    voice = Voice.load(checkpoint / "voices/default.safetensors")
+    voice = Voice.load(checkpoint / f"voices/{name}.safetensors")
 
     @torch.inference_mode()
     def make(codes: torch.Tensor) -> Wave:
@@ -196,10 +196,10 @@ def token2wav(checkpoint: Path, steps: int) -> Callable[[torch.Tensor], Wave]:
     return make
 
 
-def streamed(checkpoint: Path, steps: int) -> Callable[[torch.Tensor], Wave]:
+def streamed(checkpoint: Path, steps: int, name: str = "default") -> Callable[[torch.Tensor], Wave]:
     """Codes [T] -> audio, chunk by chunk with growing chunks, as served."""
     vocoder = Vocoder.load(checkpoint / "token2wav", steps=steps)
-    voice = Voice.load(checkpoint / "voices/default.safetensors")
+    voice = Voice.load(checkpoint / f"voices/{name}.safetensors")
 
     def make(codes: torch.Tensor) -> Wave:
         stream, rest, made = vocoder.open(voice), codes.tolist(), []
@@ -230,7 +230,7 @@ def trials(arguments: argparse.Namespace) -> Iterable[Trial]:
         return
     for steps in arguments.steps:
         kind = token2wav if arguments.what == "resynthesis" else streamed
-        make = kind(arguments.checkpoint, steps)
+        make = kind(arguments.checkpoint, steps, arguments.voice)
         yield Trial(f"{arguments.what}, {steps} steps", texts, lambda i: make(items[i]["codes"]))  # noqa: B023
 
 
@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=120, help="judge this many of the held-out replies")
     parser.add_argument("--open", type=int, default=0, help="... and this many with the open model too")
     parser.add_argument("--checkpoint", type=Path, default=FLOW_YAML.parents[1])
+    parser.add_argument("--voice", default="default", help="a voice of the checkpoint")
     parser.add_argument("--show", action="store_true", help="print what was misheard")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -88,7 +88,7 @@ def main() -> None:
             group["lr"] = RATE * min(1.0, (step + 1) / 20, max(0.02, (1 - done) / 0.7))
         if step % 500 == 0:
             print(
-                f"step {step}: {float(difference(old, new, held)):.4f} of the variance left (held-out clips)",
+                f"step {step}: {float(difference(old, new, held).detach()):.4f} of the variance left (held-out clips)",
                 flush=True,
             )
         loss = difference(old, new, rng.sample(both, 24))
@@ -96,7 +96,7 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         step += 1
-    print(f"step {step}: {float(difference(old, new, held)):.4f} of the variance left (held-out clips)")
+    print(f"step {step}: {float(difference(old, new, held).detach()):.4f} of the variance left (held-out clips)")
     state["mind"] |= {f"adapter.{k}": x for k, x in new.state_dict().items()}
     torch.save(state, args.out)
 

@@ -59,18 +59,21 @@ def save(wave: Wave, path: Path) -> None:
 def page(checkpoint: Path, out: Path, seed: int) -> Iterator[str]:
     """Write the files of every question and give the page's lines."""
     answerer = Answerer(checkpoint, seed=seed)
-    voice = streamed(checkpoint, answerer.profile.flow_steps)
+    names = sorted(path.stem for path in (checkpoint / "voices").glob("*.safetensors"))
+    voices = {name: streamed(checkpoint, answerer.profile.flow_steps, name) for name in names}
     yield "# What nano says\n"
     yield "Made by `scripts/nano/samples.py` from the committed weights: typed questions, the first answer of each,"
-    yield "none chosen. Above nano, below the synthesizer whose voice it learnt, on its words. 0 to 12 kHz, 80 dB.\n"
+    yield "none chosen. Above nano in each of its voices, below the synthesizer that the default voice learnt from, on"
+    yield "its words. 0 to 12 kHz, 80 dB.\n"
     for k, question in enumerate(QUESTIONS, 1):
         reply = answerer.answer([Message("human", question)], True, set())
         yield f"## {question}\n\n> {reply.text}\n"
         if len(reply.codes) < 2:
             yield "(no speech)\n"
             continue
-        save(voice(torch.tensor(reply.codes)), out / f"{k}-nano")
-        yield f"[nano]({k}-nano.ogg)\n\n![]({k}-nano.png)\n"
+        for name, voice in voices.items():
+            save(voice(torch.tensor(reply.codes)), out / f"{k}-{name}")
+            yield f"[nano, {name}]({k}-{name}.ogg)\n\n![]({k}-{name}.png)\n"
         for speech in speak([reply.text]):
             save(speech.audio.astype(np.float32), out / f"{k}-source")
             yield f"[source voice]({k}-source.ogg)\n\n![]({k}-source.png)\n"
