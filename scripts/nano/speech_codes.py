@@ -33,7 +33,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 VOCABULARY: Final = 6561
 """Ids that the model reserves for speech codes (3^8, the size of the official codebook)."""
@@ -118,6 +117,8 @@ def token_starts(boundaries: Sequence[float], tokens: int) -> NDArray[np.int64]:
     rounded.
 
     Raises ValueError when there are more phones than tokens."""
+    from scipy.optimize import isotonic_regression  # what only reads codes does without scipy
+
     count = len(boundaries)
     if count > tokens:
         raise ValueError(f"{count} phones do not fit into {tokens} tokens")
