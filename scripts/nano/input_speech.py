@@ -427,7 +427,7 @@ def non_speech(rng: Rng, seconds: float | None = None) -> Samples:
         out = np.zeros(size, dtype=np.float32)
         for _ in range(int(rng.integers(4, 8))):
             words = " ".join(rng.choice(common_words(), 10))
-            voice = str(rng.choice([v for v in VOICES_TRAIN if not v.startswith("festival")]))
+            voice = str(rng.choice([v for v in VOICES_TRAIN if not v.startswith("festival") and _installed(v)]))
             talk = np.resize(synthesize(words, voice, rng), size + SAMPLE_RATE)
             out += np.roll(talk, int(rng.integers(0, size)))[:size] * rng.uniform(0.4, 1)
     out = out / max(float(np.abs(out).max()), 1e-6) * np.exp(rng.uniform(np.log(0.02), np.log(0.7)))

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from realtime.model.speech_model import SpeechModel
@@ -36,3 +37,30 @@ def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> Non
     SpeechModel.load(tmp_path / "checkpoint")
     Vocoder.load(tmp_path / "checkpoint" / "token2wav")
     Voice.load(tmp_path / "checkpoint" / "voices" / "default.safetensors")
+
+
+@pytest.mark.training
+def test_voices_that_are_not_installed_are_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scipy", reason="training needs scipy: see scripts/nano/README.md")
+    from scripts.nano import input_speech
+
+    drawn: list[str] = []
+
+    def synthesize(_text: str, voice: str, _rng: np.random.Generator) -> input_speech.Samples:
+        drawn.append(voice)
+        return np.ones(1600, np.float32)
+
+    monkeypatch.setattr(input_speech, "NATURAL", {"rhvoice:bdl": 0.5, "flite:slt": 0.3})
+    monkeypatch.setattr(input_speech, "VOICES_TRAIN", ("rhvoice:bdl", "flite:slt", "espeak:en+f1"))
+    monkeypatch.setattr(input_speech, "synthesize", synthesize)
+    monkeypatch.setattr(input_speech, "common_words", lambda: ("red", "water"))
+    monkeypatch.setattr(input_speech.rhvoice, "missing", lambda: ["the Debian package htsengine"])
+    input_speech._installed.cache_clear()
+    try:
+        rng = np.random.default_rng(0)
+        drawn += [input_speech.sample_voice(rng) for _ in range(50)]
+        for _ in range(40):
+            input_speech.non_speech(rng, 0.1)
+    finally:
+        input_speech._installed.cache_clear()
+    assert len(drawn) > 50 and set(drawn) == {"flite:slt", "espeak:en+f1"}
