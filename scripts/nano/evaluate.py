@@ -199,8 +199,11 @@ class Evaluation:
         for clip in load_clips(self.folder / "rejects.pt", max(self.limit, 500)):
             answered, _ = self._ask(rng, clip.asked, clip.samples, odds, speech=True)
             for row in ("rejects", f"rejects, {clip.kind}"):
-                self.table.add(f"{row}: false tool calls", bool(answered.first.calls))
-                self.table.add(f"{row}: honest answer or none", answered.right or not answered.first.text)
+                self._count_reject(row, answered)
+
+    def _count_reject(self, row: str, answered: Answered) -> None:
+        self.table.add(f"{row}: false tool calls", bool(answered.first.calls))
+        self.table.add(f"{row}: honest answer or none", answered.right or not answered.first.text)
 
     def _turns(self, rng: random.Random) -> None:
         """Conversations: follow-ups, spoken where there are clips, and the last of ten typed turns."""
@@ -255,8 +258,7 @@ class Evaluation:
             odds = domain.Odds(tools=1.0, wanted=0.5 if outside else 1.0, failing=0.0)
             answered, _ = self._ask(rng, clip.asked, clip.samples, odds, speech=True)
             if outside:
-                self.table.add("real, outside: false tool calls", bool(answered.first.calls))
-                self.table.add("real, outside: honest answer or none", answered.right or not answered.first.text)
+                self._count_reject("real, outside", answered)
             else:
                 self.table.add(f"real, {clip.kind}: intent", answered.understood)
                 self.table.add(f"real, {clip.kind}: all right", answered.called)

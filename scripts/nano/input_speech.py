@@ -22,7 +22,6 @@ import functools
 import importlib.util
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +37,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano import domain, phones, rhvoice
+from scripts.nano.festival import Festival
 
 SAMPLE_RATE = 16_000
 Samples = npt.NDArray[np.float32]
@@ -215,19 +215,9 @@ class _Festival:
     def __init__(self, name: str) -> None:
         self._name = name
         self._file = Path(tempfile.mkdtemp(prefix="festival-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-        self._process = subprocess.Popen(
-            ["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._festival = Festival()
         atexit.register(self.close)
-        self._command(self._SETUP[name])
-
-    def _command(self, scheme: str) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(f'{scheme}\n(format t "ready\\n")\n(fflush nil)\n')
-        self._process.stdin.flush()
-        while (line := self._process.stdout.readline()).strip() != "ready":
-            if not line:
-                raise RuntimeError(f"festival ended at {scheme!r}")
+        self._festival.run(self._SETUP[name])
 
     def say(self, text: str, prosody: Prosody) -> Samples:
         target = self._file / "utterance.raw"
@@ -244,15 +234,14 @@ class _Festival:
                 "(set! hts_engine_params (append cmu_us_slt_arctic_hts::hts_engine_params"
                 f' \'(("-r" {1 / prosody.duration:.3f}))))'
             )
-        self._command(
+        self._festival.run(
             f'{setup}(set! u (Utterance Text "{text}"))(utt.synth u)(utt.wave.resample u {SAMPLE_RATE})'
             f'(utt.save.wave u "{target}" \'raw)'
         )
         return np.fromfile(target, dtype=np.int16) * np.float32(1 / 32768)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._festival.close()
         for left in self._file.glob("*"):
             left.unlink()
         self._file.rmdir() if self._file.exists() else None

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.discriminators import Discriminators, discrimination_loss, generation_losses
 from scripts.nano.train_hift import F0_UNIT, Crops, degrade, options, validation
 from scripts.nano.voice_data import SAMPLE_RATE
-from scripts.nano.voice_training import Training, average_of
+from scripts.nano.voice_training import Training, average_of, load_exported
 from streaming_vocoder.config import read_flow_yaml
 from streaming_vocoder.hift import Hift
 from streaming_vocoder.mel import mel_filters
@@ -114,8 +113,7 @@ def main() -> None:
     config = read_flow_yaml(arguments.sizes).hift
     hift = Hift(config)
     if arguments.from_checkpoint:
-        exported = load_file(arguments.sizes.with_name("hift.safetensors"))
-        hift.load_state_dict({name: value.float() for name, value in exported.items()})
+        load_exported(hift, arguments.sizes.with_name("hift.safetensors"))
     else:
         hift.load_state_dict(average_of("hift", arguments.runs))
     polishing = Polishing(hift, Crops(arguments.data, BATCH))

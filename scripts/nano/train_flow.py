@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.nano.speech_codes import COMPONENT_SIZES, component_ids
 from scripts.nano.voice_data import VOICES, load_shards
-from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training
+from scripts.nano.voice_training import DATA, FLOW_YAML, RUNS, Training, load_exported
 from streaming_vocoder.config import FRAMES_PER_TOKEN, read_flow_yaml
 from streaming_vocoder.flow import Flow
 
@@ -171,9 +170,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--bf16", action="store_true", help="autocast: faster on processors with AMX")
     parser.add_argument("--from-checkpoint", action="store_true", help="start from the flow.safetensors that is served")
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     use_cpu_kernels()
 
@@ -182,8 +180,7 @@ def main() -> None:
     crops = Crops(load_shards(arguments.data.glob("train-*.pt")))
     held_out = load_shards([arguments.data / "held-out.pt"])[:13]
     if arguments.from_checkpoint:
-        exported = load_file(FLOW_YAML.with_name("flow.safetensors"))
-        flow.load_state_dict({name: value.float() for name, value in exported.items()})
+        load_exported(flow, FLOW_YAML.with_name("flow.safetensors"))
     else:
         initialise(flow, crops.mean_mel())
     training = Training("flow", flow, arguments.steps, arguments.learning_rate, arguments.runs)

@@ -312,7 +312,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="turns to probe")
     parser.add_argument("--show", type=int, default=12, help="probed turns to print")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="a quarter faster on a CPU with a C++ compiler")
+    parser.add_argument("--compile", action="store_true", help="a fifth faster on a CPU with a C++ compiler")
     parser.add_argument("--feeders", type=int, default=0, help="processes that draw conversations; a GPU needs a dozen")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--restart", action="store_true", help="do not go on from the stage's checkpoint")

@@ -1,6 +1,6 @@
 """What the trainings of nano's flow and HiFT share: resuming, learning rate, averaged weights, the log.
 
-Dependencies: torch.
+Dependencies: torch, safetensors.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +144,11 @@ class Training:
         print(line, flush=True)
         with (self.folder / f"{self.name}.log").open("a") as file:
             file.write(line + "\n")
+
+
+def load_exported(module: nn.Module, path: Path) -> None:
+    """Take the weights that voice_export.py wrote in half precision."""
+    module.load_state_dict({name: value.float() for name, value in load_file(path).items()})
 
 
 def average_of(name: str, folder: Path = RUNS) -> dict[str, torch.Tensor]:
