@@ -1,6 +1,7 @@
 """Spoken replies: their speech codes, laid out with the text in groups of one text id and four codes (TA4).
 
-Codes come from voice_data.py. A text that was never spoken is put together from stretches of those that were.
+Codes come from voice_data.py. A text that was never spoken is put together from stretches of those that were. Questions
+that ask for yes or no rise at their end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
+from scripts.nano import speech_codes
 
 GROUP = 4
 """Speech codes per text slot."""
@@ -54,6 +56,46 @@ def reply_ids(spoken: Spoken, tokenizer: TextTokenizer, tokens: SpecialTokens) -
         out.append(slots.get(group, tokens.tts_pad))
         out.extend(tokens.audio_0 + c for c in codes)
     return [*out, tokens.tts_end]
+
+
+# --- questions --------------------------------------------------------------------------------------------
+
+_ASKS_FOR_MORE_THAN_YES = frozenset("what when where which who whom whose why how".split())
+_VOICELESS = frozenset("ch f hh k p s sh t th".split())
+RISE_TO = 6
+"""Pitch (0..7) at which a question for yes or no ends, the highest that the voice knows well."""
+
+
+def with_rises(spoken: Spoken) -> Spoken:
+    """Let questions for yes or no rise over their last word. The synthesizer is deaf to question marks: it falls."""
+    words = spoken.text.split()
+    codes = list(spoken.codes)
+    ends = [*spoken.starts[1:], len(codes)]
+    first = 0
+    for k, word in enumerate(words):
+        if word[-1] not in ".?!":
+            continue
+        if word[-1] == "?" and words[first].lower() not in _ASKS_FOR_MORE_THAN_YES:
+            codes[spoken.starts[k] : ends[k]] = _rising(codes[spoken.starts[k] : ends[k]])
+        first = k + 1
+    return Spoken(spoken.text, spoken.starts, tuple(codes))
+
+
+def _rising(codes: Sequence[int]) -> list[int]:
+    """The codes of a word with a pitch that climbs evenly over its voiced ones, from one step below its start."""
+    parts = [speech_codes.decode(code) for code in codes]
+    spoken = [p for p in parts if p.phone != speech_codes.PHONES[speech_codes.SILENCE]]
+    steps = max(1, sum(p.phone not in _VOICELESS for p in spoken) - 1)
+    low = max(0, spoken[0].pitch - 1) if spoken else 0
+    risen, done = [], 0
+    for code, part in zip(codes, parts, strict=True):
+        if part not in spoken:
+            risen.append(code)
+            continue
+        pitch = round(low + (RISE_TO - low) * min(1.0, done / steps))
+        risen.append(code - part.pitch + pitch)
+        done += part.phone not in _VOICELESS
+    return risen
 
 
 # --- texts that were never spoken -------------------------------------------------------------------------
@@ -102,7 +144,7 @@ class Voice:
             return
         if len(row["words"]) != len(row["text"].split()) or row["text"] in self.spoken:
             return
-        spoken = Spoken(row["text"], tuple(int(w[1]) for w in row["words"]), tuple(row["codes"]))
+        spoken = with_rises(Spoken(row["text"], tuple(int(w[1]) for w in row["words"]), tuple(row["codes"])))
         self.spoken[spoken.text] = spoken
         words = _written(spoken.text.split())
         for begin in range(len(words)):

@@ -15,8 +15,9 @@ from realtime.tool_calls import parse_tool_calls, tool_result, tool_schemas
 from scripts.nano import domain
 from scripts.nano.domain.tools import schemas
 from scripts.nano.pseudo_audio import EncoderRows
-from scripts.nano.reply_speech import GROUP, Spoken, Voice, reply_ids
+from scripts.nano.reply_speech import GROUP, Spoken, Voice, reply_ids, with_rises
 from scripts.nano.sequences import Sequence_, Vocabulary, Writer
+from scripts.nano.speech_codes import PHONES, code_id, decode
 
 CHECKPOINT = Path(__file__).parents[2] / "realtime/checkpoints/nano"
 SAMPLES = np.zeros(23_456, np.float32)
@@ -101,6 +102,21 @@ def test_speech_is_laid_out_in_groups_with_its_words_in_order(vocabulary: Vocabu
     assert vocabulary.decode(slots) == spoken.text
     codes = [i - vocabulary.code0 for k, i in enumerate(ids[:-1]) if k % (GROUP + 1)]
     assert codes[: len(spoken.codes)] == list(spoken.codes)
+
+
+@pytest.mark.parametrize(
+    ("text", "rises"),
+    [("Anything else?", True), ("Hello. Anything else?", True), ("What else?", False), ("Anything else.", False)],
+)
+def test_questions_for_yes_or_no_rise_over_their_last_word(text: str, rises: bool) -> None:
+    words = text.split()
+    phones = [code_id(PHONES.index(phone), 1, 4) for phone in ("eh", "l", "s")]
+    spoken = Spoken(text, tuple(1 + 3 * k for k in range(len(words))), (0, *phones * len(words), 0))
+    risen = with_rises(spoken)
+    assert [decode(c).phone for c in risen.codes] == [decode(c).phone for c in spoken.codes]
+    assert risen.codes[:-4] == spoken.codes[:-4]
+    pitches = [decode(c).pitch for c in risen.codes[-4:]]
+    assert pitches == ([3, 6, 6, 0] if rises else [4, 4, 4, 0])
 
 
 def _voice(tmp_path: Path, *texts: str) -> Voice:
