@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.tool_calls import ToolCall
-from scripts.nano.domain import phrasings
 from scripts.nano.domain.moments import PLAIN, Context, Manner
+from scripts.nano.domain.phrasings import Phrasings, load
 from scripts.nano.domain.tools import OfferedTool
 
 Values = Mapping[str, str]
@@ -102,15 +102,12 @@ class Intent:
     weight: float = 1.0
     wish: Wish = _no_wish
     after: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
+    fixed: Phrasings | None = None
 
     @property
-    def phrasings(self) -> phrasings.Phrasings:
-        """How it is asked."""
-        if self.fixed:
-            cut = len(self.fixed) * 4 // 5
-            return phrasings.Phrasings(self.fixed[:cut], self.fixed[cut:])
-        return phrasings.load()[self.name]
+    def phrasings(self) -> Phrasings:
+        """How it is asked: `fixed`, or what its section in phrasings/ has."""
+        return self.fixed or load()[self.name]
 
 
 # --- parts that intents are put together from -------------------------------------------------------------

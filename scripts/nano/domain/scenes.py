@@ -30,7 +30,7 @@ def ask(intent: str, rng: random.Random, split: str = "train", polite: float = 0
     """Draw slots and words for an intent."""
     kind = BY_NAME[intent]
     values = kind.draw(rng)
-    text = choose(rng.choice(kind.phrasings.of(split)), rng).format(**values)
+    text = choose(kind.phrasings.draw(split, rng), rng).format(**values)
     if intent not in AS_SAID:
         text = dressed(text, rng, polite)
     return Asked(intent, text, tuple(values.items()))

@@ -25,6 +25,7 @@ from scripts.nano.domain.intents import (
     wishes,
 )
 from scripts.nano.domain.numbers import VALUE, digits_of, sentence, spoken_digits, spoken_number, with_and
+from scripts.nano.domain.phrasings import Phrasings
 from scripts.nano.domain.vocabulary import DEPARTMENTS, MONTHS, NAMES, REPEAT_WORDS, WEEKDAYS, capitalised
 
 # --- numbers ----------------------------------------------------------------------------------------------
@@ -378,6 +379,6 @@ INTENTS: tuple[Intent, ...] = (
         sorry,
         r"sorry i did not understand",
         3.0,
-        fixed=(*facts.OTHER_FRAMES * 5, *facts.OTHER_SENTENCES),
+        fixed=Phrasings((*facts.OTHER_FRAMES * 12, *facts.OTHER_SENTENCES), facts.HELD_OUT_SENTENCES),
     ),
 )
