@@ -108,7 +108,7 @@ def test_small_sums_are_known_and_great_ones_need_a_calculator() -> None:
 
 
 def test_follow_ups_go_on_from_the_exchange_before() -> None:
-    tools = by_capability([offer(tool) for tool in CATALOGUE if not tool.narrow])
+    tools = by_capability([offer(tool) for tool in CATALOGUE if not tool.another])
     session = domain.Situation(offered=tools)
 
     def then(intent: str, last: domain.Exchange, **slots: str) -> domain.Exchange:

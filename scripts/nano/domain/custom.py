@@ -11,7 +11,7 @@ import random
 from scripts.nano.domain import vocabulary as words
 from scripts.nano.domain.intents import CANNOT, SORRY, Act, Intent, Situation, Values, Wish, each_of
 from scripts.nano.domain.numbers import VALUE, spoken_number
-from scripts.nano.domain.tools import OfferedTool, Parameter
+from scripts.nano.domain.tools import CLOSED, OfferedTool, Parameter
 from scripts.nano.domain.vocabulary import capitalised
 
 PREFIX = "custom"
@@ -94,7 +94,8 @@ def offer(capability: str, rng: random.Random) -> OfferedTool:
     parameters = (parameter,) if parameter else ()
     renamed = {p.names[0]: rng.choice(p.names) for p in parameters}
     description = description[:1].upper() + description[1:]
-    return OfferedTool(capability, name, description, parameters, renamed, bare=rng.random() < 0.5)
+    bare, closed = rng.random() < 0.5, rng.random() < CLOSED
+    return OfferedTool(capability, name, description, parameters, renamed, bare, closed)
 
 
 def random_capability(rng: random.Random) -> str:

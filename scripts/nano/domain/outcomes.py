@@ -99,7 +99,10 @@ def _calculation(act: Act, rng: random.Random) -> Outcome:
     value = value_of(act.arguments["expression"])
     if abs(value) > MOST_SAID:
         return "error", FAILED
-    return _number_result(value, rng), f"That is {spoken_decimal(value)}."
+    said = f"That is {spoken_decimal(value)}."
+    if rng.random() < 0.25:
+        return f"{act.arguments['expression']} = {written_decimal(value)}", said
+    return _number_result(value, rng), said
 
 
 def _number_result(value: float, rng: random.Random, unit: str = "") -> str:

@@ -11,7 +11,7 @@ from scripts.nano.domain import actions, custom, followups, outcomes, talk
 from scripts.nano.domain.intents import Asked, Exchange, Intent, Situation
 from scripts.nano.domain.moments import MANNERS, PLAIN, Context, Manner, sample_context, sample_name, system_prompt
 from scripts.nano.domain.phrasings import choose, dressed
-from scripts.nano.domain.tools import NARROW, TOOL, OfferedTool, offer
+from scripts.nano.domain.tools import ANOTHER, TOOL, OfferedTool, offer
 
 INTENTS: tuple[Intent, ...] = (*talk.INTENTS, *actions.INTENTS, *followups.INTENTS, *custom.INTENTS)
 BY_NAME = {intent.name: intent for intent in INTENTS}
@@ -156,8 +156,8 @@ def dressed_tools(capabilities: Sequence[str], rng: random.Random | None) -> tup
     for capability in capabilities:
         if custom.is_custom(capability):
             tool = custom.offer(capability, rng or random.Random(0))
-        elif rng is not None and capability in NARROW and rng.random() < 0.4:
-            tool = offer(NARROW[capability], rng)
+        elif rng is not None and capability in ANOTHER and rng.random() < 0.4:
+            tool = offer(ANOTHER[capability], rng)
         else:
             tool = offer(TOOL[capability], rng)
         tools.setdefault(tool.name, tool)

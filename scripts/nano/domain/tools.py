@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from realtime.session.tool_ports import ServerTool
 from realtime.tool_calls import ToolCall
+from realtime.tools.calculator import calculate
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,10 @@ class Tool:
     names: tuple[str, ...]
     descriptions: tuple[str, ...]
     parameters: tuple[Parameter, ...] = ()
-    narrow: bool = False
-    """The same capability with fewer arguments, as some clients have it."""
+    another: bool = False
+    """Another declaration of a capability that stands before: with fewer arguments, or as our own server has it."""
+    closed: bool = False
+    """Declared with "additionalProperties": false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class OfferedTool:
     renamed: Mapping[str, str] = field(default_factory=dict)
     bare: bool = False
     """Declared without what a lazy client leaves out: parameter descriptions and the list of required ones."""
+    closed: bool = False
+    """Declared with "additionalProperties": false, as strict clients do."""
 
     def schema(self) -> dict[str, Any]:
         """Return the declaration in the API's chat format, keys in the order that the product writes."""
@@ -64,6 +70,8 @@ class OfferedTool:
         required = [self.renamed[p.names[0]] for p in self.parameters if p.required]
         if required and not self.bare:
             schema["required"] = required
+        if self.closed:
+            schema["additionalProperties"] = False
         function: dict[str, Any] = {"name": self.name}
         if self.description:
             function["description"] = self.description
@@ -83,23 +91,38 @@ class OfferedTool:
         return ToolCall(self.name, json.dumps(named, ensure_ascii=False))
 
 
+CLOSED = 0.15
+"""Share of declarations that close their object of arguments."""
+
+
 def offer(tool: Tool, rng: random.Random | None = None) -> OfferedTool:
     """Declare a tool: as we name it ourselves, or with `rng` half the time under other names."""
     if rng is None or rng.random() < 0.5:
         renamed = {p.names[0]: p.names[0] for p in tool.parameters}
-        return OfferedTool(tool.capability, tool.names[0], tool.descriptions[0], tool.parameters, renamed)
+        name, description = tool.names[0], tool.descriptions[0]
+        return OfferedTool(tool.capability, name, description, tool.parameters, renamed, closed=tool.closed)
     renamed = {p.names[0]: rng.choice(p.names) for p in tool.parameters}
     description = rng.choice((*tool.descriptions, "")) if rng.random() < 0.8 else ""
     name = rng.choice(tool.names)
     if rng.random() < 0.1:
         head, *tail = name.split("_")
         name = head + "".join(part.capitalize() for part in tail)
-    return OfferedTool(tool.capability, name, description, tool.parameters, renamed, bare=rng.random() < 0.5)
+    bare, closed = rng.random() < 0.5, tool.closed or rng.random() < CLOSED
+    return OfferedTool(tool.capability, name, description, tool.parameters, renamed, bare, closed)
 
 
 def schemas(tools: Sequence[OfferedTool]) -> list[dict[str, Any]]:
     """Return the declarations of all."""
     return [tool.schema() for tool in tools]
+
+
+def _as_served(declaration: ServerTool) -> Tool:
+    """A tool of our own server, whose name and parameters are the canonical ones, as sessions are told of it."""
+    described = declaration.parameters["properties"].items()
+    parameters = tuple(Parameter((name,), p["type"], p["description"]) for name, p in described)
+    return Tool(
+        declaration.name, (declaration.name,), (declaration.description,), parameters, another=True, closed=True
+    )
 
 
 def _city(required: bool = True) -> Parameter:
@@ -133,7 +156,7 @@ CATALOGUE: tuple[Tool, ...] = (
         ("set_timer", "start_timer", "create_timer", "timer"),
         ("Start a timer.", "Set a timer for some minutes.", "Starts a timer that rings at the end."),
         (Parameter(("minutes", "duration_minutes", "duration"), "integer", "How many minutes."),),
-        narrow=True,
+        another=True,
     ),
     Tool(
         "timer_left",
@@ -222,6 +245,7 @@ CATALOGUE: tuple[Tool, ...] = (
         ("Calculate.", "Work out a calculation.", "A calculator for numbers."),
         (Parameter(("expression", "formula", "input"), description="For example 12 + 5."),),
     ),
+    _as_served(calculate().declaration),
     Tool(
         "convert",
         ("convert", "convert_units", "unit_converter"),
@@ -246,7 +270,7 @@ CATALOGUE: tuple[Tool, ...] = (
         ("get_weather", "weather", "fetch_weather", "get_current_weather"),
         ("Get the weather in a city.", "Get the current weather.", "Tells the weather of a place."),
         (_city(),),
-        narrow=True,
+        another=True,
     ),
     Tool(
         "time",
@@ -292,5 +316,5 @@ CATALOGUE: tuple[Tool, ...] = (
         (Parameter(("department", "to", "target"), description="Who to connect to."),),
     ),
 )
-TOOL = {tool.capability: tool for tool in CATALOGUE if not tool.narrow}
-NARROW = {tool.capability: tool for tool in CATALOGUE if tool.narrow}
+TOOL = {tool.capability: tool for tool in CATALOGUE if not tool.another}
+ANOTHER = {tool.capability: tool for tool in CATALOGUE if tool.another}
