@@ -5,6 +5,7 @@ Dependencies: torch, numpy and this repository's packages.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +16,23 @@ import torch
 from numpy.typing import NDArray
 
 from realtime.messages import Audio, Message, Tokens
+from realtime.model.constraints import CallGrammar
 from realtime.model.decoder import CacheFull
 from realtime.model.interleave import ReplyDecoder
 from realtime.model.prompt import render
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.profile import Profile, load_profile
-from realtime.tool_calls import ToolCall, parse_tool_calls, tool_result, tool_schemas
+from realtime.tool_calls import (
+    CallableFunction,
+    CallRules,
+    ToolCall,
+    parse_tool_calls,
+    tool_result,
+    tool_schemas,
+)
 from scripts.nano import domain
-from scripts.nano.domain.tools import schemas
+from scripts.nano.domain.tools import OfferedTool, schemas
 
 Samples = NDArray[np.float32]
 
@@ -76,6 +85,7 @@ class Answerer:
         self.seed = seed
         self.most = most
         self._features: dict[str, torch.Tensor] = {}
+        self._grammar = CallGrammar(self.model.tokenizer, self.model.tokens, self.model.config.text.vocab_size)
 
     def converse(self, scene: domain.Scene, heard: Sequence[Samples | None], speech: bool) -> list[Answered]:
         """Lead a whole conversation. `heard`: the recording of each question, None for one that is typed.
@@ -85,7 +95,7 @@ class Answerer:
         messages = [Message("system", scene.system)] if scene.system is not None else []
         if scene.tools:
             messages.append(tool_schemas(schemas(scene.tools)))
-        offered = {tool.name for tool in scene.tools}
+        offered = tuple(_callable(tool) for tool in scene.tools)
         self._features.clear()
         done: list[Answered] = []
         for k, (exchange, samples) in enumerate(zip(scene.exchanges, heard, strict=True)):
@@ -106,14 +116,15 @@ class Answerer:
         self._features[name] = self.model.encode_audio(samples)
         return Message("human", (Audio(name, samples),))
 
-    def answer(self, messages: Sequence[Message], speech: bool, offered: set[str]) -> Reply:
-        """Answer the last message."""
+    def answer(self, messages: Sequence[Message], speech: bool, offered: Sequence[CallableFunction] = ()) -> Reply:
+        """Answer the last message; calls are held to what is offered, as the engine does."""
         model, began = self.model, time.perf_counter()
         prompt = render(messages, model.tokenizer, model.tokens, speech=speech)
         features: Mapping[str, torch.Tensor] = self._features
         cache = model.decoder.new_cache()
         sampler = self._sampler()
         sampler.observe(prompt.ids)
+        calls = self._grammar.constrain(CallRules(tuple(offered)), speech=speech, room=self.most)
         ids = [model.tokens.tts_start] if speech else []
         reply = ReplyDecoder(model.tokenizer, model.tokens)
         text, codes, ended = "", [], False
@@ -122,7 +133,12 @@ class Answerer:
             logits = model.decoder.prefill(model.embed(prompt, features), cache)[-1]
             prefilled = time.perf_counter()
             while len(ids) < self.most:
-                id_ = sampler.next(logits)
+                id_ = calls.forced()
+                if id_ is None:
+                    id_ = sampler.next(logits, calls.allowed())
+                else:
+                    sampler.observe((id_,))
+                calls.accept(id_)
                 ended = id_ in model.tokens.stop_ids
                 if ended:
                     break
@@ -134,7 +150,7 @@ class Answerer:
         except CacheFull:
             pass
         text += reply.finish().text
-        parsed = parse_tool_calls(reply.rest, offered)
+        parsed = parse_tool_calls(reply.rest, {function.name for function in offered})
         times = (prefilled - began, time.perf_counter() - prefilled)
         return Reply(text, parsed.calls, tuple(codes), tuple(ids), ended, *times)
 
@@ -148,3 +164,7 @@ class Answerer:
             repetition_penalty=sampling.repetition_penalty,
             seed=self.seed,
         )
+
+
+def _callable(tool: OfferedTool) -> CallableFunction:
+    return CallableFunction(tool.name, json.dumps(tool.schema()["function"]["parameters"]))

@@ -66,7 +66,7 @@ def page(checkpoint: Path, out: Path, seed: int) -> Iterator[str]:
     yield "none chosen. Above nano in each of its voices, below the synthesizer that the default voice learnt from, on"
     yield "its words. 0 to 12 kHz, 80 dB.\n"
     for k, question in enumerate(QUESTIONS, 1):
-        reply = answerer.answer([Message("human", question)], True, set())
+        reply = answerer.answer([Message("human", question)], True)
         yield f"## {question}\n\n> {reply.text}\n"
         if len(reply.codes) < 2:
             yield "(no speech)\n"
