@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scripts.nano import domain
 from scripts.nano.domain.tools import schemas
 from scripts.nano.domain.vocabulary import PROPER
+from scripts.nano.outside import outside_sentences
 from scripts.nano.pseudo_audio import EncoderRows, Heard, pseudo_audio
 from scripts.nano.reply_speech import Voice
 from scripts.nano.sequences import Sequence_, Writer
@@ -117,6 +118,8 @@ class Mix:
     typed: float = 0.25
     cut: float = 0.5
     noise: float = 0.05
+    outside: float = 0.06
+    """Of the questions: that it is a sentence of `outside.py`, which is no business of nano's."""
     errors: float = 0.2
     """Greatest share of phones that pseudo audio mishears."""
     odds: domain.Odds = domain.Odds()
@@ -138,6 +141,7 @@ class Conversations:
             self.clips_of[clip.asked.intent].append(clip)
         self.readable = [t for t in voice.spoken if len(t) < LONG_REPLY]
         self.words = domain.word_list()
+        self.outside = outside_sentences() if mix.outside else ()
         self._heard: dict[int, Heard] = {}
 
     def draw(self) -> Sequence_:
@@ -188,11 +192,15 @@ class Conversations:
     def _copying(self) -> Sequence_:
         """Teach copying, which answers with a moment, with the user's words or with a tool's result need."""
         kind = self.rng.random()
-        if kind < 0.35:
+        if kind < 0.30:
             return self._scene(1, self.rng.choice(domain.ABOUT_MOMENT), speech=self.rng.random() < 0.5, cut=True)
+        if kind < 0.38:
+            named = replace(self.mix.odds, name=1.0)
+            return self._scene(1, "who_are_you", speech=self.rng.random() < 0.5, cut=True, odds=named)
         if kind < 0.85:
             first = self.rng.choice(NUMERIC) if self.rng.random() < 0.6 else None
-            return self._scene(1, first, speech=False, cut=True, equipped=True)
+            equipped = replace(self.mix.odds, tools=1.0, wanted=1.0)
+            return self._scene(1, first, speech=False, cut=True, odds=equipped)
         return self._repeating(longest=6)
 
     def _repeating(self, longest: int = 30) -> Sequence_:
@@ -270,11 +278,12 @@ class Conversations:
         speech = self.rng.random() >= self.mix.written and (turns < 5 or self.rng.random() < 0.3)
         return self._scene(turns, None, speech, cut=self.rng.random() < self.mix.cut)
 
-    def _scene(self, turns: int, first: str | None, speech: bool, cut: bool, equipped: bool = False) -> Sequence_:
-        odds = replace(self.mix.odds, tools=1.0, wanted=1.0) if equipped else self.mix.odds
+    def _scene(
+        self, turns: int, first: str | None, speech: bool, cut: bool, odds: domain.Odds | None = None
+    ) -> Sequence_:
         while True:
             self._heard.clear()
-            scene = domain.draw_scene(self.rng, turns, self._ask, odds, first)
+            scene = domain.draw_scene(self.rng, turns, self._ask, odds or self.mix.odds, first)
             longest = max(len(e.reply_text) for e in scene.exchanges)
             if longest < LONG_REPLY or (turns == 1 and self.rng.random() < 0.5):
                 return self._written(scene, speech, cut)
@@ -284,6 +293,8 @@ class Conversations:
         if self.rng.random() < self.mix.noise:
             asked = domain.Asked("unknown", "")
             self._heard[id(asked)] = self._noise()
+        elif self.outside and self.rng.random() < self.mix.outside:
+            asked = domain.Asked("unknown", self.rng.choice(self.outside))
         elif self.clips_of[intent] and self.rng.random() < self.mix.real * (1 - self.mix.typed):
             clip = self.rng.choice(self.clips_of[intent])
             asked = domain.Asked(intent, clip.asked.text, clip.asked.slots)

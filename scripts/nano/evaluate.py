@@ -203,7 +203,8 @@ class Evaluation:
 
     def _count_reject(self, row: str, answered: Answered) -> None:
         self.table.add(f"{row}: false tool calls", bool(answered.first.calls))
-        self.table.add(f"{row}: honest answer or none", answered.right or not answered.first.text)
+        silent = not answered.first.text and not answered.first.calls
+        self.table.add(f"{row}: honest answer or none", answered.right or silent)
 
     def _turns(self, rng: random.Random) -> None:
         """Conversations: follow-ups, spoken where there are clips, and the last of ten typed turns."""

@@ -29,9 +29,11 @@ from scripts.nano.voice_data import speak
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "realtime/checkpoints/nano"
 QUESTIONS = (
+    "hello",
     "who are you",
     "what can you do",
     "what is seven plus eight",
+    "count to five",
     "spell garden",
     "tell me a joke",
     "repeat after me the train leaves at noon",

@@ -154,7 +154,7 @@ def _pseudo(plan: Plan) -> list[Command]:
 def _exercise(plan: Plan, name: str, start: str, *shares: object) -> list[Command]:
     """Almost one thing only, in small batches, at a rate that hardly falls."""
     a = plan.amounts
-    steps = ["--lr", a["join_rate"], "--fall", 0.02, "--budget", min(1024, a["budget"]), "--longest", a["longest"]]
+    steps = ["--lr", a["exercise_rate"], "--fall", 0.02, "--budget", min(1024, a["budget"]), "--longest", a["longest"]]
     return [plan.lm("pseudo", start, *shares, *steps, "--written", 0.6, name=name)]
 
 
@@ -172,8 +172,8 @@ def _adapter(plan: Plan) -> list[Command]:
 
 
 def _join(plan: Plan) -> list[Command]:
-    shares = ["--copy", 0.25, "--counts", 0.05, "--written", 0.45, "--transcribe", 0.1, "--read", 0.04]
-    rate = ["--lr", plan.amounts["join_rate"]]
+    shares = ["--copy", 0.1, "--lists", 0.06, "--counts", 0.06, "--written", 0.55, "--transcribe", 0.1, "--read", 0.02]
+    rate = ["--lr", plan.amounts["join_rate"], "--fall", 0.85]
     return [plan.lm("join", "adapter", "--features", plan.ears / "features", *rate, *shares, *_lengths(plan))]
 
 

@@ -296,6 +296,7 @@ def main() -> None:
     parser.add_argument("--copy", type=float, default=0.12, help="share of exercises in copying")
     parser.add_argument("--lists", type=float, default=0.0, help="share of lists of random words to repeat")
     parser.add_argument("--counts", type=float, default=0.0, help="share of counts to any bound")
+    parser.add_argument("--outside", type=float, default=0.06, help="share of sentences outside the domain (fortunes)")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
     parser.add_argument("--minutes", type=float, default=45.0)
@@ -343,6 +344,7 @@ def main() -> None:
         copy=args.copy,
         lists=args.lists,
         counts=args.counts,
+        outside=args.outside,
         errors=0.35 if clips else 0.2,
     )
     source = Conversations(Writer(vocabulary, Weights(code=args.code_weight)), voice, args.seed, clips, mix)

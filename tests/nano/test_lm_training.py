@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from realtime.model.encoder import Adapter
 from scripts.nano.mind import AUDIO_CONFIG
 from scripts.nano.optimizers import Optimizers
+from scripts.nano.outside import outside_sentences
 from scripts.nano.renew_adapter import difference, pairs
 
 
@@ -78,3 +79,15 @@ def test_a_new_encoder_is_compared_on_the_same_clips(tmp_path: Path) -> None:
     assert float(difference(adapter, adapter, both).detach()) > 1e-3
     with pytest.raises(ValueError, match="'hello'.*'good morning'.*same shards"):
         pairs(old, _features(tmp_path / "other", ["good morning", "hi"], rows))
+
+
+def test_sentences_outside_the_domain_are_plain_words_that_ask_nothing_of_nano(tmp_path: Path) -> None:
+    said = (
+        "The old bridge fell into the river.  Run!",
+        "What time is it?",
+        "He paid $40 for a horse.",
+        "My qzxv is ill.",
+    )
+    (tmp_path / "some.u8").write_text("\n%\n".join(said))
+    assert outside_sentences(tmp_path) == ("the old bridge fell into the river",)
+    assert outside_sentences(tmp_path / "missing") == ()
