@@ -45,7 +45,8 @@ class TurnRecord:
 
     ``asked``: the last voiced sample, or the moment a text was sent. The owner gives it every event in order.
     An answer that the user's own speech cancelled (the pause within an utterance was taken for its end) is
-    forgotten: the answer to the whole utterance is the one that counts.
+    forgotten: the answer to the whole utterance is the one that counts. So is one that calls a tool of the server: the
+    answer to the result follows by itself.
     """
 
     asked: float
@@ -59,6 +60,7 @@ class TurnRecord:
     user_transcript: str = ""
     audio: bytearray = field(default_factory=bytearray, repr=False)
     chunks: list[ChunkArrival] = field(default_factory=list, repr=False)
+    _called: bool = False
 
     @property
     def complete(self) -> bool:
@@ -96,6 +98,8 @@ class TurnRecord:
                 self.transcript += event["delta"]
             case "response.output_audio.delta":
                 self._take_sound(event)
+            case "response.output_item.done":
+                self._called |= event["item.type"] in ("function_call", "mcp_call")
             case "response.done":
                 self._take_end(event)
 
@@ -112,10 +116,11 @@ class TurnRecord:
         if self.status == "failed":
             raise ClientError(f"the answer failed: {event['response.status_details.error.message']}")
         # Before the end of the speech only a part of it was answered: the whole answer is still to come.
-        if self.status != "cancelled" and event.at >= self.asked:
+        if self.status != "cancelled" and event.at >= self.asked and not self._called:
             self.done = event.at
 
     def _forget_reply(self) -> None:
+        self._called = False
         self.first_text = self.first_audio = None
         self.transcript = ""
         self.audio.clear()

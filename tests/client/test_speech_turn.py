@@ -88,6 +88,14 @@ def test_an_answer_before_the_end_of_the_speech_is_not_the_answer() -> None:
     assert _record(_created(1.0), _done(2.5), asked=2.0).complete
 
 
+def test_an_answer_that_calls_the_servers_tool_is_followed_by_the_one_that_counts() -> None:
+    called = _event("response.output_item.done", 1.2, item={"type": "function_call", "name": "calculate"})
+    said = _event("response.output_item.done", 2.2, item={"type": "message"})
+    assert not _record(_created(1.0), called, _done(1.5)).complete
+    record = _record(_created(1.0), called, _done(1.5), _created(2.0, "r2"), _sound(2.1, 100), said, _done(2.5))
+    assert (record.response_id, record.first_audio, record.done) == ("r2", 2.1, 2.5)
+
+
 def test_a_failed_answer_raises_its_reason() -> None:
     failed = {"id": "r1", "status": "failed", "status_details": {"error": {"message": "out of slots"}}}
     with pytest.raises(ClientError, match="out of slots"):
