@@ -69,6 +69,11 @@ class Settings:
         0, "replies at a time for which batches of fixed shape are kept (CUDA graphs); needs --vocoder-trim prompt"
     )
     flow_steps: int = _setting(0, "Euler steps of flow matching; 0: the checkpoint's own, else 10")
+    call_confidence: float = _setting(
+        -1.0,
+        "withdraw a function call that the model itself finds less likely than this, from 0 (never) to 1, and answer "
+        "in words; negative: the checkpoint's own (official ones: 0)",
+    )
     interruption: str = _setting(
         "immediate",
         "what a voice over ours does at once: end the reply, pause it until it is known whether it is meant, or "

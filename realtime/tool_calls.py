@@ -41,12 +41,13 @@ class CallRules:
     """Which calls a reply may hold, kept to while it is decoded (`realtime.model.constraints`).
 
     ``functions``: empty, nothing can be called. ``required``: the reply is a call from its first word on. ``parallel``:
-    there may be several.
+    there may be several. ``words_first``: the reply begins with words, so it is neither a call nor empty.
     """
 
     functions: tuple[CallableFunction, ...] = ()
     required: bool = False
     parallel: bool = True
+    words_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime.app import load_model
 from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
 from realtime.errors import ConfigError
+from realtime.profile import load_profile
 
 
 def read(*flags: str, **environ: str) -> Settings:
@@ -48,3 +50,15 @@ def test_a_switch_is_a_flag_and_a_word_in_the_environment() -> None:
     assert not read(REALTIME_TLS_SELF_SIGNED="false").tls_self_signed
     with pytest.raises(ConfigError, match="REALTIME_TLS_SELF_SIGNED: got 'maybe', expected one of 1, true"):
         read(REALTIME_TLS_SELF_SIGNED="maybe")
+
+
+def test_how_sure_of_a_call_the_model_must_be_can_be_said() -> None:
+    def confidence(*flags: str) -> float:
+        return load_model(read(*flags)).profile.sampling.call_confidence
+
+    own = load_profile(EMBEDDED_CHECKPOINT).sampling.call_confidence
+    assert confidence() == own
+    assert confidence("--call-confidence=0.75") == 0.75
+    assert confidence("--call-confidence=0") == 0
+    with pytest.raises(ConfigError, match="--call-confidence .*: got 1.5, expected a likelihood"):
+        confidence("--call-confidence=1.5")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +24,9 @@ from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
 from realtime.session.ports import GenerationRequest, SamplingParams, TokenDelta, TokenLogProb
+from realtime.tool_calls import CallRules
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +72,19 @@ class DecodeState:
     """Of the text ids since the last delta; None: not asked for."""
     end_logprob: float | None = None
     """Of the id that ended the reply."""
+    call_confidence: float = 0.0
+    """See `SamplingParams`."""
+    without_calls: Callable[[], None] = lambda: None
+    """Begins the reply again, this time without calls."""
     _ids: list[int] = field(default_factory=list)
     _text: str = ""
     _codes: list[int] = field(default_factory=list)
+    _handed_out: bool = False
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nothing of the reply was handed out, nor is there to be but what stands behind its words."""
+        return not self._handed_out and not self._text and not self._codes
 
     def take_delta(self) -> TokenDelta | None:
         """What has come since the last call, once it is a whole group of text and speech (or the reply's end)."""
@@ -77,6 +92,7 @@ class DecodeState:
             return None
         delta = TokenDelta(self._text, tuple(self._codes), tuple(self._ids), logprobs=tuple(self.logprobs or ()))
         self._ids, self._text, self._codes = [], "", []
+        self._handed_out = True
         if self.logprobs is not None:
             self.logprobs = []
         return delta
@@ -143,6 +159,14 @@ class ModelRunner:
         self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
     ) -> DecodeState:
         """The prompt is in the cache: choose the first id."""
+        state = self._begin(slot, prompt, request)
+        if request.calls.functions:
+            state.call_confidence = request.sampling.call_confidence
+            state.without_calls = partial(self._begin_without_calls, state, prompt, request, logits)
+        self._accept(state, logits)
+        return state
+
+    def _begin(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest) -> DecodeState:
         params = request.sampling
         speech = prompt.ids[-1] == self._model.tokens.tts_start
         room = min(params.max_tokens, self._max_tokens - len(prompt.ids))
@@ -157,8 +181,18 @@ class ModelRunner:
         state.logprobs = [] if request.logprobs else None
         if speech:
             state._ids.append(prompt.ids[-1])  # the history replays the reply with the id that opened it
-        self._accept(state, logits)
         return state
+
+    def _begin_without_calls(
+        self, state: DecodeState, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
+    ) -> None:
+        """Forget the reply so far, of which nothing was handed out; ``logits`` [V] are those behind the prompt."""
+        logger.info("withdrew a call that is too unlikely: %s", state.reply.rest.split("\n")[1])
+        _kv(state.slot).truncate(len(prompt.ids))
+        fresh = self._begin(state.slot, prompt, replace(request, calls=CallRules(words_first=True)))
+        for part in fields(state):
+            setattr(state, part.name, getattr(fresh, part.name))
+        self._accept(state, logits)
 
     def decode(self, states: list[DecodeState]) -> None:
         """One id more for each."""
@@ -206,6 +240,9 @@ class ModelRunner:
         id_ = state.newest = self._choose(state, logits)
         kind = self._model.tokens.kind(id_)
         if kind is TokenKind.STOP:
+            if state.unheard and state.calls.doubts(state.call_confidence):
+                state.without_calls()
+                return
             if state.logprobs is not None:
                 state.end_logprob = _logprob(logits, id_)
             state._text += state.reply.finish().text
@@ -231,12 +268,13 @@ class ModelRunner:
 
     def _choose(self, state: DecodeState, logits: Tensor) -> int:
         """Sampled, unless the rules of calling leave no choice."""
-        id_ = state.calls.forced()
-        if id_ is None:
-            id_ = state.sampler.next(logits, state.calls.allowed())
-        else:
-            state.sampler.observe((id_,))
-        state.calls.accept(id_)
+        forced = state.calls.forced()
+        if forced is not None:
+            state.sampler.observe((forced,))
+            state.calls.accept(forced)
+            return forced
+        id_ = state.sampler.next(logits, state.calls.allowed())
+        state.calls.accept(id_, logits)
         return id_
 
     def _finish(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import OrderedDict
 from enum import Enum
 from functools import cached_property
@@ -121,6 +122,10 @@ class CallGrammar:
         return ~self.only(self.tokens.tool_call)
 
     @cached_property
+    def first_words(self) -> Tensor:
+        return ~self.only(self.tokens.tool_call, self.tokens.tts_end, *self.tokens.stop_ids)
+
+    @cached_property
     def closing_ids(self) -> tuple[int, ...]:
         """What ends a call soonest outside of strings, the best first; the last one ends a string."""
         return (self.tokens.tool_call_end, *(self._text.encode(symbol, special=False)[0] for symbol in _CLOSING))
@@ -193,6 +198,8 @@ class CallConstraint:
         self._calls = 0
         self._call_ids = 0
         self._matcher = grammar.matcher(rules.functions) if rules.functions else None
+        self._begun = False
+        self._logprob = 0.0
         self._given: list[int] = []
         """Ids that must come next, in order."""
         self._written = _Written()
@@ -215,6 +222,8 @@ class CallConstraint:
     def allowed(self) -> Tensor | None:
         """Bool [V]: the ids that may come next; None: all."""
         match self._phase:
+            case _Phase.WORDS if self._rules.words_first and not self._begun:
+                return self._grammar.first_words
             case _Phase.WORDS:
                 return None if self._may_call else self._grammar.words_without_calls
             case _Phase.CALL:
@@ -223,15 +232,23 @@ class CallConstraint:
                 return self._closing(mask) if self._must_close else mask
         return self._grammar.only(self._tokens.tool_call, *self._tokens.stop_ids)
 
-    def accept(self, id_: int) -> None:
-        """This id was chosen."""
+    def accept(self, id_: int, logits: Tensor | None = None) -> None:
+        """This id was chosen; ``logits`` [V]: from these, None where there was no choice."""
+        if logits is not None and (self._phase is _Phase.CALL or id_ in (self._tokens.tts_end, self._tokens.tool_call)):
+            self._logprob += float(logits.float().log_softmax(-1)[id_])
         self._room -= 1
+        self._begun = True
         if self._phase is _Phase.CALL:
             self._accept_in_call(id_)
         elif id_ == self._tokens.tool_call and self._may_call:
             self._begin_call()
         elif id_ == self._tokens.tts_end:
             self._phase = _Phase.BETWEEN
+
+    def doubts(self, least: float) -> bool:
+        """Whether there were calls by the model's own will that are less likely than ``least``: the chance of all ids
+        from the decision to call to the call's end, whatever the temperature."""
+        return bool(self._calls) and not self._rules.required and math.exp(self._logprob) < least
 
     @property
     def _may_call(self) -> bool:

@@ -36,6 +36,9 @@ class SamplingParams:
     repetition_penalty: float = 1.05
     max_tokens: int = 4096
     seed: int | None = None
+    call_confidence: float = 0.0
+    """A call of a function that the model itself finds less likely than this, all its ids together, is withdrawn before
+    anybody hears of it, and the reply made again without calls; 0: never. A call that the client requires stands."""
 
 
 @dataclass(frozen=True, slots=True)

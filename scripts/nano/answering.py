@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from realtime.messages import Audio, Message, Tokens
-from realtime.model.constraints import CallGrammar
-from realtime.model.decoder import CacheFull
+from realtime.model.constraints import CallConstraint, CallGrammar
+from realtime.model.decoder import CacheFull, KVCache
 from realtime.model.interleave import ReplyDecoder
 from realtime.model.prompt import render
 from realtime.model.sampling import Sampler
@@ -75,6 +75,15 @@ class Answered:
         return self.called and said is not None and domain.right_reply(self.exchange, said.text)
 
 
+@dataclass(slots=True)
+class _Made:
+    ids: list[int]
+    text: str = ""
+    codes: list[int] = field(default_factory=list)
+    ended: bool = False
+    rest: str = ""
+
+
 class Answerer:
     """The product's model with its profile."""
 
@@ -117,42 +126,55 @@ class Answerer:
         return Message("human", (Audio(name, samples),))
 
     def answer(self, messages: Sequence[Message], speech: bool, offered: Sequence[CallableFunction] = ()) -> Reply:
-        """Answer the last message; calls are held to what is offered, as the engine does."""
+        """Answer the last message; calls are held to what is offered, doubtful ones withdrawn, as the engine does."""
         model, began = self.model, time.perf_counter()
         prompt = render(messages, model.tokenizer, model.tokens, speech=speech)
         features: Mapping[str, torch.Tensor] = self._features
         cache = model.decoder.new_cache()
+        logits = model.decoder.prefill(model.embed(prompt, features), cache)[-1]
+        prefilled = time.perf_counter()
+        least = self.profile.sampling.call_confidence
+        for rules in (CallRules(tuple(offered)), CallRules(words_first=True)):
+            cache.truncate(len(prompt.ids))
+            calls = self._grammar.constrain(rules, speech=speech, room=self.most)
+            made = self._reply(prompt.ids, logits, cache, calls, speech)
+            if made.text or made.codes or not calls.doubts(least):
+                break
+        parsed = parse_tool_calls(made.rest, {function.name for function in offered})
+        times = (prefilled - began, time.perf_counter() - prefilled)
+        return Reply(made.text, parsed.calls, tuple(made.codes), tuple(made.ids), made.ended, *times)
+
+    def _reply(
+        self, prompt: Sequence[int], logits: torch.Tensor, cache: KVCache, calls: CallConstraint, speech: bool
+    ) -> _Made:
+        """Write one reply behind a prompt whose last logits [V] these are."""
+        model = self.model
         sampler = self._sampler()
-        sampler.observe(prompt.ids)
-        calls = self._grammar.constrain(CallRules(tuple(offered)), speech=speech, room=self.most)
-        ids = [model.tokens.tts_start] if speech else []
+        sampler.observe(prompt)
+        made = _Made([model.tokens.tts_start] if speech else [])
         reply = ReplyDecoder(model.tokenizer, model.tokens)
-        text, codes, ended = "", [], False
-        prefilled = began
         try:
-            logits = model.decoder.prefill(model.embed(prompt, features), cache)[-1]
-            prefilled = time.perf_counter()
-            while len(ids) < self.most:
+            while len(made.ids) < self.most:
                 id_ = calls.forced()
                 if id_ is None:
                     id_ = sampler.next(logits, calls.allowed())
+                    calls.accept(id_, logits)
                 else:
                     sampler.observe((id_,))
-                calls.accept(id_)
-                ended = id_ in model.tokens.stop_ids
-                if ended:
+                    calls.accept(id_)
+                made.ended = id_ in model.tokens.stop_ids
+                if made.ended:
                     break
-                ids.append(id_)
+                made.ids.append(id_)
                 delta = reply.push((id_,))
-                text += delta.text
-                codes += delta.speech_codes
+                made.text += delta.text
+                made.codes += delta.speech_codes
                 logits = model.decoder.step(torch.tensor([id_]), [cache])[0]
         except CacheFull:
             pass
-        text += reply.finish().text
-        parsed = parse_tool_calls(reply.rest, {function.name for function in offered})
-        times = (prefilled - began, time.perf_counter() - prefilled)
-        return Reply(text, parsed.calls, tuple(codes), tuple(ids), ended, *times)
+        made.text += reply.finish().text
+        made.rest = reply.rest
+        return made
 
     def _sampler(self) -> Sampler:
         sampling = replace(self.profile.sampling, temperature=self.temperature)

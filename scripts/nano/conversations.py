@@ -37,6 +37,32 @@ NUMERIC = tuple(
 """Intents whose answers turn words into digits or digits into words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """Several written questions of a kind, one behind the other: where most is to be learned and little to be read."""
+
+    intents: tuple[str, ...]
+    turns: tuple[int, int]
+    odds: domain.Odds
+    weight: float = 1.0
+
+
+_BARE, _EQUIPPED = domain.Odds(tools=0.0), domain.Odds(tools=1.0, wanted=1.0)
+DRILLS = (
+    Drill(("plus", "minus", "times"), (4, 8), _EQUIPPED, 3.0),
+    Drill(("plus", "minus", "times", "divide", "percent_of"), (4, 8), _EQUIPPED, 2.0),
+    Drill(("convert", "set_timer", "remind_in"), (3, 5), _EQUIPPED),
+    Drill(("set_alarm", "remind_at"), (3, 5), _EQUIPPED),
+    Drill(("light_level", "volume_set", "desk_digits"), (3, 5), _EQUIPPED),
+    Drill(("custom_word",), (1, 3), _EQUIPPED, 2.0),
+    Drill(("custom_name", "custom_number", "custom_plain"), (1, 3), _EQUIPPED, 2.0),
+    Drill(("search", "who_is", "list_add", "list_remove", "call_person"), (3, 5), _EQUIPPED),
+    Drill(("plus", "minus", "times", "next_number", "previous_number", "bigger"), (4, 10), _BARE, 2.0),
+    Drill(("repeat", "spell", "opposite", "capital", "colour"), (4, 10), _BARE, 3.0),
+    Drill(("unknown",), (1, 4), domain.Odds(tools=1.0, wanted=0.0), 2.0),
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
     """A spoken user text as the encoder hears it. No text: noise or another language."""
@@ -115,11 +141,13 @@ class Mix:
     stretch, 0.28 after eight minutes of it."""
     counts: float = 0.0
     """Counts to any bound, most of them short."""
+    drills: float = 0.0
+    """See `DRILLS`."""
     typed: float = 0.25
     cut: float = 0.5
     noise: float = 0.05
     outside: float = 0.06
-    """Of the questions: that it is a sentence of `outside.py`, which is no business of nano's."""
+    """Of the questions: that it is no business of nano's; every other one of `outside.py`."""
     errors: float = 0.2
     """Greatest share of phones that pseudo audio mishears."""
     odds: domain.Odds = domain.Odds()
@@ -151,6 +179,7 @@ class Conversations:
             (mix.lists, self._repeating),
             (mix.counts, self._counting),
             (mix.copy, self._copying),
+            (mix.drills, self._drill),
             (mix.transcribe, self._transcription),
             (mix.read, self._reading),
         )
@@ -203,10 +232,17 @@ class Conversations:
             return self._scene(1, first, speech=False, cut=True, odds=equipped)
         return self._repeating(longest=6)
 
+    def _drill(self) -> Sequence_:
+        drill = self.rng.choices(DRILLS, [d.weight for d in DRILLS])[0]
+        self._heard.clear()
+        turns = self.rng.randint(*drill.turns)
+        scene = domain.draw_scene(self.rng, turns, self._ask, drill.odds, among=drill.intents)
+        return self._written(scene, speech=False, cut=False)
+
     def _repeating(self, longest: int = 30) -> Sequence_:
         """Teach looking up: "say X", X of up to `longest` random words, which nothing but looking gives."""
         sequence = Sequence_()
-        text = self._nonsense(8, longest) if longest > 8 and self.rng.random() < 0.5 else self._nonsense(1, 6)
+        text = self._nonsense(8, longest) if longest > 8 and self.rng.random() < 0.3 else self._nonsense(1, 6)
         asked = self.rng.choice(domain.BY_NAME["repeat"].phrasings.train[:9]).format(a=text)
         self.writer.human_text(sequence, typed(asked, self.rng))
         self.writer.open_reply(sequence, speech=False)
@@ -293,9 +329,12 @@ class Conversations:
         if self.rng.random() < self.mix.noise:
             asked = domain.Asked("unknown", "")
             self._heard[id(asked)] = self._noise()
-        elif self.outside and self.rng.random() < self.mix.outside:
-            asked = domain.Asked("unknown", self.rng.choice(self.outside))
-        elif self.clips_of[intent] and self.rng.random() < self.mix.real * (1 - self.mix.typed):
+            return asked
+        if self.outside and self.rng.random() < self.mix.outside:
+            if self.rng.random() < 0.5:
+                return domain.Asked("unknown", self.rng.choice(self.outside))
+            intent = "unknown"
+        if self.clips_of[intent] and self.rng.random() < self.mix.real * (1 - self.mix.typed):
             clip = self.rng.choice(self.clips_of[intent])
             asked = domain.Asked(intent, clip.asked.text, clip.asked.slots)
             self._heard[id(asked)] = varied(clip.heard, self.rng)

@@ -37,6 +37,7 @@ PROFILE: dict[str, Any] = {
         "top_k": 0,
         "repetition_penalty": 1.0,
         "max_tokens": 3072,
+        "call_confidence": 0.3,
     },
     "voice": "default",
     "flow_steps": 6,

@@ -296,6 +296,9 @@ def main() -> None:
     parser.add_argument("--copy", type=float, default=0.12, help="share of exercises in copying")
     parser.add_argument("--lists", type=float, default=0.0, help="share of lists of random words to repeat")
     parser.add_argument("--counts", type=float, default=0.0, help="share of counts to any bound")
+    parser.add_argument(
+        "--drills", type=float, default=0.0, help="share of drills: several written questions of a kind"
+    )
     parser.add_argument("--outside", type=float, default=0.06, help="share of sentences outside the domain (fortunes)")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
@@ -344,6 +347,7 @@ def main() -> None:
         copy=args.copy,
         lists=args.lists,
         counts=args.counts,
+        drills=args.drills,
         outside=args.outside,
         errors=0.35 if clips else 0.2,
     )

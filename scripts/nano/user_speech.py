@@ -175,7 +175,11 @@ def interjection(index: int, seed: int) -> Clip:
 
 
 def training_clip(index: int, seed: int, rare: bool) -> Clip:
-    """Make one clip of the training set: 1 in 20 noise, 1 in 25 another language, 1 in 25 words without sense."""
+    """Make one clip of the training set.
+
+    1 in 20 is noise, 1 in 25 another language, 1 in 25 words without sense, 1 in 14 another subject, 1 in 14 a sum of
+    large numbers.
+    """
     rng = np.random.default_rng([seed, index, 17])
     kind = rng.random()
     if kind < 0.05:
@@ -186,6 +190,11 @@ def training_clip(index: int, seed: int, rare: bool) -> Clip:
         if kind < 0.13:
             text = input_speech.word_string(rng, domain.word_list())
             clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "words"}
+        elif kind < 0.2:
+            text = str(rng.choice(domain.OUTSIDE.train))
+            clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "subject"}
+        elif kind < 0.27:
+            clip = numbered_turn(_python(rng), 101, 9999) | {"kind": "domain"}
         else:
             clip = turn(_python(rng), "train", rare) | {"kind": "domain"}
         clip["voice"] = _voice("train", index, rng)

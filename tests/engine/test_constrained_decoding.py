@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_required_call_comes_at_once_with_valid_arguments(model: SpeechModel, 
         [tokens.tts_start, tokens.tts_end, tokens.tool_call] if speech else [tokens.tool_call]
     )
     assert done.reason == "stop"
+
+
+@pytest.mark.parametrize("speech", [False, True])
+def test_a_required_call_stands_however_doubtful(model: SpeechModel, speech: bool) -> None:
+    request = asking("a", CallRules((WEATHER,), required=True, parallel=False), speech=speech)
+    request = replace(request, sampling=replace(request.sampling, call_confidence=1.0))
+    ((_, done),) = run(model, request)
+    assert calls_of(done)
 
 
 def test_replies_under_different_rules_are_decoded_side_by_side(model: SpeechModel) -> None:

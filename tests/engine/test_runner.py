@@ -47,6 +47,7 @@ def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState
     config = model.config.text
     cache = KVCache(config, max_length=config.max_position_embeddings, dtype=torch.float32, device=torch.device("cpu"))
     prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
+    cache.length = len(prompt.ids)
     calls = CallRules((CallableFunction("now"), CallableFunction("plot", PLOT)))
     request = GenerationRequest((Message("human", "?"),), False, sampling, "a", calls=calls)
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
@@ -82,6 +83,34 @@ def test_a_call_that_was_cut_off_is_counted_too(tokenizer: TextTokenizer) -> Non
     state, _, ids = generate(ScriptedModel(tokenizer, call), most)
     assert (state.finished, state.rest_count) == ("length", len(call) - 1)
     assert ids == call[:-1] and CALL.startswith(state.rest)
+
+
+DOUBTFUL = dataclasses.replace(GREEDY, call_confidence=0.3)
+"""The scripted model finds nothing likely: its logits are one and zeros."""
+
+
+def test_a_doubtful_call_is_withdrawn_and_words_come_instead(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    script = [*tokenizer.encode(CALL), tokens.eot, *tokenizer.encode("orry"), tokens.eot]
+    state, text, ids = generate(ScriptedModel(tokenizer, script), DOUBTFUL)
+    assert state.finished == "stop" and state.rest == "" and tokens.tool_call not in ids
+    assert text.endswith("orry") and len(text) > len("orry")  # the first word follows the prompt's own logits
+    assert state.cached_ids == ids
+
+
+def test_a_likely_call_stands(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    model = ScriptedModel(tokenizer, [*tokenizer.encode(CALL), tokens.eot])
+    unsure = model.logits
+    model.logits = lambda: 30 * unsure()  # type: ignore[method-assign]
+    assert generate(model, DOUBTFUL)[0].rest == CALL
+
+
+def test_a_doubtful_call_behind_words_that_were_heard_stands(tokenizer: TextTokenizer) -> None:
+    tokens = SpecialTokens.from_ids(tokenizer.ids)
+    script = [*tokenizer.encode("one"), *[tokens.audio_0] * 4, tokens.tts_end, *tokenizer.encode(CALL), tokens.eot]
+    state, text, _ = generate(ScriptedModel(tokenizer, script), DOUBTFUL)
+    assert (text, state.rest) == ("one", CALL)
 
 
 def test_a_reply_without_a_call_has_no_rest(tokenizer: TextTokenizer) -> None:

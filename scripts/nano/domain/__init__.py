@@ -8,7 +8,6 @@ User texts are lower case without punctuation, as a recogniser hears them; repli
     python -m scripts.nano.domain --write DIR        # replies.txt, words.txt
 """
 
-from scripts.nano.domain.facts import OTHER_SENTENCES as OTHER_SENTENCES
 from scripts.nano.domain.intents import (
     CANNOT as CANNOT,
 )
@@ -46,6 +45,7 @@ from scripts.nano.domain.scenes import draw_scene as draw_scene
 from scripts.nano.domain.scenes import meant as meant
 from scripts.nano.domain.scenes import random_intent as random_intent
 from scripts.nano.domain.scenes import sample as sample
+from scripts.nano.domain.talk import OUTSIDE as OUTSIDE
 from scripts.nano.domain.talk import count_reply as count_reply
 from scripts.nano.domain.texts import reply_texts as reply_texts
 from scripts.nano.domain.texts import word_list as word_list

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from scripts.nano.domain import facts, vocabulary
+from scripts.nano.domain import vocabulary
 from scripts.nano.domain.intents import Asked, Intent, Situation
 from scripts.nano.domain.numbers import CLOCK, VALUE
 from scripts.nano.domain.phrasings import alternatives
 from scripts.nano.domain.scenes import BY_NAME, INTENTS
-from scripts.nano.domain.talk import SPELLED
+from scripts.nano.domain.talk import OUTSIDE, SPELLED
 
 _NUMBERED = frozenset(
     i.name for i in INTENTS if i.name in "count count_to count_down plus minus times divide bigger".split()
@@ -52,7 +52,7 @@ def _readings(words: str) -> Iterator[tuple[int, str, dict[str, str]]]:
         match = pattern.fullmatch(words)
         if match is not None and _possible(intent, match.groupdict()):
             yield literal, intent.name, match.groupdict()
-    if words in (*facts.OTHER_SENTENCES, *facts.HELD_OUT_SENTENCES):
+    if words in OUTSIDE.of("all"):
         yield len(words), "unknown", {}
 
 

@@ -176,12 +176,13 @@ def draw_scene(
     odds: Odds = Odds(),
     first: str | None = None,
     prompted: bool = True,
+    among: Sequence[str] = (),
 ) -> Scene:
     """Draw a conversation; `asking` says each question (default: from the training phrasings).
 
-    `prompted` False keeps to the product's own instructions.
+    `prompted` False keeps to the product's own instructions, `among` to these intents.
     """
-    names = plan(rng, turns, odds, first)
+    names = [rng.choice(among) for _ in range(turns)] if among else plan(rng, turns, odds, first)
     asked = [asking(name) if asking else ask(name, rng) for name in names]
     moment_matters = any(name in ABOUT_MOMENT for name in names)
     moment: Context | None = None if rng.random() < (0.12 if moment_matters else 0.4) else sample_context(rng)

@@ -25,7 +25,7 @@ from scripts.nano.domain.intents import (
     wishes,
 )
 from scripts.nano.domain.numbers import VALUE, digits_of, sentence, spoken_digits, spoken_number, with_and
-from scripts.nano.domain.phrasings import Phrasings
+from scripts.nano.domain.phrasings import Phrasings, load
 from scripts.nano.domain.vocabulary import DEPARTMENTS, MONTHS, NAMES, REPEAT_WORDS, WEEKDAYS, capitalised
 
 # --- numbers ----------------------------------------------------------------------------------------------
@@ -209,6 +209,8 @@ def _again(values: Values, situation: Situation) -> tuple[str, ...]:
 
 
 SAID_NOTHING = "I did not say anything."
+OUTSIDE = load()["unknown"]
+"""Whole sentences that are no business of nano's."""
 _MONTH = "|".join(_lower(MONTHS))
 _NUMBERS_1: Draw = one_of("a", (spoken_number(n) for n in range(100)))
 
@@ -379,6 +381,6 @@ INTENTS: tuple[Intent, ...] = (
         sorry,
         r"sorry i did not understand",
         3.0,
-        fixed=Phrasings((*facts.OTHER_FRAMES * 12, *facts.OTHER_SENTENCES), facts.HELD_OUT_SENTENCES),
+        fixed=Phrasings((*facts.OTHER_FRAMES * 12, *OUTSIDE.train), OUTSIDE.unseen),
     ),
 )
