@@ -45,8 +45,14 @@ class Drill:
     turns: tuple[int, int]
     odds: domain.Odds
     weight: float = 1.0
+    follow_ups: bool = False
+    """One of the intents begins, and what follows it up comes behind it."""
 
 
+FOLLOWED = tuple(
+    dict.fromkeys(name for intent in domain.INTENTS for name in intent.after if not domain.BY_NAME[name].after)
+)
+"""Intents that stand for themselves and can be followed up."""
 _BARE, _EQUIPPED = domain.Odds(tools=0.0), domain.Odds(tools=1.0, wanted=1.0)
 DRILLS = (
     Drill(("plus", "minus", "times"), (4, 8), _EQUIPPED, 3.0),
@@ -60,6 +66,9 @@ DRILLS = (
     Drill(("plus", "minus", "times", "next_number", "previous_number", "bigger"), (4, 10), _BARE, 2.0),
     Drill(("repeat", "spell", "opposite", "capital", "colour"), (4, 10), _BARE, 3.0),
     Drill(("unknown",), (1, 4), domain.Odds(tools=1.0, wanted=0.0), 2.0),
+    Drill(FOLLOWED, (2, 4), domain.Odds(tools=1.0, wanted=1.0, follow_up=1.0, stray=0.0), 3.0, follow_ups=True),
+    Drill(("who_are_you",), (1, 2), domain.Odds(tools=0.1, name=0.9, manner=0.0), 4.0),
+    Drill(("greeting", "thanks", "goodbye", "joke", "unknown", "who_are_you"), (1, 4), domain.Odds(0.1, manner=1.0)),
 )
 
 
@@ -236,7 +245,11 @@ class Conversations:
         drill = self.rng.choices(DRILLS, [d.weight for d in DRILLS])[0]
         self._heard.clear()
         turns = self.rng.randint(*drill.turns)
-        scene = domain.draw_scene(self.rng, turns, self._ask, drill.odds, among=drill.intents)
+        if drill.follow_ups:
+            first = self.rng.choice(drill.intents)
+            scene = domain.draw_scene(self.rng, turns, self._ask, drill.odds, first)
+        else:
+            scene = domain.draw_scene(self.rng, turns, self._ask, drill.odds, among=drill.intents)
         return self._written(scene, speech=False, cut=False)
 
     def _repeating(self, longest: int = 30) -> Sequence_:

@@ -186,7 +186,8 @@ def draw_scene(
     asked = [asking(name) if asking else ask(name, rng) for name in names]
     moment_matters = any(name in ABOUT_MOMENT for name in names)
     moment: Context | None = None if rng.random() < (0.12 if moment_matters else 0.4) else sample_context(rng)
-    name = sample_name(rng) if rng.random() < (0.5 if "who_are_you" in names else odds.name) else "Nano"
+    named = max(odds.name, 0.5 if "who_are_you" in names else 0.0)
+    name = sample_name(rng) if rng.random() < named else "Nano"
     manner: Manner = rng.choice(MANNERS) if rng.random() < odds.manner else PLAIN
     tools = draw_tools(rng, wanted_capabilities(asked, Situation(moment)), odds)
     situation = Situation(moment, by_capability(tools), name, manner)
