@@ -153,7 +153,10 @@ class Mix:
     drills: float = 0.0
     """See `DRILLS`."""
     typed: float = 0.25
-    cut: float = 0.5
+    cut: float = 0.25
+    swapped: float = 0.2
+    """Of the last spoken replies: that words of it were swapped, so that codes follow the words that stand there, not
+    those that one would expect. Before, nano said "the train is now" where it wrote "the boat is open"."""
     noise: float = 0.05
     outside: float = 0.06
     """Of the questions: that it is no business of nano's; every other one of `outside.py`."""
@@ -308,16 +311,24 @@ class Conversations:
         return first, self.rng.choice((self.rng.choice(round_bounds), self.rng.randint(first + 1, 100)))
 
     def _reading(self) -> Sequence_ | None:
-        """Teach pronunciation: "say X" with X from everything that was ever spoken."""
+        """Teach pronunciation: "say X", X whatever was ever spoken; or, to be read aloud only, the same with words
+        swapped, or any words."""
         if not self.readable:
             return None
         sequence = Sequence_()
-        spoken = self.voice.spoken[self.rng.choice(self.readable)]
+        text, kind = self.rng.choice(self.readable), self.rng.random()
+        if kind < 0.3:
+            text = self.voice.swapped(text, self.rng)
+        elif kind < 0.7:
+            text = self.voice.nonsense(self.rng.randint(2, 9), self.rng)
+        spoken = self.voice.get(text, self.rng) if text else None
+        if spoken is None:
+            return None
         if self.rng.random() < 0.2:
             self.writer.system(sequence, self.rng.choice(domain.TIMELESS_PROMPTS))
         self.writer.human_text(sequence, typed("say " + domain.plain(spoken.text), self.rng))
         self.writer.open_reply(sequence, speech=True)
-        self.writer.say(sequence, spoken)
+        self.writer.say(sequence, spoken, aloud_only=kind < 0.7)
         return sequence
 
     # --- conversations ---
@@ -370,7 +381,10 @@ class Conversations:
                 if last and self.rng.random() < 0.15:
                     break
                 self.writer.result(sequence, exchange.result)
-            self._say(sequence, exchange.reply_text, speech, cut and last)
+            if speech and last and self.rng.random() < self.mix.swapped:
+                self._say_swapped(sequence, exchange.reply_text)
+            else:
+                self._say(sequence, exchange.reply_text, speech, cut and last)
         return sequence
 
     def _hear(self, sequence: Sequence_, asked: domain.Asked) -> None:
@@ -389,6 +403,14 @@ class Conversations:
             self.writer.say(sequence, spoken, cut)
         else:
             self.writer.write(sequence, text)
+
+    def _say_swapped(self, sequence: Sequence_, text: str) -> None:
+        spoken = self.voice.get(self.voice.swapped(text, self.rng), self.rng)
+        if spoken is None:
+            self._say(sequence, text, speech=True, cut=False)
+        else:
+            self.writer.open_reply(sequence, speech=True)
+            self.writer.say(sequence, spoken, aloud_only=True)
 
     def _noise(self) -> Heard:
         """Draw something that is no question: noise, another language, or words without sense."""

@@ -6,6 +6,7 @@ that ask for yes or no rise at their end.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from scripts.nano import speech_codes
 
+ENDS = ".?!"
+"""What ends a sentence."""
 GROUP = 4
 """Speech codes per text slot."""
 PAD_CODE = 6561
@@ -73,7 +76,7 @@ def with_rises(spoken: Spoken) -> Spoken:
     ends = [*spoken.starts[1:], len(codes)]
     first = 0
     for k, word in enumerate(words):
-        if word[-1] not in ".?!":
+        if word[-1] not in ENDS:
             continue
         if word[-1] == "?" and words[first].lower() not in _ASKS_FOR_MORE_THAN_YES:
             codes[spoken.starts[k] : ends[k]] = _rising(codes[spoken.starts[k] : ends[k]])
@@ -106,6 +109,11 @@ _KEPT = 6
 _Key = tuple[str, ...]
 
 
+def _mark(word: str) -> str:
+    """The punctuation at a word's end, which sets the melody."""
+    return "" if word[-1].isalnum() else word[-1]
+
+
 def _written(words: Sequence[str]) -> list[str]:
     """Words as they count for splicing: lower case, with the punctuation behind them, which sets the melody."""
     return [word.lower() for word in words]
@@ -133,9 +141,16 @@ class Voice:
     def __init__(self, files: Iterable[Path]) -> None:
         self.spoken: dict[str, Spoken] = {}
         self._stretches: dict[_Key, list[_Stretch]] = {}
+        words: dict[str, set[str]] = {}
         for file in files:
             for line in file.read_text("utf-8").splitlines():
                 self._read(line)
+        for text in self.spoken:
+            for before, word in itertools.pairwise(text.split()):
+                if before[-1] not in ENDS:
+                    words.setdefault(_mark(word), set()).add(word)
+        self._words = {mark: sorted(found) for mark, found in words.items()}
+        """By the punctuation behind them, spelled as within a sentence."""
 
     def _read(self, line: str) -> None:
         try:
@@ -158,6 +173,25 @@ class Voice:
         """Return the spoken form of `text`, sentence by sentence and spliced where needed; None where there is none."""
         known = self.spoken.get(text)
         return known if known is not None else self._joined(text, rng)
+
+    def swapped(self, text: str, rng: random.Random) -> str:
+        """Put other spoken words, of like punctuation, in place of some: what nobody would expect there."""
+        words = text.split()
+        places = [k for k, word in enumerate(words) if _mark(word) in self._words]
+        for k in rng.sample(places, min(len(places), rng.randint(1, max(1, len(words) // 2)))):
+            opens = k == 0 or words[k - 1][-1] in ENDS
+            words[k] = self._draw(_mark(words[k]), rng, opens)
+        return " ".join(words)
+
+    def nonsense(self, count: int, rng: random.Random) -> str:
+        """Draw a sentence of up to `count` spoken words, each as likely as every other; empty where none is known."""
+        marks = [*rng.choices(("", ","), (3, 1), k=count - 1), "."]
+        known = [mark for mark in marks if mark in self._words]
+        return " ".join(self._draw(mark, rng, opens=k == 0) for k, mark in enumerate(known))
+
+    def _draw(self, mark: str, rng: random.Random, opens: bool) -> str:
+        word = rng.choice(self._words[mark])
+        return word[0].upper() + word[1:] if opens else word
 
     def _joined(self, text: str, rng: random.Random) -> Spoken | None:
         parts = [self.spoken.get(s) or self._splice(s, rng) for s in _sentences(text)]
@@ -196,6 +230,6 @@ def _sentences(text: str) -> list[str]:
     sentences: list[list[str]] = [[]]
     for word in text.split():
         sentences[-1].append(word)
-        if word[-1] in ".?!":
+        if word[-1] in ENDS:
             sentences.append([])
     return [" ".join(words) for words in sentences if words]

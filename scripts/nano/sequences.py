@@ -142,15 +142,18 @@ class Writer:
         sequence.add(opening, self.w.word)
         sequence.add([*ids[1:], self.v.eot], self.w.call)
 
-    def say(self, sequence: Sequence_, spoken: Spoken, cut: bool = False) -> None:
-        """Append a spoken reply as the target; `cut`: only up to its last word (cheaper, and all that is to be
-        understood)."""
+    def say(self, sequence: Sequence_, spoken: Spoken, cut: bool = False, aloud_only: bool = False) -> None:
+        """Append a spoken reply as the target.
+
+        `cut`: only up to its last word (cheaper, and all that is to be understood). `aloud_only`: its words are given,
+        how they sound is to be learned.
+        """
         ids = reply_ids(spoken, self.v.tokenizer, self.v.tokens)
         if cut:
             last = max(k for k in range(0, len(ids) - 1, GROUP + 1) if ids[k] != self.v.tts_pad)
             ids = ids[: last + 1]
         sequence.add(ids)
-        sequence.weights[-len(ids) :] = [self._weight(i) for i in ids]
+        sequence.weights[-len(ids) :] = [0.0 if aloud_only and i < self.v.text_size else self._weight(i) for i in ids]
         if not cut:
             sequence.add([self.v.eot], self.w.end)
 

@@ -94,6 +94,15 @@ def test_the_loss_is_on_answers_only(vocabulary: Vocabulary) -> None:
     assert all(sequence.weights[given:])
 
 
+def test_words_that_are_only_to_be_read_aloud_carry_no_loss(vocabulary: Vocabulary) -> None:
+    writer, sequence = Writer(vocabulary), Sequence_()
+    writer.say(sequence, _spoken("The sixteen is brown."), aloud_only=True)
+    learned = [id_ for id_, weight in zip(sequence.ids, sequence.weights, strict=True) if weight]
+    assert vocabulary.decode(sequence.ids) == "The sixteen is brown."
+    assert vocabulary.decode(learned) == ""
+    assert sum(id_ >= vocabulary.code0 for id_ in learned) == 24
+
+
 def test_speech_is_laid_out_in_groups_with_its_words_in_order(vocabulary: Vocabulary) -> None:
     spoken = _spoken("Hello, how can I help you?")
     ids = reply_ids(spoken, vocabulary.tokenizer, vocabulary.tokens)
@@ -148,3 +157,25 @@ def test_a_text_of_several_sentences_is_spoken_sentence_by_sentence(tmp_path: Pa
     assert both is not None
     assert both.codes == (*range(100, 107), *range(23))
     assert both.starts == (1, 8, 12, 16, 20, 24)
+
+
+def test_swapped_words_keep_their_place_and_are_spoken(tmp_path: Path) -> None:
+    voice, rng = _voice(tmp_path, "It is nine in Rome.", "The boat was cold, Anna."), random.Random(0)
+    seen = set()
+    for _ in range(50):
+        text = voice.swapped("It is nine in Rome.", rng)
+        spoken = voice.get(text, rng)
+        assert spoken is not None
+        assert len(spoken.starts) == 5
+        assert text[0].isupper()
+        assert text.endswith(("Rome.", "Anna."))
+        seen.add(text)
+    assert len(seen) > 20
+
+
+def test_nonsense_is_made_of_all_spoken_words(tmp_path: Path) -> None:
+    voice, rng = _voice(tmp_path, "It is nine in Rome.", "The boat was cold, Anna."), random.Random(0)
+    texts = [voice.nonsense(4, rng) for _ in range(100)]
+    assert all(voice.get(text, rng) is not None for text in texts)
+    said = {word.strip(".,").lower() for text in texts for word in text.split()}
+    assert said == set("is nine in rome boat was cold anna".split())
