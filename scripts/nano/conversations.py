@@ -154,7 +154,7 @@ class Mix:
     """See `DRILLS`."""
     typed: float = 0.25
     cut: float = 0.25
-    swapped: float = 0.2
+    swapped: float = 0.3
     """Of the last spoken replies: that words of it were swapped, so that codes follow the words that stand there, not
     those that one would expect. Before, nano said "the train is now" where it wrote "the boat is open"."""
     noise: float = 0.05

@@ -172,8 +172,8 @@ def _adapter(plan: Plan) -> list[Command]:
 
 
 def _join(plan: Plan) -> list[Command]:
-    shares = ["--copy", 0.07, "--lists", 0.03, "--counts", 0.03, "--drills", 0.16, "--outside", 0.08, "--written", 0.5]
-    shares += ["--transcribe", 0.09, "--read", 0.14]
+    shares = ["--copy", 0.06, "--lists", 0.02, "--counts", 0.03, "--drills", 0.14, "--outside", 0.08, "--written", 0.5]
+    shares += ["--transcribe", 0.09, "--read", 0.28]
     rate = ["--lr", plan.amounts["join_rate"], "--fall", 0.85]
     return [plan.lm("join", "adapter", "--features", plan.ears / "features", *rate, *shares, *_lengths(plan))]
 
