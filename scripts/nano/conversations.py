@@ -68,7 +68,9 @@ DRILLS = (
     Drill(("unknown",), (1, 4), domain.Odds(tools=1.0, wanted=0.0), 2.0),
     Drill(FOLLOWED, (2, 4), domain.Odds(tools=1.0, wanted=1.0, follow_up=1.0, stray=0.0), 3.0, follow_ups=True),
     Drill(("who_are_you",), (1, 2), domain.Odds(tools=0.1, name=0.9, manner=0.0), 4.0),
-    Drill(("greeting", "thanks", "goodbye", "joke", "unknown", "who_are_you"), (1, 4), domain.Odds(0.1, manner=1.0)),
+    Drill(
+        ("greeting", "thanks", "goodbye", "joke", "unknown", "who_are_you"), (1, 4), domain.Odds(tools=0.1, manner=1.0)
+    ),
 )
 
 
@@ -126,7 +128,7 @@ def typed(text: str, rng: random.Random) -> str:
     """Write a user text the way people type it."""
     if rng.random() < 0.35:
         return text
-    text = text[0].upper() + text[1:]
+    text = domain.sentence(text, end="")
     text = " ".join(w.capitalize() if w.lower() in PROPER or w in ("nano", "i") else w for w in text.split())
     question = text.lower().startswith(("what", "how", "who", "where", "which", "do ", "can ", "are ", "is ", "when"))
     return text + rng.choice(("", "?" if question else ".", "?" if question else "!"))
@@ -381,10 +383,8 @@ class Conversations:
                 if last and self.rng.random() < 0.15:
                     break
                 self.writer.result(sequence, exchange.result)
-            if speech and last and self.rng.random() < self.mix.swapped:
-                self._say_swapped(sequence, exchange.reply_text)
-            else:
-                self._say(sequence, exchange.reply_text, speech, cut and last)
+            swapped = speech and last and self.rng.random() < self.mix.swapped
+            self._say(sequence, exchange.reply_text, speech, cut and last, swapped)
         return sequence
 
     def _hear(self, sequence: Sequence_, asked: domain.Asked) -> None:
@@ -396,21 +396,14 @@ class Conversations:
         else:
             self.writer.human_audio(sequence, pseudo_audio(asked.text, self.rng, self.mix.errors))
 
-    def _say(self, sequence: Sequence_, text: str, speech: bool, cut: bool) -> None:
-        spoken = self.voice.get(text, self.rng) if speech else None
+    def _say(self, sequence: Sequence_, text: str, speech: bool, cut: bool, swapped: bool) -> None:
+        said = self.voice.swapped(text, self.rng) if swapped else text
+        spoken = self.voice.get(said, self.rng) if speech else None
         self.writer.open_reply(sequence, spoken is not None)
         if spoken is not None:
-            self.writer.say(sequence, spoken, cut)
+            self.writer.say(sequence, spoken, cut and not swapped, aloud_only=swapped)
         else:
             self.writer.write(sequence, text)
-
-    def _say_swapped(self, sequence: Sequence_, text: str) -> None:
-        spoken = self.voice.get(self.voice.swapped(text, self.rng), self.rng)
-        if spoken is None:
-            self._say(sequence, text, speech=True, cut=False)
-        else:
-            self.writer.open_reply(sequence, speech=True)
-            self.writer.say(sequence, spoken, aloud_only=True)
 
     def _noise(self) -> Heard:
         """Draw something that is no question: noise, another language, or words without sense."""

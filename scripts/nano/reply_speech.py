@@ -15,7 +15,7 @@ from pathlib import Path
 
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from scripts.nano import speech_codes
+from scripts.nano import domain, speech_codes
 
 ENDS = ".?!"
 """What ends a sentence."""
@@ -191,7 +191,7 @@ class Voice:
 
     def _draw(self, mark: str, rng: random.Random, opens: bool) -> str:
         word = rng.choice(self._words[mark])
-        return word[0].upper() + word[1:] if opens else word
+        return domain.sentence(word, end="") if opens else word
 
     def _joined(self, text: str, rng: random.Random) -> Spoken | None:
         parts = [self.spoken.get(s) or self._splice(s, rng) for s in _sentences(text)]
