@@ -13,46 +13,40 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from realtime import spoken
-from realtime.checkpoint_layout import missing_files
+from realtime.admission.manager import SessionLease, SessionManager
+from realtime.admission.queue import QueueEntry
+from realtime.checkpoint import instructions as spoken
+from realtime.checkpoint.load import LoadedModel, load_model
 from realtime.config import Settings
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore, ThreadedEngine
-from realtime.engine.meter import PromptMeter
 from realtime.engine.runner import ModelRunner
 from realtime.engine.thinking import ThinkingEngine
-from realtime.engine.vocoding import ThreadedVocoder
-from realtime.errors import CapacityError, CheckpointError, ConfigError, RealtimeError
+from realtime.engine.token_counter import PromptTokenCounter
+from realtime.engine.vocoder_service import ThreadedVocoder
+from realtime.errors import CapacityError, ConfigError, RealtimeError
 from realtime.model.constraints import schema_problem
-from realtime.model.speech_model import SpeechModel
-from realtime.profile import Profile, load_profile
+from realtime.ports.tools import ToolSet
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.manager import Seat, SessionManager
 from realtime.session.quota import QuotaLimits, Quotas
-from realtime.session.session import Services
-from realtime.session.tool_ports import ToolSet
-from realtime.session.waiting_line import Ticket
+from realtime.session.services import Services
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_servers import McpServers
-from realtime.transports.access import Access, ApiKeys, Origins, is_loopback
-from realtime.transports.host import Health
-from realtime.transports.metrics_page import ServerMetrics
-from realtime.transports.offers import OfferAnswerer
+from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopback
+from realtime.transports.http.host import Health
+from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.webrtc.offers import OfferAnswerer
+from realtime.turns.floor import Interruption
 from realtime.turns.smart_turn import SmartTurn, load_end_of_turn_model
-from realtime.turns.turn_taking import Interruption
 from realtime.turns.vad import SileroVad
-from realtime.vocoder_options import vocoder_options
-from streaming_vocoder.errors import VocoderError
-from streaming_vocoder.streaming import Vocoder
-from streaming_vocoder.voice import Voice
 
 logger = logging.getLogger(__name__)
 
@@ -98,121 +92,13 @@ def _read_keys(settings: Settings) -> ApiKeys:
     return keys + listed
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto``: CUDA when there is one. Raises `ConfigError` for a device that this machine lacks."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: this PyTorch ({torch.__version__}) sees no CUDA device; use --device cpu")
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``auto``: the checkpoint's bfloat16 on CUDA, float32 on the CPU."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedModel:
-    """One checkpoint in memory. ``voices``: by name, the default one first."""
-
-    profile: Profile
-    speech_model: SpeechModel
-    vocoder: Vocoder
-    voices: dict[str, Voice]
-
-
-def load_model(settings: Settings) -> LoadedModel:
-    """Everything of a checkpoint folder. Raises `CheckpointError` or `ConfigError` with all that is wrong."""
-    folder = settings.model
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"model folder {folder} does not exist; give --model a local folder in the Step-Audio 2 layout "
-            "(nothing is ever downloaded), or leave it out for the embedded nano model"
-        )
-    missing = missing_files(folder)
-    if missing:
-        raise CheckpointError(f"model folder {folder} lacks {', '.join(missing)}; copy the whole checkpoint there")
-    device = choose_device(settings.device)
-    profile = _profile(settings)
-    options = vocoder_options(settings, profile.flow_steps)
-    faults: list[str] = []
-    speech_model = vocoder = None
-    try:
-        speech_model = SpeechModel.load(folder, device, choose_dtype(settings.dtype, device))
-    except CheckpointError as error:
-        faults.append(str(error))
-    try:
-        vocoder = Vocoder.load(folder / "token2wav", device, options)
-    except VocoderError as error:
-        faults.append(str(error))
-    if speech_model is None or vocoder is None:
-        raise CheckpointError("\n".join(faults))
-    return LoadedModel(profile, speech_model, vocoder, load_voices(folder, settings.voice or profile.voice))
-
-
-def _profile(settings: Settings) -> Profile:
-    """The checkpoint's profile with what the settings say otherwise."""
-    profile = load_profile(settings.model, settings.profile)
-    if settings.instructions:
-        profile = replace(profile, instructions=settings.instructions)
-    if settings.flow_steps:
-        profile = replace(profile, flow_steps=settings.flow_steps)
-    if settings.call_confidence > 1:
-        raise ConfigError(
-            f"--call-confidence (REALTIME_CALL_CONFIDENCE): got {settings.call_confidence}, expected a likelihood "
-            "from 0 (every call stands) to 1; leave it out for the checkpoint's own"
-        )
-    if settings.call_confidence >= 0:
-        profile = replace(profile, sampling=replace(profile.sampling, call_confidence=settings.call_confidence))
-    if settings.max_context_tokens:
-        profile = replace(profile, max_context_tokens=settings.max_context_tokens)
-    return profile
-
-
-def load_voices(folder: Path, wanted: str) -> dict[str, Voice]:
-    """The folder's voices and the wanted one (a name, a .safetensors or a .wav), which comes first.
-
-    Raises `ConfigError` for a voice that cannot be used.
-    """
-    try:
-        return _read_voices(folder, wanted)
-    except VocoderError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _read_voices(folder: Path, wanted: str) -> dict[str, Voice]:
-    paths = sorted((folder / "voices").glob("*.safetensors"))
-    voices = {path.stem: Voice.load(path) for path in paths}
-    if not wanted:
-        return voices
-    if wanted not in voices:
-        path = Path(wanted)
-        if not path.is_file():
-            known = ", ".join(voices) or "none"
-            raise ConfigError(
-                f"voice {wanted!r} is neither a voice of this checkpoint ({known}) nor a file; give --voice one of "
-                "these, a .safetensors voice, or a .wav of 3 to 15 s to enroll"
-            )
-        wanted = path.stem
-        enrolled = path.suffix == ".safetensors"
-        voices[wanted] = Voice.load(path) if enrolled else Voice.enroll(path, folder / "token2wav")
-    return {wanted: voices[wanted]} | voices
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelThreads:
     """The two threads that compute. `stop` when done."""
 
     engine: ThreadedEngine
     vocoder: ThreadedVocoder
-    meter: PromptMeter
+    token_counter: PromptTokenCounter
 
     def stop(self) -> None:
         self.engine.stop()
@@ -234,8 +120,8 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     # A session's transcripts and its answers outside the conversation have caches of their own.
     core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
     model = loaded.speech_model
-    meter = PromptMeter(model.tokenizer, model.tokens, runner.max_tokens)
-    threads = ModelThreads(ThreadedEngine(core), vocoder, meter)
+    token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
+    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter)
     threads.engine.start()
     threads.vocoder.start()
     return threads
@@ -254,7 +140,7 @@ def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
 
 
 class Application:
-    """`realtime.transports.http.Host`: one server's life. Enter `running`, then it loads in the background."""
+    """`realtime.transports.http.http.Host`: one server's life. Enter `running`, then it loads in the background."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -314,17 +200,17 @@ class Application:
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         return list(self._turns)[-limit:]
 
-    def admit(self) -> Seat:
+    def admit(self) -> SessionLease:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
         return self._sessions.admit()
 
-    def wait_in_line(self) -> Ticket[Seat]:
+    def join_queue(self) -> QueueEntry[SessionLease]:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
-        return self._sessions.wait_in_line()
+        return self._sessions.join_queue()
 
-    def find_session(self, call_id: str) -> Seat | None:
+    def find_session(self, call_id: str) -> SessionLease | None:
         return self._sessions.find(call_id) if self._sessions is not None else None
 
     @asynccontextmanager
@@ -385,7 +271,7 @@ class Application:
             SileroVad(),
             self._remember,
             schema_problem,
-            threads.meter,
+            threads.token_counter,
             self._metrics.speculated,
             self._turn_model,
             tools,

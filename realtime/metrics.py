@@ -27,7 +27,7 @@ class Speculated:
 
 
 @dataclass(slots=True)
-class Waste:
+class SpeculationStats:
     """What was made in vain before one reply: how many drafts of it, the ids computed, the seconds vocoded."""
 
     drafts: int = 0
@@ -78,7 +78,7 @@ class ReplyTrace:
     faults: dict[str, int] = field(default_factory=dict)
     sent_s: float = 0.0
     margins: list[float] = field(default_factory=list)
-    waste: Waste = field(default_factory=Waste)
+    waste: SpeculationStats = field(default_factory=SpeculationStats)
 
     @property
     def ahead_s(self) -> float | None:

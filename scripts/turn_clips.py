@@ -1,8 +1,8 @@
 """Make the clips that `realtime bench turns` composes its conversations from, with free synthesizers.
 
-    python scripts/turn_clips.py            # writes realtime/turn_bench/clips/*.flac and clips.json
+    python scripts/turn_clips.py            # writes realtime/bench/turns/clips/*.flac and clips.json
 
-Needs what scripts/nano/input_speech.py needs (flite, ttspico) and pocketsphinx, which finds the word at which
+Needs what scripts/nano/data/input_speech.py needs (flite, ttspico) and pocketsphinx, which finds the word at which
 a sentence may be parted: it is spoken as a whole, so that its first half does not sound like an end.
 """
 
@@ -17,9 +17,9 @@ from pocketsphinx import Decoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from realtime.client.utterance import end_of_speech
-from scripts.nano.input_speech import SAMPLE_RATE, Samples, synthesize
+from scripts.nano.data.input_speech import SAMPLE_RATE, Samples, synthesize
 
-OUT = Path(__file__).resolve().parents[1] / "realtime" / "turn_bench" / "clips"
+OUT = Path(__file__).resolve().parents[1] / "realtime" / "bench" / "turns" / "clips"
 SLT, AWB, RMS, US, GB = "flite:slt", "flite:awb", "flite:rms", "pico:en-US", "pico:en-GB"
 _NEAR = SAMPLE_RATE // 12  # a cut goes to the quietest place this close to the word boundary
 _WINDOW = SAMPLE_RATE // 100

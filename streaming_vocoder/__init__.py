@@ -3,17 +3,17 @@
 Start with `Vocoder.load`, `Voice.load` (or `Voice.enroll`) and `Vocoder.open`; see `streaming`.
 """
 
+from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
 from streaming_vocoder.errors import CheckpointError, OptionError, StreamError, VocoderError, VoiceError
-from streaming_vocoder.ladder import ChunkLadder, Pace
 from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.streaming import StreamReport, StreamState, Vocoder, to_int16
 from streaming_vocoder.voice import Voice
 
 __all__ = [
     "CheckpointError",
-    "ChunkLadder",
+    "ChunkSchedule",
     "OptionError",
-    "Pace",
+    "CostModel",
     "StreamError",
     "StreamReport",
     "StreamState",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from streaming_vocoder.ladder import ChunkLadder
+from streaming_vocoder.chunk_schedule import ChunkSchedule
 from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.solver_cache import TrimRule
 
@@ -36,7 +36,7 @@ class Plan:
     def options(self) -> VocoderOptions:
         """Of the vocoder that is measured. Raises `OptionError`."""
         fixed_streams = max(self.streams) + GROWTH_STREAMS if self.fixed else 0
-        ladder = ChunkLadder(self.ladder)
+        ladder = ChunkSchedule(self.ladder)
         return VocoderOptions(self.steps, self.trim, dtype=self.dtype, ladder=ladder, fixed_streams=fixed_streams)
 
 

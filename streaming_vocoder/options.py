@@ -7,10 +7,10 @@ from typing import get_args
 
 import torch
 
+from streaming_vocoder.chunk_schedule import ChunkSchedule
 from streaming_vocoder.config import FRAMES_PER_TOKEN
 from streaming_vocoder.errors import OptionError
 from streaming_vocoder.hift_stream import CrossFade
-from streaming_vocoder.ladder import ChunkLadder
 from streaming_vocoder.solver_cache import CHUNK_ROOM, TrimRule
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -33,7 +33,7 @@ class VocoderOptions:
     """How chunks are joined (`hift_stream`)."""
     dtype: torch.dtype = torch.float32
     """Of the solver's products and caches, where nearly all of the work is; encoder and HiFT stay float32."""
-    ladder: ChunkLadder = ChunkLadder()
+    ladder: ChunkSchedule = ChunkSchedule()
     """Chunk lengths that the vocoder's user chooses from. `step` takes any other too."""
     fixed_streams: int = 0
     """Room for so many streams whose chunks of the ladder's lengths are solved as batches of fixed shape, on CUDA as

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streaming_vocoder.chunk_schedule import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS
 from streaming_vocoder.config import (
     FRAMES_PER_TOKEN,
     HOP_SAMPLES,
@@ -39,7 +40,6 @@ from streaming_vocoder.hift_stream import (
     StreamingHift,
     frames_of,
 )
-from streaming_vocoder.ladder import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS
 from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.packing import turns
 from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES

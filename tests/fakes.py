@@ -17,16 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.admission.manager import first_settings
 from realtime.errors import ChannelClosed
-from realtime.protocol import events as wire
-from realtime.protocol.codec import decode_object
-from realtime.protocol.ids import Ids
-from realtime.session.channel import AudioPlayed, Inbound
-from realtime.session.config import SessionConfig
-from realtime.session.manager import first_settings
-from realtime.session.ports import (
-    OUTPUT_SAMPLE_RATE,
-    AudioChunk,
+from realtime.ports.channel import AudioPlayed, Inbound
+from realtime.ports.engine import (
     Generation,
     GenerationDone,
     GenerationRequest,
@@ -34,12 +28,17 @@ from realtime.session.ports import (
     TokenDelta,
     TokenLogProb,
     TokenUsage,
-    VocoderStream,
 )
+from realtime.ports.tools import NoServers, NoTools, ToolServers, ToolSet
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
+from realtime.protocol import events as wire
+from realtime.protocol.codec import decode_object
+from realtime.protocol.ids import Ids
+from realtime.session.config import SessionConfig
 from realtime.session.quota import Quota
-from realtime.session.session import Services, Session
-from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
-from realtime.session.tools import SchemaCheck, unchecked
+from realtime.session.services import Services
+from realtime.session.session import Session
+from realtime.session.tools.offer import SchemaCheck, accept_any
 from realtime.turns.vad import VoiceDetector
 
 SAMPLES_PER_TOKEN = 960
@@ -381,7 +380,7 @@ async def call(
     config: SessionConfig | None = None,
     vocoder: FakeVocoder | None = None,
     settings: Mapping[str, Any] | None = None,
-    schema_check: SchemaCheck = unchecked,
+    schema_check: SchemaCheck = accept_any,
     tools: ToolSet | None = None,
     servers: ToolServers | None = None,
     parts: Mapping[str, Any] | None = None,

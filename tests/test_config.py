@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from realtime.app import load_model
+from realtime.checkpoint.load import load_model
+from realtime.checkpoint.profile import load_profile
 from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
 from realtime.errors import ConfigError
-from realtime.profile import load_profile
 
 
 def read(*flags: str, **environ: str) -> Settings:

@@ -9,30 +9,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {
-    "audio",
-    "audio_g711",
-    "errors",
-    "messages",
-    "metrics",
-    "noise_reduction",
-    "spoken",
-    "time_scale",
-    "tool_calls",
-}
+LEAVES = {"audio", "errors", "metrics"}
 ALLOWED = {
+    "audio": LEAVES,
     "protocol": LEAVES,
+    "ports": LEAVES | {"protocol"},
     "turns": LEAVES,
-    "session": LEAVES | {"protocol", "turns"},
-    "tools": LEAVES | {"protocol", "session"},
-    "transports": LEAVES | {"protocol", "session"},
-    "model": LEAVES,
-    "engine": LEAVES | {"model", "session", "streaming_vocoder"},
+    "session": LEAVES | {"ports", "protocol", "turns"},
+    "admission": LEAVES | {"ports", "protocol", "session"},
+    "tools": LEAVES | {"ports", "protocol"},
+    "transports": LEAVES | {"ports", "protocol", "session", "admission"},
+    "model": LEAVES | {"ports"},
+    "engine": LEAVES | {"model", "ports", "streaming_vocoder"},
+    "checkpoint": LEAVES | {"config", "model", "ports", "streaming_vocoder"},
     "client": LEAVES,
-    "turn_bench": LEAVES | {"protocol", "turns", "session", "client"},
+    "bench": LEAVES | {"admission", "protocol", "turns", "session", "ports", "client"},
 }
 SANS_IO = ("protocol", "turns")
-NO_TORCH = ("protocol", "turns", "session", "tools", "transports", "client", "turn_bench")
+NO_TORCH = ("audio", "ports", "protocol", "turns", "session", "admission", "tools", "transports", "client", "bench")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -68,18 +62,6 @@ def test_the_core_has_no_io_and_no_clock(package: str) -> None:
 def test_sessions_and_sockets_know_no_model(package: str) -> None:
     for path, name in package_imports(package):
         assert name.split(".")[0] not in {"torch", "transformers", "torchaudio"}, f"{path} imports {name}"
-
-
-def test_the_engine_sees_of_a_session_only_its_ports() -> None:
-    for path, name in package_imports("engine"):
-        if name.startswith("realtime.session"):
-            assert name == "realtime.session.ports", f"{path} imports {name}"
-
-
-def test_tools_see_of_a_session_only_their_ports() -> None:
-    for path, name in package_imports("tools"):
-        if name.startswith("realtime.session"):
-            assert name == "realtime.session.tool_ports", f"{path} imports {name}"
 
 
 def test_the_vocoder_stands_alone() -> None:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from realtime.audio import ms_of_samples
+from realtime.audio.streams import ms_of_samples
 from realtime.client.connection import WIRE_RATE, ClientError, Connection, Received
 from realtime.client.speech_turn import FRAME_MS, FRAME_SAMPLES, Watcher, beside
 
 _BACKLOG_FRAMES = 1000 // FRAME_MS
-"""Microphone frames that wait for a slow connection; older ones are dropped."""
+"""AudioInput frames that wait for a slow connection; older ones are dropped."""
 
 
 class Playback:

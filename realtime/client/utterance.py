@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from realtime.audio import Resampler, Samples, float_to_pcm16
+from realtime.audio.streams import Resampler, Samples, float_to_pcm16
 from realtime.client.connection import WIRE_RATE
 from realtime.errors import AudioFormatError
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from realtime.client.latency_bench import MEASURES, TurnFigures, measure, percentiles, wait_until_ready
+from realtime.bench.latency import MEASURES, TurnFigures, measure, percentiles, wait_until_ready
 from realtime.client.utterance import Utterance, lengthened, load_utterance
 from realtime.commands.machine import describe_machine, describe_torch
 from realtime.config import Settings
@@ -114,8 +114,8 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     """The real server in this event loop, on a free port; gives its WebSocket URL."""
     # here: measuring a server elsewhere needs neither torch nor a model
     from realtime.app import Application
-    from realtime.transports.http import build_app
-    from realtime.transports.server import listen, web_server
+    from realtime.transports.http.http import build_app
+    from realtime.transports.http.server import listen, web_server
 
     with listen("127.0.0.1", 0) as listener:
         server = web_server(build_app(Application(settings), None))

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from realtime.bench.turns.caller import Observation
+from realtime.bench.turns.corpus import Case, compose
+from realtime.bench.turns.live import observe_live
+from realtime.bench.turns.runner import Mode, observe
+from realtime.bench.turns.scoring import FloorFigures, Outcome, TurnFigures, faults, floor_figures, judge, turn_figures
 from realtime.commands.machine import describe_machine
-from realtime.turn_bench.caller import Observation
-from realtime.turn_bench.corpus import Case, compose
-from realtime.turn_bench.live import observe_live
-from realtime.turn_bench.scoring import FloorFigures, Outcome, TurnFigures, faults, floor_figures, judge, turn_figures
-from realtime.turn_bench.stage import Mode, observe
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
 

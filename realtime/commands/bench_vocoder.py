@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import torch
 
-    from realtime.app import choose_device
+    from realtime.checkpoint.load import choose_device
     from streaming_vocoder.bench import measure
 
     plan = _plan(arguments)

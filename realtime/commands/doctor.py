@@ -98,7 +98,7 @@ def _version(distribution: str) -> str:
 def _device(settings: Settings) -> Iterator[Finding]:
     import torch
 
-    from realtime.app import choose_device
+    from realtime.checkpoint.load import choose_device
 
     try:
         device = choose_device(settings.device)
@@ -110,7 +110,7 @@ def _device(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from realtime.app import load_model
+    from realtime.checkpoint.load import load_model
 
     started = time.perf_counter()
     try:

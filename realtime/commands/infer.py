@@ -1,7 +1,7 @@
 """`realtime infer FILE.wav`: answer one recording offline, without a server. The shortest path through the parts.
 
 ``--task`` asks for something else than an answer: the instruct models take it as system prompt, the base model as the
-beginning of a text to continue (`realtime.tasks`).
+beginning of a text to continue (`realtime.commands.infer_tasks`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from realtime import spoken
-from realtime.app import ModelThreads, load_model, start_threads
-from realtime.audio import Resampler
+from realtime.app import ModelThreads, start_threads
+from realtime.audio.streams import Resampler
+from realtime.checkpoint import instructions as spoken
+from realtime.checkpoint.load import load_model
+from realtime.checkpoint.profile import Profile
 from realtime.cli import configure_logging
+from realtime.commands.infer_tasks import CHAT, TASKS, task_messages
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import AudioFormatError, ConfigError, EngineError
-from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
-from realtime.profile import Profile
-from realtime.session.ports import OUTPUT_SAMPLE_RATE, GenerationDone, GenerationRequest
-from realtime.tasks import CHAT, TASKS, task_messages
+from realtime.ports.engine import GenerationDone, GenerationRequest
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

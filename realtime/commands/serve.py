@@ -12,13 +12,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from realtime.app import Application, build_access, find_frontend
+from realtime.checkpoint.vocoder_options import vocoder_options
 from realtime.cli import configure_logging
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
-from realtime.transports.http import build_app
-from realtime.transports.self_signed import lan_address, names_of, write_self_signed
-from realtime.transports.server import TlsFiles, listen, web_server
-from realtime.vocoder_options import vocoder_options
+from realtime.transports.http.http import build_app
+from realtime.transports.http.self_signed import lan_address, names_of, write_self_signed
+from realtime.transports.http.server import TlsFiles, listen, web_server
 
 __all__ = ["add_arguments", "run"]
 

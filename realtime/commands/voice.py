@@ -92,7 +92,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _preview(arguments: argparse.Namespace) -> int:
     import soundfile
 
-    from realtime.app import choose_device
+    from realtime.checkpoint.load import choose_device
     from streaming_vocoder import Vocoder, Voice, to_int16
     from streaming_vocoder.config import SAMPLE_RATE
 

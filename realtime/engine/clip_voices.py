@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from realtime.engine.vocoding import ThreadedVocoder
+from realtime.engine.vocoder_service import ThreadedVocoder
 from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.voice import Voice
 

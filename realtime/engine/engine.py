@@ -1,7 +1,7 @@
 """The engine: many conversations on one model, in a thread of its own. Knows no sockets and no sessions.
 
 `EngineCore` is the synchronous part (requests in, one `step` at a time, events out); `ThreadedEngine` runs it in a
-thread and is the `realtime.session.ports.Engine` that sessions use.
+thread and is the `realtime.ports.engine.Engine` that sessions use.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from realtime.engine.runner import DecodeState, RenderedPrompt
+from realtime.engine.reply_state import DecodeState, RenderedPrompt
 from realtime.engine.scheduler import Decode, Prefill, Scheduler
 from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
-from realtime.messages import Audio
-from realtime.session.ports import (
+from realtime.ports.engine import (
     Generation,
     GenerationDone,
     GenerationRequest,
@@ -28,6 +27,7 @@ from realtime.session.ports import (
     TokenUsage,
     reply_room,
 )
+from realtime.ports.messages import Audio
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class EngineCore:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
         runnable = [job for job in self._jobs if self._can_run(job)]
-        action = self._scheduler.choose(runnable, at_ease=self._at_ease())
+        action = self._scheduler.choose(runnable, at_ease=self._has_slack())
         if action is None:
             return False
         jobs = action.jobs if isinstance(action, Decode) else (action.job,)
@@ -131,7 +131,7 @@ class EngineCore:
                 self._finish(job, "failed", f"{type(error).__name__}: {error}")
         return True
 
-    def _at_ease(self) -> bool:
+    def _has_slack(self) -> bool:
         """No caller would notice that a step is spent on something else."""
         if not any(job.purpose is Purpose.AHEAD for job in self._jobs):
             return True
@@ -186,7 +186,7 @@ class EngineCore:
         if len(prompt.keys) + room > self._runner.max_tokens:
             self._finish(job, "context_full")
             return
-        job.cached = job.prefilled = slot.rewind(prompt.keys)
+        job.cached = job.prefilled = slot.reuse_prefix(prompt.keys)
         self._runner.keep_features(job.request.cache_key, frozenset(a.id for a in prompt.audio))
 
     def _decode(self, jobs: list[Job]) -> None:
@@ -262,7 +262,7 @@ Commands = queue.SimpleQueue[Callable[[], None] | None]
 
 
 class ThreadedEngine:
-    """`realtime.session.ports.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
+    """`realtime.ports.engine.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
 
     def __init__(self, core: EngineCore) -> None:
         self._core = core

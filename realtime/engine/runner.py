@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,31 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtime.engine.repetition import RepetitionDetector
+from realtime.engine.reply_state import DecodeState, RenderedPrompt
 from realtime.engine.sequence import Key, Slot
-from realtime.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
-from realtime.model.constraints import CallConstraint, CallGrammar
+from realtime.model.constraints import CallGrammar
 from realtime.model.decoder import KVCache
 from realtime.model.features import feature_count, split_segments
-from realtime.model.interleave import GROUP_SPEECH_IDS, Demultiplexer, ReplyDecoder
-from realtime.model.prompt import AudioSpan, Prompt, render
+from realtime.model.interleave import Demultiplexer, ReplyDecoder
+from realtime.model.prompt import Prompt, render
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
-from realtime.session.ports import GenerationRequest, SamplingParams, TokenDelta, TokenLogProb
-from realtime.tool_calls import CallRules
+from realtime.ports.engine import GenerationRequest, SamplingParams, TokenLogProb
+from realtime.ports.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
+from realtime.ports.tool_calls import CallRules
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RenderedPrompt:
-    """``ids`` of the whole prompt, ``keys`` of its positions (`realtime.engine.sequence`), its recordings."""
-
-    ids: tuple[int, ...]
-    keys: tuple[Key, ...]
-    audio: tuple[Audio, ...]
-    spans: tuple[AudioSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,57 +35,6 @@ class _Encoded:
 
     samples: int
     features: Tensor
-
-
-@dataclass(slots=True, eq=False)
-class DecodeState:
-    """One reply in the making. ``cached_ids``: the new ids that the KV cache holds (all but the newest)."""
-
-    slot: Slot
-    sampler: Sampler
-    reply: ReplyDecoder
-    calls: CallConstraint
-    room: int
-    """How many ids may still come."""
-    newest: int = 0
-    cached_ids: list[int] = field(default_factory=list)
-    finished: Literal["stop", "length", "looped", "silent"] | None = None
-    text_count: int = 0
-    audio_count: int = 0
-    rest: str = ""
-    """Once finished: the text behind the words (tool calls), made of the reply's last ``rest_count`` ids."""
-    rest_count: int = 0
-    surplus: int = 0
-    """Once finished: how many of the reply's last ids said nothing new."""
-    watch: RepetitionDetector = field(default_factory=RepetitionDetector)
-    logprobs: list[TokenLogProb] | None = None
-    """Of the text ids since the last delta; None: not asked for."""
-    end_logprob: float | None = None
-    """Of the id that ended the reply."""
-    call_confidence: float = 0.0
-    """See `SamplingParams`."""
-    without_calls: Callable[[], None] = lambda: None
-    """Begins the reply again, this time without calls."""
-    _ids: list[int] = field(default_factory=list)
-    _text: str = ""
-    _codes: list[int] = field(default_factory=list)
-    _handed_out: bool = False
-
-    @property
-    def unheard(self) -> bool:
-        """Whether nothing of the reply was handed out, nor is there to be but what stands behind its words."""
-        return not self._handed_out and not self._text and not self._codes
-
-    def take_delta(self) -> TokenDelta | None:
-        """What has come since the last call, once it is a whole group of text and speech (or the reply's end)."""
-        if not self._ids or not (self.finished or self._text or len(self._codes) >= GROUP_SPEECH_IDS):
-            return None
-        delta = TokenDelta(self._text, tuple(self._codes), tuple(self._ids), logprobs=tuple(self.logprobs or ()))
-        self._ids, self._text, self._codes = [], "", []
-        self._handed_out = True
-        if self.logprobs is not None:
-            self.logprobs = []
-        return delta
 
 
 class ModelRunner:
@@ -240,7 +179,7 @@ class ModelRunner:
         id_ = state.newest = self._choose(state, logits)
         kind = self._model.tokens.kind(id_)
         if kind is TokenKind.STOP:
-            if state.unheard and state.calls.doubts(state.call_confidence):
+            if state.nothing_delivered and state.calls.doubts(state.call_confidence):
                 state.without_calls()
                 return
             if state.logprobs is not None:

@@ -5,7 +5,7 @@ segment ends that was encoded as one, index of the feature). Two prompts share a
 from the start.
 
 A reply that is made ahead is a branch of its conversation's cache, and needs no copy: it is written behind the prefix
-that all later prompts share, and forgotten by `Slot.rewind`, as any history that was changed.
+that all later prompts share, and forgotten by `Slot.reuse_prefix`, as any history that was changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from realtime.session.ports import HELD_SECONDS, GenerationDone, GenerationRequest, TokenDelta
+from realtime.ports.engine import GenerationDone, GenerationRequest, TokenDelta
+from realtime.ports.vocoder import HELD_SECONDS
 
 SPEECH_IDS_PER_SECOND = 25
 IDS_PER_SECOND = 31.25
@@ -44,7 +45,7 @@ class Slot:
     last_used: int = 0
     busy: bool = False
 
-    def rewind(self, keys: Sequence[Key]) -> int:
+    def reuse_prefix(self, keys: Sequence[Key]) -> int:
         """Keep what the cache shares with ``keys``, drop the rest; gives the number of positions kept.
 
         At least the last key is left to be computed: its logits choose the first new token.

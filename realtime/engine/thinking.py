@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from realtime.model.prompt import THINK_END, answer_after_thinking, think
-from realtime.session.ports import (
+from realtime.ports.engine import (
     Engine,
     Generation,
     GenerationDone,
@@ -22,11 +22,11 @@ from realtime.session.ports import (
     TokenDelta,
     TokenUsage,
 )
-from realtime.tool_calls import CallRules
+from realtime.ports.tool_calls import CallRules
 
 
 class ThinkingEngine:
-    """`realtime.session.ports.Engine`: what asks for no thought goes to the other engine as it is."""
+    """`realtime.ports.engine.Engine`: what asks for no thought goes to the other engine as it is."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.tool_calls import CallableFunction, CallRules
+from realtime.ports.tool_calls import CallableFunction, CallRules
 
 logger = logging.getLogger(__name__)
 

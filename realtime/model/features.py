@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realtime.messages import SEGMENT_SAMPLES as SEGMENT_SAMPLES
+from realtime.ports.messages import SEGMENT_SAMPLES as SEGMENT_SAMPLES
 
 SAMPLE_RATE = 16_000
 N_FFT = 400

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.features import feature_count, split_segments
 from realtime.model.replay import replay
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.tool_calls import AFTER_TOOL_RESULT as AFTER_TOOL_RESULT
-from realtime.tool_calls import tool_result as tool_result
-from realtime.tool_calls import tool_schemas as tool_schemas
+from realtime.ports.messages import Audio, Message, Part, Text, Tokens
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT as AFTER_TOOL_RESULT
+from realtime.ports.tool_calls import tool_result as tool_result
+from realtime.ports.tool_calls import tool_schemas as tool_schemas
 
 TTS_START = "<tts_start>"
 """Content of an open assistant turn that is to be spoken."""

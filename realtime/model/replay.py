@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realtime.messages import Tokens
 from realtime.model.interleave import GROUP_SPEECH_IDS, SAMPLES_PER_CODE, Demultiplexer
 from realtime.model.tokenizer import TextStream, TextTokenizer
 from realtime.model.tokens import SpecialTokens, TokenKind
 from realtime.model.word_timing import TextSlot, spoken_slots
+from realtime.ports.messages import Tokens
 
 
 def replay(reply: Tokens, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from realtime.model.interleave import GROUP_SPEECH_IDS
 
 LEAD_GROUPS = 3
-"""Groups from a word's text to its speech where a model waits for the word's time (scripts/nano/sequences.py)."""
+"""Groups from a word's text to its speech where a model waits for the word's time (scripts/nano/data/sequences.py)."""
 
 CODES_PER_LETTER = 1.7
 """25 codes a second over 15 letters a second, pauses counted as letters: a voice that reads aloud."""

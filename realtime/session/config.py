@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from realtime.session.ports import SamplingParams
+from realtime.ports.engine import SamplingParams
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
-from realtime.turns.turn_taking import Interruption
+from realtime.turns.floor import Interruption
 
 
 def as_written(instructions: str) -> str:
@@ -25,7 +25,7 @@ class SessionLimits:
     """A user turn is committed at this length; also the most that is kept of audio that nobody committed."""
     history_audio_s: float = 900.0
     """User audio kept for the model, oldest forgotten first: more than its context holds, 58 MB at most."""
-    contest_s: float = 1.5
+    overlap_s: float = 1.5
     """A voice over ours is judged by its samples within a second; this long when none of them come any more."""
     lead_s: float = 30.0
     """How far audio may be sent ahead of the caller's playback."""
@@ -45,7 +45,7 @@ class SessionLimits:
     """How long a transcript waits for the `response.create` that a client sends right behind its commit."""
     context_cut: float = 0.5
     """Share of its room that a full conversation gives up. Much at once, because every cut costs a prefill of all that
-    remains (`realtime.session.context`)."""
+    remains (`realtime.session.context.truncation`)."""
 
 
 _EFFORT = {"none": 0.0, "minimal": 1 / 16, "low": 1 / 4, "medium": 1.0, "high": 2.0, "xhigh": 4.0}

@@ -1,8 +1,8 @@
-"""The wire's audio formats as `realtime.audio` knows them."""
+"""The wire's audio formats as `realtime.audio.streams` knows them."""
 
 from __future__ import annotations
 
-from realtime.audio import AudioFormat
+from realtime.audio.streams import AudioFormat
 from realtime.protocol.session_config import AudioFormat as WireFormat
 from realtime.protocol.session_config import Pcma, Pcmu
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realtime.audio import AudioFormat, AudioWriter
-from realtime.messages import MODEL_SAMPLE_RATE, Audio
+from realtime.audio.streams import AudioFormat, AudioWriter
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import Item, with_audio
-from realtime.session.history import Decode, History, message_of, set_heard, with_item_id
+from realtime.session.context.history import Decode, History, message_of, set_heard, with_item_id
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
-from realtime.session.ports import OUTPUT_SAMPLE_RATE
 
 MAX_RETRIEVED_BYTES = 700_000
 """More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients give up."""
 
 
-class ItemDesk:
+class ItemHandler:
     """One session's answers to `conversation.item.*`. Raises `ProtocolError` and then changes nothing."""
 
     def __init__(

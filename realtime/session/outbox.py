@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime.errors import SlowReader
+from realtime.ports.channel import Channel
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 from realtime.protocol.events import ConversationItemRetrieved, ResponseOutputAudioDelta, ServerEvent
 from realtime.protocol.items import AssistantMessage, UserMessage
-from realtime.session.channel import Channel
 from realtime.session.config import SessionLimits
-from realtime.session.ports import OUTPUT_SAMPLE_RATE
 
 _EVENT_BYTES = 512  # an event without audio, roughly: ids, names, some text
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from realtime.session.ports import OUTPUT_SAMPLE_RATE
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 
 
 @dataclass(slots=True)

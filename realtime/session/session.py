@@ -19,15 +19,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from realtime.audio import AudioReader, Samples, ms_of_samples
+from realtime.audio.streams import AudioReader, Samples, ms_of_samples
 from realtime.errors import ChannelClosed, QuotaSpent, SessionEnd, SessionExpired, SessionFault
-from realtime.messages import MODEL_SAMPLE_RATE, Message
+from realtime.ports.channel import AudioPlayed, Channel
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Message
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.conversation import Conversation
@@ -42,53 +42,76 @@ from realtime.protocol.session_config import (
     merge_transcription,
 )
 from realtime.protocol.session_config import Session as WireSession
-from realtime.session.channel import AudioPlayed, Channel
 from realtime.session.config import SessionConfig
-from realtime.session.context import RoughMeter
-from realtime.session.end_of_turn import EndOfTurn
-from realtime.session.formats import audio_format
-from realtime.session.history import (
+from realtime.session.context.history import (
     History,
     bound_audio,
     input_messages,
     recordings,
     set_heard,
 )
-from realtime.session.items import ItemDesk
-from realtime.session.listening import Microphone
-from realtime.session.listening_settings import endpointing, gates_echo, noise_reduction_db, turn_config
+from realtime.session.formats import audio_format
+from realtime.session.input.audio_input import AudioInput
+from realtime.session.input.backchannel import ANSWER_S, BackchannelClassifier
+from realtime.session.input.echo_reference import EchoReference
+from realtime.session.input.end_of_turn import EndOfTurn
+from realtime.session.input.settings import endpointing, gates_echo, noise_reduction_db, turn_config
+from realtime.session.input.transcriber import Transcriber
+from realtime.session.input.user_turn import UserTurn
+from realtime.session.items import ItemHandler
 from realtime.session.log import SessionLogger
-from realtime.session.open_turn import OpenTurn
 from realtime.session.outbox import Outbox
-from realtime.session.own_voice import OwnVoice
+from realtime.session.output.prompt_builder import PromptBuilder
+from realtime.session.output.response import Reply, ReplyPorts
+from realtime.session.output.responses import Replies, ReplyEvents, ResponseRequest
+from realtime.session.output.speculation import Speculator
 from realtime.session.playout import PlayoutLedger
-from realtime.session.ports import ContextMeter, Engine, Vocoder
-from realtime.session.prompting import Prompter
 from realtime.session.quota import Quota
-from realtime.session.replies import Asked, Replies, ReplyEvents, ReplyListener, unheard
-from realtime.session.response import Reply, ReplyPorts
-from realtime.session.short_words import ANSWER_S, ShortWords
+from realtime.session.services import Services
 from realtime.session.sideband import SharedChannel, Sideband
-from realtime.session.speculation import SpeculationListener, WorkAhead, unnoticed
-from realtime.session.tool_desk import ToolDesk
-from realtime.session.tool_ports import NoServers, NoTools, ToolServers, ToolSet
-from realtime.session.tools import SchemaCheck, unchecked
-from realtime.session.transcribing import Transcriber
-from realtime.turns import turn_taking as turns
+from realtime.session.tools.session_tools import SessionTools
+from realtime.turns.effects import (
+    AnnounceSpeechStarted,
+    AnnounceSpeechStopped,
+    AnnounceTimeout,
+    AwaitPlayback,
+    CancelResponse,
+    ClassifyOverlap,
+    CommitTurn,
+    CutPlayback,
+    DropTurn,
+    Effect,
+    ForgetSpeech,
+    PausePlayback,
+    Refuse,
+    ResumePlayback,
+    SetTimer,
+    StartResponse,
+    StopClassifying,
+)
 from realtime.turns.events import (
-    LullStarted,
-    PauseEnded,
-    PauseLasts,
+    BargeInConfirmed,
+    Configured,
+    Event,
+    FalseInterruption,
+    ManualClear,
+    ManualCommit,
+    PauseContinued,
     PauseStarted,
+    PlaybackEnded,
+    ResponseCancel,
+    ResponseCreate,
+    ResponseDone,
+    ShortSilenceStarted,
     SpeechEvent,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
-    VoiceConfirmed,
-    VoiceDismissed,
-    WordWanted,
+    TimerFired,
+    TranscriptRequested,
 )
-from realtime.turns.smart_turn import EndOfTurnModel
-from realtime.turns.vad import VoiceModel
+from realtime.turns.floor import OVERLAPPING, Floor, TurnState
+from realtime.turns.turn_taking import step
 
 MIN_COMMIT_MS = 100
 """The least audio that can be committed by hand (the API's limit)."""
@@ -97,26 +120,6 @@ _LONG_RECORDING_BYTES = 480_000
 """10 s at 24 kHz: 6 ms to read."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The shared parts that every session works with."""
-
-    engine: Engine
-    vocoder: Vocoder
-    vad: VoiceModel
-    on_reply: ReplyListener = unheard
-    """Told of each response that has ended, whatever its status."""
-    schema_check: SchemaCheck = unchecked
-    """Asked about the parameters of every function that a client brings."""
-    meter: ContextMeter = field(default_factory=RoughMeter)
-    on_speculation: SpeculationListener = unnoticed
-    end_of_turn: EndOfTurnModel | None = None
-    """Asked whether a turn of `semantic_vad` is complete; without one, prosody tells."""
-    tools: ToolSet = field(default_factory=NoTools)
-    """The server's own, offered in every session."""
-    tool_servers: ToolServers = field(default_factory=NoServers)
 
 
 class Session:
@@ -148,13 +151,13 @@ class Session:
         self._playout = PlayoutLedger()
         self._audio_ids = count(1)
         self._decoded: dict[int, Samples] = {}
-        self._items = ItemDesk(
+        self._items = ItemHandler(
             self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id, self._is_promised
         )
         self._transcriber = Transcriber(
             self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
         )
-        own_voice = OwnVoice(self._playout, clock)
+        echo_reference = EchoReference(self._playout, clock)
         ports = ReplyPorts(
             services.engine,
             services.vocoder,
@@ -165,23 +168,23 @@ class Session:
             self._log,
             clock,
             on_first_audio=self._transcriber.wake,
-            on_speech=own_voice.add,
+            on_speech=echo_reference.add,
         )
-        self._mic = Microphone(
+        self._audio_input = AudioInput(
             services.vad.open(),
             audio_format(settings.audio.input.format),
             keep_s=config.limits.turn_s,
-            own_voice=own_voice.during,
+            echo_reference=echo_reference.during,
         )
-        self._mic.detect(endpointing(settings.turn_detection))
-        self._mic.gate_echo(gates_echo(settings.turn_detection, config))
-        self._mic.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
-        self._end_of_turn = EndOfTurn(services.end_of_turn, self._mic, self._log)
-        self._short_words = ShortWords(self.id, services.engine, self._mic, config, self._log)
-        self._turns = turns.TurnState(turn_config(self._settings, self._config))
+        self._audio_input.detect(endpointing(settings.turn_detection))
+        self._audio_input.gate_echo(gates_echo(settings.turn_detection, config))
+        self._audio_input.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
+        self._end_of_turn = EndOfTurn(services.end_of_turn, self._audio_input, self._log)
+        self._backchannels = BackchannelClassifier(self.id, services.engine, self._audio_input, config, self._log)
+        self._turns = TurnState(turn_config(self._settings, self._config))
         self._alarm: int | None = None
         self._speech_end: tuple[float, float] | None = None
-        self._tools = ToolDesk(
+        self._tools = SessionTools(
             services.tools,
             services.tool_servers,
             services.schema_check,
@@ -191,16 +194,18 @@ class Session:
             self._log,
             self._start_task,
         )
-        self._prompter = Prompter(self._history, config, services.meter, self._tools, self._log)
-        self._ahead = WorkAhead(services.engine, services.vocoder, clock, self._log, services.on_speculation)
-        self._turn = OpenTurn(self.id, self._mic, ids, self._history, self._prompter, services.engine, self._ahead)
+        self._prompts = PromptBuilder(self._history, config, services.token_counter, self._tools, self._log)
+        self._speculator = Speculator(services.engine, services.vocoder, clock, self._log, services.on_speculation)
+        self._turn = UserTurn(
+            self.id, self._audio_input, ids, self._history, self._prompts, services.engine, self._speculator
+        )
         self._replies = Replies(
             self.id,
             ports,
-            self._prompter,
+            self._prompts,
             self._tools,
             self._history,
-            self._ahead,
+            self._speculator,
             config,
             self._quota,
             services.on_reply,
@@ -208,7 +213,7 @@ class Session:
             ReplyEvents(self._reply_done, self._answer_results, self._transcriber.wake, self._spend_audio),
         )
         self._playback: asyncio.Task[None] | None = None
-        self._contest: asyncio.Task[None] | None = None
+        self._overlap: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[SessionEnd] = asyncio.get_running_loop().create_future()
         self._group = asyncio.TaskGroup()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -217,7 +222,7 @@ class Session:
             wire.InputAudioBufferClear: self._clear,
             wire.OutputAudioBufferClear: self._clear_output,
             wire.ConversationItemCreate: self._create_item,
-            wire.ConversationItemRetrieve: lambda event: self._items.retrieve(event, self._mic.format),
+            wire.ConversationItemRetrieve: lambda event: self._items.retrieve(event, self._audio_input.format),
             wire.ConversationItemDelete: self._items.delete,
             wire.ConversationItemTruncate: self._truncate,
             wire.ResponseCreate: self._create_response,
@@ -230,9 +235,9 @@ class Session:
         return self._settings
 
     @property
-    def microphone(self) -> Microphone:
+    def microphone(self) -> AudioInput:
         """What was heard of the caller."""
-        return self._mic
+        return self._audio_input
 
     @property
     def outbox(self) -> Outbox:
@@ -240,7 +245,7 @@ class Session:
         return self._outbox
 
     @property
-    def floor(self) -> turns.Floor:
+    def floor(self) -> Floor:
         """Who has the floor now."""
         return self._turns.floor
 
@@ -279,7 +284,7 @@ class Session:
             self._log.error("failed", exc_info=faults)
             ending = SessionFault("The server failed. Connect again.")
         finally:
-            self._ahead.drop()
+            self._speculator.drop()
             self._replies.stop()
             self._services.engine.release(self.id)
             await self._say_farewell(ending)
@@ -313,13 +318,13 @@ class Session:
         while (remaining := self._playout.remaining(self._clock())) > 0:  # noqa: ASYNC110 — the clock is the event
             await asyncio.sleep(remaining)
         self._playback = None
-        self._step(turns.PlaybackEnded(self._mic.received))
+        self._step(PlaybackEnded(self._audio_input.received))
 
-    async def _await_voice(self) -> None:
+    async def _await_overlap_verdict(self) -> None:
         """A caller whose microphone falls silent in mid-word must not leave the reply hanging."""
-        await asyncio.sleep(self._config.limits.contest_s)
-        self._contest = None
-        for event in self._mic.decide():
+        await asyncio.sleep(self._config.limits.overlap_s)
+        self._overlap = None
+        for event in self._audio_input.decide():
             self._heard(event)
 
     async def _say_farewell(self, ending: SessionEnd) -> None:
@@ -358,14 +363,14 @@ class Session:
         if isinstance(merged, WireSession):
             self._tools.check(merged)
         self._settings = merged
-        self._mic.format = audio_format(self._settings.audio.input.format)
+        self._audio_input.format = audio_format(self._settings.audio.input.format)
         if self._settings.audio.input.noise_reduction != before.audio.input.noise_reduction:
-            self._mic.reduce_noise(noise_reduction_db(self._settings.audio.input.noise_reduction))
+            self._audio_input.reduce_noise(noise_reduction_db(self._settings.audio.input.noise_reduction))
         if self._settings.turn_detection != before.turn_detection:
-            self._mic.detect(endpointing(self._settings.turn_detection))
-            self._mic.gate_echo(gates_echo(self._settings.turn_detection, self._config))
+            self._audio_input.detect(endpointing(self._settings.turn_detection))
+            self._audio_input.gate_echo(gates_echo(self._settings.turn_detection, self._config))
             detecting = self._settings.turn_detection is not None
-            self._step(turns.Configured(self._mic.received, turn_config(self._settings, self._config), detecting))
+            self._step(Configured(self._audio_input.received, turn_config(self._settings, self._config), detecting))
         self._outbox.put(wire.SessionUpdated(session=self._settings))
         if isinstance(merged, WireSession):
             self._tools.configure(merged)
@@ -392,18 +397,18 @@ class Session:
         return self._settings
 
     def _commit(self, event: wire.InputAudioBufferCommit) -> None:
-        self._mic.settle()
-        length = self._mic.uncommitted_ms
+        self._audio_input.settle()
+        length = self._audio_input.uncommitted_ms
         if length < MIN_COMMIT_MS:
             raise ProtocolError(
                 "input_audio_buffer_commit_empty",
                 f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of "
                 f"audio, but buffer only has {length}ms of audio.",
             )
-        self._step(turns.ManualCommit(self._mic.received))
+        self._step(ManualCommit(self._audio_input.received))
 
     def _clear(self, event: wire.InputAudioBufferClear) -> None:
-        self._step(turns.ManualClear(self._mic.received))
+        self._step(ManualClear(self._audio_input.received))
         self._outbox.put(wire.InputAudioBufferCleared())
 
     def _clear_output(self, event: wire.OutputAudioBufferClear) -> None:
@@ -422,7 +427,7 @@ class Session:
         self._tools.check_question(request_id)
         self._items.create(event)
         self._tools.decide(request_id, event.item.approve)
-        self._replies.answer_later(Asked(configure_response(self._answering())))
+        self._replies.answer_later(ResponseRequest(configure_response(self._answering())))
 
     def _truncate(self, event: wire.ConversationItemTruncate) -> None:
         self._items.truncate(event)
@@ -442,33 +447,33 @@ class Session:
         context = None
         if config.input is not None:
             context = input_messages(config.input, self._history, self._decode_audio, self._next_audio_id)
-        asked = Asked(config, context)
-        self._prompter.begin_turn()
+        asked = ResponseRequest(config, context)
+        self._prompts.begin_turn()
         if config.out_of_band:
             self._replies.check_room_beside()
             self._start_reply(asked)
         else:
-            self._step(turns.ResponseCreate(self._mic.received), asked)
+            self._step(ResponseCreate(self._audio_input.received), asked)
 
     def _cancel_response(self, event: wire.ResponseCancel) -> None:
         active = self._replies.active
         if event.response_id is None or (active is not None and event.response_id == active.id):
             self._replies.forget_results()
-            self._step(turns.ResponseCancel(self._mic.received))
+            self._step(ResponseCancel(self._audio_input.received))
         elif not self._replies.cancel_beside(event.response_id):
             raise _nothing_to_cancel()
 
     # What the microphone says
 
     async def _hear(self, data: bytes) -> None:
-        self._spend_audio(self._mic.format.duration_ms(len(data)) / 1000)
-        for piece in self._mic.slices(data):
-            for event in self._mic.push(piece):
+        self._spend_audio(self._audio_input.format.duration_ms(len(data)) / 1000)
+        for piece in self._audio_input.slices(data):
+            for event in self._audio_input.push(piece):
                 self._heard(event)
-            if self._alarm is not None and self._mic.received >= self._alarm:
+            if self._alarm is not None and self._audio_input.received >= self._alarm:
                 self._alarm = None
-                self._step(turns.Woke(self._mic.received))
-            if self._is_heard_out:
+                self._step(TimerFired(self._audio_input.received))
+            if self._answers_turn:
                 self._turn.prepare_segments(self._answering(), self._turns.turn_start)
             await asyncio.sleep(0)  # other callers' audio waits as well
 
@@ -480,123 +485,123 @@ class Session:
     def _heard(self, event: SpeechEvent) -> None:
         match event:
             case SpeechStarted():
-                start = self._mic.begin_turn(event.start)
-                self._prompter.begin_turn()
+                start = self._audio_input.begin_turn(event.start)
+                self._prompts.begin_turn()
                 self._step(SpeechStarted(event.at, start))
                 self._turn.begin()
                 self._prepare_turn()
-            case LullStarted():
-                self._turn.lull(event.at)
-                if self._config.speculate and self._is_heard_out:
-                    self._turn.prepare_lull(self._answering())
+            case ShortSilenceStarted():
+                self._turn.silence_started(event.at)
+                if self._config.speculate and self._answers_turn:
+                    self._turn.prepare_at_silence(self._answering())
             case PauseStarted():
                 self._end_of_turn.ask(event, self._group)
                 self._speculate()
-            case PauseLasts():
+            case PauseContinued():
                 self._end_of_turn.ask(event, self._group)
-            case PauseEnded():
-                self._ahead.drop()
+            case SpeechResumed():
+                self._speculator.drop()
             case SpeechStopped():
                 now = self._clock()
-                late = (self._mic.received - event.voiced_until) / MODEL_SAMPLE_RATE
+                late = (self._audio_input.received - event.voiced_until) / MODEL_SAMPLE_RATE
                 self._speech_end = (now - late, now)
                 self._step(event)
-            case WordWanted():
-                self._short_words.ask(event, self._group, self._judge_word)
-            case VoiceConfirmed():
+            case TranscriptRequested():
+                self._backchannels.ask(event, self._group, self._apply_word_verdict)
+            case BargeInConfirmed():
                 self._step(event)
                 self._prepare_turn()
-            case VoiceDismissed():
+            case FalseInterruption():
                 self._step(event)
 
-    def _judge_word(self, voiced_until: int, wants_floor: bool) -> None:
-        for event in self._mic.judge_word(voiced_until, wants_floor=wants_floor):
+    def _apply_word_verdict(self, voiced_until: int, wants_floor: bool) -> None:
+        for event in self._audio_input.apply_word_verdict(voiced_until, wants_floor=wants_floor):
             self._heard(event)
 
     @property
     def _words_count(self) -> bool:
         """Whether what a voice over the reply says is found out: while that is paused, and not near its end."""
-        ending = self._turns.floor is turns.Floor.CONTESTED_AUDIBLE
+        ending = self._turns.floor is Floor.OVERLAP_AUDIBLE
         near = ending and self._playout.remaining(self._clock()) < ANSWER_S
-        return self._turns.paused and bool(self._short_words) and not near
+        return self._turns.paused and bool(self._backchannels) and not near
 
     @property
-    def _is_heard_out(self) -> bool:
+    def _answers_turn(self) -> bool:
         """Whether the user has the floor, and an answer will follow."""
-        return self._turns.floor is turns.Floor.USER and self._turns.config.create_response
+        return self._turns.floor is Floor.USER and self._turns.config.create_response
 
     def _prepare_turn(self) -> None:
-        if self._is_heard_out:
+        if self._answers_turn:
             self._turn.prepare(self._answering())
 
     def _speculate(self) -> None:
-        free = self._turns.floor in (turns.Floor.USER, turns.Floor.SHARED_AUDIBLE) and self._quota.response_is_free
+        free = self._turns.floor in (Floor.USER, Floor.SHARED_AUDIBLE) and self._quota.response_is_free
         if free and self._config.speculate and self._turns.config.create_response:
             self._turn.speculate(self._answering(), self._group)
 
     # Turn-taking
 
-    def _step(self, event: turns.Event, asked: Asked | None = None) -> None:
+    def _step(self, event: Event, asked: ResponseRequest | None = None) -> None:
         """One event through the table. ``asked``: the response that the client asks for with it."""
         before = self._turns.floor
-        self._turns, effects = turns.step(self._turns, event)
+        self._turns, effects = step(self._turns, event)
         self._log.debug("%s: floor %s -> %s", type(event).__name__, before.value, self._turns.floor.value)
-        if self._turns.floor not in turns.CONTESTED:
-            self._stop_judging()
+        if self._turns.floor not in OVERLAPPING:
+            self._stop_classifying()
         for effect in effects:
             self._carry_out(effect, asked)
         self._answer_results()
 
-    def _stop_judging(self) -> None:
-        self._short_words.drop()
-        if self._contest is not None:
-            self._contest.cancel()
-            self._contest = None
+    def _stop_classifying(self) -> None:
+        self._backchannels.drop()
+        if self._overlap is not None:
+            self._overlap.cancel()
+            self._overlap = None
 
-    def _carry_out(self, effect: turns.Effect, asked: Asked | None) -> None:
+    def _carry_out(self, effect: Effect, asked: ResponseRequest | None) -> None:
         match effect:
-            case turns.TellSpeechStarted(start):
+            case AnnounceSpeechStarted(start):
                 item_id = self._turn.announce()
                 self._outbox.put(wire.InputAudioBufferSpeechStarted(audio_start_ms=_ms(start), item_id=item_id))
-            case turns.TellSpeechStopped(end):
+            case AnnounceSpeechStopped(end):
                 assert self._turn.item_id is not None
                 self._outbox.put(wire.InputAudioBufferSpeechStopped(audio_end_ms=_ms(end), item_id=self._turn.item_id))
-            case turns.TellTimeout(start, end):
-                self._prompter.begin_turn()
+            case AnnounceTimeout(start, end):
+                self._prompts.begin_turn()
                 self._outbox.put(
                     wire.InputAudioBufferTimeoutTriggered(
                         audio_start_ms=_ms(start), audio_end_ms=_ms(end), item_id=self._turn.announce()
                     )
                 )
-            case turns.CommitTurn(end):
+            case CommitTurn(end):
                 self._commit_turn(end)
-            case turns.DropTurn():
+            case DropTurn():
                 self._turn.drop()
-            case turns.ForgetSpeech():
-                self._mic.forget_speech()
-                self._ahead.drop()
-            case turns.StartResponse():
-                self._start_reply(asked or Asked(configure_response(self._answering())))
-            case turns.CancelResponse(reason):
+            case ForgetSpeech():
+                self._audio_input.forget_speech()
+                self._speculator.drop()
+            case StartResponse():
+                self._start_reply(asked or ResponseRequest(configure_response(self._answering())))
+            case CancelResponse(reason):
                 self._replies.cancel_active(reason)
-            case turns.CutPlayback():
+            case CutPlayback():
                 self._cut_playback()
-            case turns.PausePlayback():
+            case PausePlayback():
                 self._playout.pause(self._clock())
                 self._outbox.put_before_audio(wire.OutputAudioBufferPaused(response_id=self._replies.spoken_id))
-            case turns.ResumePlayback():
+            case ResumePlayback():
                 self._playout.resume(self._clock())
                 self._outbox.put_before_audio(wire.OutputAudioBufferResumed(response_id=self._replies.spoken_id))
-            case turns.JudgeVoice():
-                self._mic.contest(words=self._words_count)
-                self._contest = self._group.create_task(self._await_voice(), name=f"{self.id} voice")
-            case turns.StopJudging():
-                self._mic.uncontest()
-            case turns.AwaitPlayback():
+            case ClassifyOverlap():
+                self._audio_input.begin_overlap(words=self._words_count)
+                self._overlap = self._group.create_task(self._await_overlap_verdict(), name=f"{self.id} voice")
+            case StopClassifying():
+                self._audio_input.end_overlap()
+            case AwaitPlayback():
                 self._start_awaiting_playback()
-            case turns.Refuse(code):
+            case Refuse(code):
                 raise self._refusal(code)
-            case turns.WakeAt(sample):
+            case SetTimer(sample):
                 self._alarm = sample
 
     def _commit_turn(self, end: int) -> None:
@@ -643,7 +648,7 @@ class Session:
 
     # Replies
 
-    def _start_reply(self, asked: Asked) -> None:
+    def _start_reply(self, asked: ResponseRequest) -> None:
         """The turn that is answered is the one whose end was just decided, if there is one."""
         speech_end, self._speech_end = self._speech_end, None
         if not asked.config.out_of_band:
@@ -651,15 +656,15 @@ class Session:
         self._replies.start(asked, self._answering().truncation, speech_end)
 
     def _reply_done(self, reply: Reply) -> None:
-        self._step(turns.ResponseDone(self._mic.received))
+        self._step(ResponseDone(self._audio_input.received))
         if not self._replies.any:
             self._turn.make_room(self._answering())
 
     def _answer_results(self) -> None:
         """Tell the results of tools, as soon as nobody speaks."""
-        free = self._turns.floor in (turns.Floor.NOBODY, turns.Floor.AUDIBLE)
+        free = self._turns.floor in (Floor.NOBODY, Floor.AUDIBLE)
         if free and self._replies.active is None and (asked := self._replies.take_unanswered()) is not None:
-            self._step(turns.ResponseCreate(self._mic.received), asked)
+            self._step(ResponseCreate(self._audio_input.received), asked)
 
     # Small parts
 
@@ -671,9 +676,9 @@ class Session:
                 self._decoded[id(data)] = await self._decode_slowly(data)
 
     async def _decode_slowly(self, data: bytes) -> Samples:
-        reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
+        reader = AudioReader(self._audio_input.format, MODEL_SAMPLE_RATE)
         pieces = []
-        for piece in self._mic.slices(data):
+        for piece in self._audio_input.slices(data):
             pieces.append(reader.push(piece))
             await asyncio.sleep(0)
         return np.concatenate((*pieces, reader.flush()))
@@ -681,7 +686,7 @@ class Session:
     def _decode_audio(self, data: bytes) -> Samples:
         if (decoded := self._decoded.pop(id(data), None)) is not None:
             return decoded
-        reader = AudioReader(self._mic.format, MODEL_SAMPLE_RATE)
+        reader = AudioReader(self._audio_input.format, MODEL_SAMPLE_RATE)
         return np.concatenate((reader.push(data), reader.flush()))
 
     def _is_promised(self, item_id: str) -> bool:

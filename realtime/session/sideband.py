@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from realtime.errors import CapacityError, ChannelClosed, SessionEnd
+from realtime.ports.channel import AudioPlayed, Channel, Inbound
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
-from realtime.session.channel import AudioPlayed, Channel, Inbound
 from realtime.session.config import SessionLimits
 from realtime.session.outbox import Outbox
 

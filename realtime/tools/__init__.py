@@ -1,2 +1,2 @@
 """Tools that the server runs itself: its own, and those of MCP servers. A session sees only
-`realtime.session.tool_ports`."""
+`realtime.ports.tools`."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from realtime.session.tool_ports import ServerTool, ToolResult
+from realtime.ports.tools import ServerTool, ToolResult
 from realtime.tools.clip_index import Clip, ClipIndex, Hit
 from realtime.tools.registry import BuiltinTool, ToolError, bounded, schema
 

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from realtime.session.tool_ports import ServerTool
+from realtime.ports.tools import ServerTool
 from realtime.tools.registry import BuiltinTool, ToolError, schema
 
 MAX_CHARS = 500

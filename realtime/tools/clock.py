@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from realtime.session.tool_ports import ServerTool
+from realtime.ports.tools import ServerTool
 from realtime.tools.registry import BuiltinTool, ToolError, schema
 
 Now = Callable[[], datetime]

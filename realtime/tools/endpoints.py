@@ -18,7 +18,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 
 from realtime.errors import ConfigError
-from realtime.session.tool_ports import ServerTool
+from realtime.ports.tools import ServerTool
 from realtime.tools.registry import BuiltinTool, ToolError, bounded, schema
 
 READ_TIMEOUT_S = 10.0

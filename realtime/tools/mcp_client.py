@@ -21,8 +21,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from realtime.errors import ToolServerError
+from realtime.ports.tools import ServerTool, ToolFault, ToolResult, ToolSet
 from realtime.protocol.session_config import McpTool
-from realtime.session.tool_ports import ServerTool, ToolFault, ToolResult, ToolSet
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.registry import bounded
 

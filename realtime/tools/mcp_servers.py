@@ -1,4 +1,4 @@
-"""`realtime.session.tool_ports.ToolServers`: MCP servers, within what the operator allows. The client itself, which
+"""`realtime.ports.tools.ToolServers`: MCP servers, within what the operator allows. The client itself, which
 needs the package ``mcp``, is in `realtime.tools.mcp_client` and imported when it is first used."""
 
 from __future__ import annotations
@@ -6,8 +6,8 @@ from __future__ import annotations
 import importlib.util
 from contextlib import AbstractAsyncContextManager
 
+from realtime.ports.tools import ToolSet
 from realtime.protocol.session_config import McpTool
-from realtime.session.tool_ports import ToolSet
 from realtime.tools.hosts import HostPolicy
 
 

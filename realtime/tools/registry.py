@@ -1,4 +1,4 @@
-"""The server's own tools by name, as a `realtime.session.tool_ports.ToolSet`: arguments are read, time is limited, and
+"""The server's own tools by name, as a `realtime.ports.tools.ToolSet`: arguments are read, time is limited, and
 what goes wrong is told to the model in a sentence."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.session.tool_ports import ServerTool, ToolFault, ToolResult
+from realtime.ports.tools import ServerTool, ToolFault, ToolResult
 
 logger = logging.getLogger(__name__)
 

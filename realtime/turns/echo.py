@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.turns.waveform import copy_gains, find_copy
+from realtime.turns.gcc_phat import copy_gains, find_copy
 
 _Values = NDArray[np.float64]
 

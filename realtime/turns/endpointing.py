@@ -10,14 +10,14 @@ The rules:
    voiced frame ends both.
 4. Silence of ``silence_ms`` ends the speech. Its audio ends where its last lull was found: that was known before it was
    sure that the user has finished, so the answer can be made ahead. With ``patience`` the silence that ends it is
-   chosen in each pause, by how finished the speech sounds (`finality`, or a model: `judge_pause`) and how long this
-   caller pauses within turns. A model is asked again when a pause has lasted twice as long: the most finished of its
-   answers counts, so that one wrong "not finished" is not waited out.
+   chosen in each pause, by how finished the speech sounds (`finality`, or a model: `set_completion_probability`) and
+   how long this caller pauses within turns. A model is asked again when a pause has lasted twice as long: the most
+   finished of its answers counts, so that one wrong "not finished" is not waited out.
 5. Confirmed silence resets the detector, also every ``IDLE_RESET_MS`` of an empty room: its recurrent state drifts in
    endless streams and would miss the next word (silero-vad#725).
-6. Speech that is contested (`contest`: it began over our own) is first judged, frame by frame, by the rules of
-   `judging`: it neither pauses nor stops before the verdict. What a short word says is asked for (`WordWanted`) and
-   told to `judge_word`.
+6. Speech that is contested (`begin_overlap`: it began over our own) is first judged, frame by frame, by the rules of
+   `judging`: it neither pauses nor stops before the verdict. What a short word says is asked for
+   (`TranscriptRequested`) and told to `apply_word_verdict`.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.audio import Framer, samples_of_ms
+from realtime.audio.streams import Framer, samples_of_ms
 from realtime.turns.echo import EchoGate
 from realtime.turns.events import (
-    LullStarted,
-    PauseEnded,
-    PauseLasts,
+    BargeInConfirmed,
+    FalseInterruption,
+    PauseContinued,
     PauseStarted,
+    ShortSilenceStarted,
     SpeechEvent,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
-    VoiceConfirmed,
-    VoiceDismissed,
-    WordWanted,
+    TranscriptRequested,
 )
-from realtime.turns.finality import GOES_ON_MS, TAIL_SAMPLES, Patience, Pauses, sounds_final
-from realtime.turns.judging import JudgeConfig, Verdict, Voice, judge, speech_level
+from realtime.turns.interruption import InterruptionConfig, Verdict, Voice, judge, speech_level
+from realtime.turns.turn_completion import GOES_ON_MS, TAIL_SAMPLES, EndpointingDelay, Pauses, completion_probability
 from realtime.turns.vad import FRAME_SAMPLES, VAD_SAMPLE_RATE, VoiceDetector
 
 HYSTERESIS = 0.15
@@ -71,12 +71,12 @@ class EndpointingConfig:
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_ms: int = 500
-    patience: Patience | None = None
+    patience: EndpointingDelay | None = None
     min_speech_ms: int = 64
     min_speech_gap_ms: int = 32
     lull_ms: int = 96
     pause_ms: int = 192
-    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    judge: InterruptionConfig = field(default_factory=InterruptionConfig)
 
 
 class Endpointer:
@@ -94,7 +94,7 @@ class Endpointer:
         self._framer, self._played_framer = Framer(FRAME_SAMPLES), Framer(FRAME_SAMPLES)
         self._speaking = False
         self._pausing = False
-        self._lull: int | None = None  # where the lull was found
+        self._short_silence: int | None = None  # where the lull was found
         self._voiced = 0  # samples of voiced frames, until speech has started
         self._voiced_from = 0  # where the first of them begins
         self._voiced_until = 0  # where the last voiced frame ends
@@ -141,22 +141,22 @@ class Endpointer:
         """Whether our own voice is told from the caller's."""
         return self._echo is not None
 
-    def judge_pause(self, voiced_until: int, finished: float) -> None:
+    def set_completion_probability(self, voiced_until: int, finished: float) -> None:
         """A model's word on the pause after ``voiced_until``; late words, on a pause that is over, do not count."""
         if self._pausing and voiced_until == self._voiced_until:
             self._finished = max(finished, self._finished or 0.0)
 
-    def contest(self, *, words: bool = False) -> None:
+    def begin_overlap(self, *, words: bool = False) -> None:
         """The speech that has just started is over our own: give a verdict on it before anything else. ``words``:
-        `WordWanted` will be answered."""
+        `TranscriptRequested` will be answered."""
         self._contested = True
         self._words = words
 
-    def uncontest(self) -> None:
+    def end_overlap(self) -> None:
         """No verdict is needed any more: it is speech as any other."""
         self._contested = False
 
-    def judge_word(self, voiced_until: int, *, wants_floor: bool) -> Iterator[SpeechEvent]:
+    def apply_word_verdict(self, voiced_until: int, *, wants_floor: bool) -> Iterator[SpeechEvent]:
         """What was said by the voice that ended at ``voiced_until``. Gives nothing when it has gone on since, or no
         verdict is awaited."""
         if self._contested and voiced_until == self._voiced_until:
@@ -224,18 +224,21 @@ class Endpointer:
         if probability >= max(floor, _LEAST_THRESHOLD):
             if self._pausing:
                 self._pauses.add(_ms(self._silence - FRAME_SAMPLES))
-                yield PauseEnded(self.position)
+                yield SpeechResumed(self.position)
             self._forget_pause()
             self._voiced_until = self.position
             self._voiced += FRAME_SAMPLES
-            self._lull = None
+            self._short_silence = None
         stops = self._silence >= max(self._samples(self._silence_ms), FRAME_SAMPLES)
         if self._contested:
             yield from self._decide(ended=stops)
         elif stops:
             self._learn_level()
             self._speaking = False
-            voiced_until, end = self._voiced_until, self.position if self._lull is None else self._lull
+            voiced_until, end = (
+                self._voiced_until,
+                self.position if self._short_silence is None else self._short_silence,
+            )
             self._stopped_at = voiced_until
             self._confirm_silence()
             yield SpeechStopped(self.position, voiced_until, end)
@@ -243,21 +246,21 @@ class Endpointer:
             yield from self._hear_hush()
 
     def _hear_hush(self) -> Iterator[SpeechEvent]:
-        if self._lull is None and self._silence >= self._samples(self.config.lull_ms):
-            self._lull = self.position
-            yield LullStarted(self.position)
+        if self._short_silence is None and self._silence >= self._samples(self.config.lull_ms):
+            self._short_silence = self.position
+            yield ShortSilenceStarted(self.position)
         if not self._pausing and self._silence >= self._samples(self.config.pause_ms):
             self._pausing = True
             self._ask_ms = _ASKED_AGAIN_MS
             yield PauseStarted(self.position, self._voiced_until, self._choose_silence())
         elif self._pausing and self.config.patience is not None and self._silence >= self._samples(self._ask_ms):
             self._ask_ms *= 2
-            yield PauseLasts(self.position, self._voiced_until)
+            yield PauseContinued(self.position, self._voiced_until)
 
     def _choose_silence(self) -> float | None:
         if self.config.patience is None:
             return None
-        finished = sounds_final(self._heard(self._voiced_until - TAIL_SAMPLES, self._voiced_until))
+        finished = completion_probability(self._heard(self._voiced_until - TAIL_SAMPLES, self._voiced_until))
         self._prosody_ms = self.config.patience.by_prosody_ms(finished, self._pauses)
         return finished
 
@@ -280,16 +283,16 @@ class Endpointer:
         verdict = judge(self._contested_voice(ended), self.config.judge)
         if verdict is Verdict.WORD and self._asked_until != self._voiced_until:
             self._asked_until = self._voiced_until
-            yield WordWanted(self.position, self._voiced_from, self._voiced_until)
+            yield TranscriptRequested(self.position, self._voiced_from, self._voiced_until)
         yield from self._settle(verdict)
 
     def _settle(self, verdict: Verdict) -> Iterator[SpeechEvent]:
         if verdict is Verdict.TAKES:
             self._contested = False
-            yield VoiceConfirmed(self.position)
+            yield BargeInConfirmed(self.position)
         elif verdict is Verdict.NOTHING:
             self.end_speech()
-            yield VoiceDismissed(self.position)
+            yield FalseInterruption(self.position)
 
     def _contested_voice(self, ended: bool) -> Voice:
         return Voice(
@@ -324,7 +327,7 @@ class Endpointer:
     def _confirm_silence(self) -> None:
         self._detector.reset()
         self._forget_pause()
-        self._lull = None
+        self._short_silence = None
         self._voiced = 0
         self._voiced_until = self._reset_at = self.position
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from realtime.turns.floor import TurnConfig
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
@@ -14,7 +16,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class LullStarted:
+class ShortSilenceStarted:
     """Silence that may become a pause. If the turn ends with it, its audio ends here, at ``at``."""
 
     at: int
@@ -32,7 +34,7 @@ class PauseStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseLasts:
+class PauseContinued:
     """The pause after ``voiced_until`` goes on. What judged its beginning may judge it anew, with the silence; it comes
     at growing intervals, where not only the length of the silence counts."""
 
@@ -41,7 +43,7 @@ class PauseLasts:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseEnded:
+class SpeechResumed:
     """The user went on."""
 
     at: int
@@ -51,8 +53,8 @@ class PauseEnded:
 class SpeechStopped:
     """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``.
 
-    ``end``: where the turn's audio ends, which is where its last `LullStarted` was. The silence that it took to be sure
-    is not the turn's.
+    ``end``: where the turn's audio ends, which is where its last `ShortSilenceStarted` was. The silence that it took
+    to be sure is not the turn's.
     """
 
     at: int
@@ -61,9 +63,9 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
-class WordWanted:
+class TranscriptRequested:
     """The voice over ours, from ``start`` to ``voiced_until``, is a short word: what it says decides. The answer goes
-    to `Endpointer.judge_word`; `VoiceConfirmed` comes without one if it is late, or the voice goes on."""
+    to `Endpointer.apply_word_verdict`; `BargeInConfirmed` comes without one if it is late, or the voice goes on."""
 
     at: int
     start: int
@@ -71,14 +73,14 @@ class WordWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceConfirmed:
-    """The voice over ours wants the floor (`Endpointer.contest`)."""
+class BargeInConfirmed:
+    """The voice over ours wants the floor (`Endpointer.begin_overlap`)."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceDismissed:
+class FalseInterruption:
     """The voice over ours was nothing: no `SpeechStopped` will follow."""
 
     at: int
@@ -86,12 +88,86 @@ class VoiceDismissed:
 
 SpeechEvent = (
     SpeechStarted
-    | LullStarted
+    | ShortSilenceStarted
     | PauseStarted
-    | PauseLasts
-    | PauseEnded
+    | PauseContinued
+    | SpeechResumed
     | SpeechStopped
-    | WordWanted
-    | VoiceConfirmed
-    | VoiceDismissed
+    | TranscriptRequested
+    | BargeInConfirmed
+    | FalseInterruption
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ManualCommit:
+    """The client commits what it has sent (the session has checked that there is enough)."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManualClear:
+    """The client throws away what it has sent."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCreate:
+    """The client asks for a response in the default conversation."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCancel:
+    """The client wants the running response to end."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone:
+    """The response ended by itself: completed, incomplete or failed."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded:
+    """The caller has heard all that was sent."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The alarm that `SetTimer` set."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Turn detection was changed. ``detecting``: whether there is any now."""
+
+    at: int
+    config: TurnConfig
+    detecting: bool
+
+
+Event = (
+    SpeechStarted
+    | SpeechStopped
+    | BargeInConfirmed
+    | FalseInterruption
+    | ManualCommit
+    | ManualClear
+    | ResponseCreate
+    | ResponseCancel
+    | ResponseDone
+    | PlaybackEnded
+    | TimerFired
+    | Configured
 )

@@ -1,7 +1,7 @@
 """Who has the floor: the user, the agent, nobody, or both. ``state, effects = step(state, event)``: no clock, no I/O.
 
 Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the effects out in
-their order, and keeps one alarm: `WakeAt` sets it, the latest counts, and `Woke` is the event that it brings.
+their order, and keeps one alarm: `SetTimer` sets it, the latest counts, and `TimerFired` is the event that it brings.
 
 The rules, each a row or more of `TRANSITIONS`:
 
@@ -21,261 +21,56 @@ The rules, each a row or more of `TRANSITIONS`:
 9. Turn detection that is switched off while the user speaks ends the speech, told but not committed: from now on the
    client commits.
 
-Exactly one `TellSpeechStopped` follows each `TellSpeechStarted`, unless the client commits or clears by hand before.
+Exactly one `AnnounceSpeechStopped` follows each `AnnounceSpeechStarted`, unless the client commits or clears by hand
+before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from realtime.errors import IllegalTransition
-from realtime.turns.events import SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
-
-
-class Floor(Enum):
-    """Who is to be heard."""
-
-    NOBODY = "nobody"
-    USER = "user"
-    REPLYING = "replying"  # a response runs
-    AUDIBLE = "audible"  # the response is done, its audio still plays
-    SHARED_REPLYING = "user and reply"
-    SHARED_AUDIBLE = "user and audible"
-    CONTESTED_REPLYING = "voice over reply"  # it is not known yet whether that voice wants the floor
-    CONTESTED_AUDIBLE = "voice over audible"
-
-
-CONTESTED = (Floor.CONTESTED_REPLYING, Floor.CONTESTED_AUDIBLE)
-
-Interruption = Literal["immediate", "pause", "play_on"]
-"""What speech over ours does at once: end it, pause it until it is known whether it is meant, or neither."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnConfig:
-    """How turns are taken; lengths in samples at 16 kHz. ``idle_timeout`` None: never."""
-
-    create_response: bool = True
-    interrupt_response: bool = True
-    interruption: Interruption = "immediate"
-    idle_timeout: int | None = None
-    max_turn: int = 120 * 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class TurnState:
-    """Everything that decides what happens next. ``turn_start``: where the user's open turn begins.
-
-    ``owed``: a committed turn waits for its response. ``paused``: our playback stands still. ``quiet_since``: when the
-    idle timeout began to run.
-    """
-
-    config: TurnConfig = field(default_factory=TurnConfig)
-    floor: Floor = Floor.NOBODY
-    turn_start: int = 0
-    owed: bool = False
-    paused: bool = False
-    quiet_since: int = 0
-
+from realtime.turns.effects import (
+    AnnounceSpeechStarted,
+    AnnounceSpeechStopped,
+    AnnounceTimeout,
+    AwaitPlayback,
+    CancelResponse,
+    ClassifyOverlap,
+    CommitTurn,
+    CutPlayback,
+    DropTurn,
+    Effect,
+    ForgetSpeech,
+    PausePlayback,
+    Refuse,
+    ResumePlayback,
+    SetTimer,
+    StartResponse,
+    StopClassifying,
+)
+from realtime.turns.events import (
+    BargeInConfirmed,
+    Configured,
+    Event,
+    FalseInterruption,
+    ManualClear,
+    ManualCommit,
+    PlaybackEnded,
+    ResponseCancel,
+    ResponseCreate,
+    ResponseDone,
+    SpeechStarted,
+    SpeechStopped,
+    TimerFired,
+)
+from realtime.turns.floor import Floor, TurnState
 
 # --- events: what happened; speech itself is in realtime.turns.events ---
 
 
-@dataclass(frozen=True, slots=True)
-class ManualCommit:
-    """The client commits what it has sent (the session has checked that there is enough)."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ManualClear:
-    """The client throws away what it has sent."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseCreate:
-    """The client asks for a response in the default conversation."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseCancel:
-    """The client wants the running response to end."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseDone:
-    """The response ended by itself: completed, incomplete or failed."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackEnded:
-    """The caller has heard all that was sent."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """The alarm that `WakeAt` set."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """Turn detection was changed. ``detecting``: whether there is any now."""
-
-    at: int
-    config: TurnConfig
-    detecting: bool
-
-
-Event = (
-    SpeechStarted
-    | SpeechStopped
-    | VoiceConfirmed
-    | VoiceDismissed
-    | ManualCommit
-    | ManualClear
-    | ResponseCreate
-    | ResponseCancel
-    | ResponseDone
-    | PlaybackEnded
-    | Woke
-    | Configured
-)
-
-
 # --- effects: what the session does about it, in this order ---
-
-
-@dataclass(frozen=True, slots=True)
-class TellSpeechStarted:
-    """Send `input_audio_buffer.speech_started`: the peer's cue to stop its playback."""
-
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class TellSpeechStopped:
-    """Send `input_audio_buffer.speech_stopped`."""
-
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class TellTimeout:
-    """Send `input_audio_buffer.timeout_triggered`."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class CommitTurn:
-    """Make the buffered audio up to ``end`` a user item."""
-
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class DropTurn:
-    """Forget the buffered audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetSpeech:
-    """The turn ended without the endpointer: tell it, so that no `SpeechStopped` follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartResponse:
-    """Answer the conversation as it is now. ``asked``: by the client, whose event says how."""
-
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CancelResponse:
-    """End the running response now; nothing of it may be sent afterwards but its closing events."""
-
-    reason: Literal["turn_detected", "client_cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class CutPlayback:
-    """The peer stops playing: the history keeps of the last reply what was heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class PausePlayback:
-    """The peer holds its playback: from this sample on it goes on, or is cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePlayback:
-    """The peer's playback goes on where it was paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeVoice:
-    """Find out whether the voice wants the floor: `VoiceConfirmed` or `VoiceDismissed` follows within a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopJudging:
-    """The floor is free: neither follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitPlayback:
-    """Say `PlaybackEnded` once the caller has heard all that was sent, at once if that is so already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Answer the client's event with an `error` of this code."""
-
-    code: Literal["conversation_already_has_active_response", "response_cancel_not_active"]
-
-
-@dataclass(frozen=True, slots=True)
-class WakeAt:
-    """Set the alarm to this sample, or with None stop it."""
-
-    sample: int | None
-
-
-Effect = (
-    TellSpeechStarted
-    | TellSpeechStopped
-    | TellTimeout
-    | CommitTurn
-    | DropTurn
-    | ForgetSpeech
-    | StartResponse
-    | CancelResponse
-    | CutPlayback
-    | PausePlayback
-    | ResumePlayback
-    | JudgeVoice
-    | StopJudging
-    | AwaitPlayback
-    | Refuse
-    | WakeAt
-)
 
 
 # --- actions and guards: the words of the table ---
@@ -292,7 +87,7 @@ def interrupts(state: TurnState, event: Event) -> bool:
     return state.config.interrupt_response
 
 
-def contests(state: TurnState, event: Event) -> bool:
+def awaits_classification(state: TurnState, event: Event) -> bool:
     return state.config.interrupt_response and state.config.interruption != "immediate"
 
 
@@ -315,28 +110,28 @@ def note_start(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect,
 
 
 def open_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (TellSpeechStarted(state.turn_start), WakeAt(state.turn_start + state.config.max_turn))
+    return state, (AnnounceSpeechStarted(state.turn_start), SetTimer(state.turn_start + state.config.max_turn))
 
 
-def contest(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+def begin_overlap(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     pauses = state.config.interruption == "pause"
-    return replace(state, paused=pauses), (PausePlayback(), JudgeVoice()) if pauses else (JudgeVoice(),)
+    return replace(state, paused=pauses), (PausePlayback(), ClassifyOverlap()) if pauses else (ClassifyOverlap(),)
 
 
 def resume(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     return replace(state, paused=False), (ResumePlayback(),) if state.paused else ()
 
 
-def stop_judging(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (StopJudging(),)
+def stop_classifying(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return state, (StopClassifying(),)
 
 
 def close_turn(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (TellSpeechStopped(event.at), WakeAt(None))
+    return state, (AnnounceSpeechStopped(event.at), SetTimer(None))
 
 
 def forget_speech(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (ForgetSpeech(), WakeAt(None))
+    return state, (ForgetSpeech(), SetTimer(None))
 
 
 def commit(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -378,15 +173,15 @@ def await_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Eff
 def arm_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     if state.config.idle_timeout is None:
         return state, ()
-    return replace(state, quiet_since=event.at), (WakeAt(event.at + state.config.idle_timeout),)
+    return replace(state, quiet_since=event.at), (SetTimer(event.at + state.config.idle_timeout),)
 
 
 def disarm(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (WakeAt(None),)
+    return state, (SetTimer(None),)
 
 
 def tell_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return state, (TellTimeout(state.quiet_since, event.at),)
+    return state, (AnnounceTimeout(state.quiet_since, event.at),)
 
 
 def configure(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -418,24 +213,24 @@ class Transition:
 
 _N, _U, _R, _A = Floor.NOBODY, Floor.USER, Floor.REPLYING, Floor.AUDIBLE
 _UR, _UA = Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE
-_CR, _CA = Floor.CONTESTED_REPLYING, Floor.CONTESTED_AUDIBLE
+_CR, _CA = Floor.OVERLAP_REPLYING, Floor.OVERLAP_AUDIBLE
 
 TRANSITIONS: tuple[Transition, ...] = tuple(
     Transition(*row)
     for row in (
         # The user begins to speak.
         (_N, SpeechStarted, always, (note_start, open_turn), _U),
-        (_R, SpeechStarted, contests, (note_start, contest), _CR),
+        (_R, SpeechStarted, awaits_classification, (note_start, begin_overlap), _CR),
         (_R, SpeechStarted, interrupts, (note_start, open_turn, interrupt), _U),
         (_R, SpeechStarted, always, (note_start, open_turn), _UR),
-        (_A, SpeechStarted, contests, (note_start, contest), _CA),
+        (_A, SpeechStarted, awaits_classification, (note_start, begin_overlap), _CA),
         (_A, SpeechStarted, interrupts, (note_start, open_turn, cut_playback), _U),
         (_A, SpeechStarted, always, (note_start, open_turn), _UA),
         # It is known whether the voice over ours was meant.
-        (_CR, VoiceConfirmed, always, (open_turn, interrupt), _U),
-        (_CR, VoiceDismissed, always, (resume, forget_speech), _R),
-        (_CA, VoiceConfirmed, always, (open_turn, cut_playback), _U),
-        (_CA, VoiceDismissed, always, (resume, forget_speech), _A),
+        (_CR, BargeInConfirmed, always, (open_turn, interrupt), _U),
+        (_CR, FalseInterruption, always, (resume, forget_speech), _R),
+        (_CA, BargeInConfirmed, always, (open_turn, cut_playback), _U),
+        (_CA, FalseInterruption, always, (resume, forget_speech), _A),
         # The user has finished.
         (_U, SpeechStopped, answers, (close_turn, commit, start), _R),
         (_U, SpeechStopped, always, (close_turn, commit), _N),
@@ -444,13 +239,13 @@ TRANSITIONS: tuple[Transition, ...] = tuple(
         (_UA, SpeechStopped, answers, (close_turn, commit, start), _R),
         (_UA, SpeechStopped, always, (close_turn, commit), _A),
         # The turn has grown too long, or nobody has spoken for too long.
-        (_U, Woke, answers, (forget_speech, close_turn, commit, start), _R),
-        (_U, Woke, always, (forget_speech, close_turn, commit), _N),
-        (_UR, Woke, answers, (forget_speech, close_turn, commit, owe), _R),
-        (_UR, Woke, always, (forget_speech, close_turn, commit), _R),
-        (_UA, Woke, answers, (forget_speech, close_turn, commit, start), _R),
-        (_UA, Woke, always, (forget_speech, close_turn, commit), _A),
-        (_N, Woke, always, (tell_timeout, commit, start), _R),
+        (_U, TimerFired, answers, (forget_speech, close_turn, commit, start), _R),
+        (_U, TimerFired, always, (forget_speech, close_turn, commit), _N),
+        (_UR, TimerFired, answers, (forget_speech, close_turn, commit, owe), _R),
+        (_UR, TimerFired, always, (forget_speech, close_turn, commit), _R),
+        (_UA, TimerFired, answers, (forget_speech, close_turn, commit, start), _R),
+        (_UA, TimerFired, always, (forget_speech, close_turn, commit), _A),
+        (_N, TimerFired, always, (tell_timeout, commit, start), _R),
         # The client commits or clears by hand.
         (_N, ManualCommit, always, (commit,), _N),
         (_R, ManualCommit, always, (commit,), _R),
@@ -495,7 +290,7 @@ TRANSITIONS: tuple[Transition, ...] = tuple(
         (_CR, ResponseDone, always, (await_playback,), _CA),
         (_A, PlaybackEnded, always, (arm_timeout,), _N),
         (_UA, PlaybackEnded, always, (), _U),
-        (_CA, PlaybackEnded, always, (stop_judging, resume, open_turn), _U),
+        (_CA, PlaybackEnded, always, (stop_classifying, resume, open_turn), _U),
         # Turn detection is changed.
         (_N, Configured, always, (configure, disarm), _N),
         (_R, Configured, always, (configure,), _R),

@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.config import AudioEncoderConfig
 from realtime.model.decoder import DecoderRuntime
 from realtime.model.encoder import Adapter, AudioEncoder, encode_batch, pad_mels
@@ -29,7 +28,8 @@ from realtime.model.sampling import Sampler
 from realtime.model.speech_model import encode_audio, place_features
 from realtime.model.tokens import SpecialTokens
 from realtime.model.weights import SpeechModules, load_config, load_modules
-from realtime.tool_calls import parse_tool_calls
+from realtime.ports.messages import Audio, Message, Part, Text, Tokens
+from realtime.ports.tool_calls import parse_tool_calls
 from scripts.golden.report import Check, Row
 from streaming_vocoder.resample import resample
 

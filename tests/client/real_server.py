@@ -12,8 +12,8 @@ import pytest
 
 from realtime.app import Application, find_frontend
 from realtime.config import Settings
-from realtime.transports.http import build_app
-from realtime.transports.server import web_server
+from realtime.transports.http.http import build_app
+from realtime.transports.http.server import web_server
 
 
 @asynccontextmanager

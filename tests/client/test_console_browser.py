@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from realtime.audio import Resampler
+from realtime.audio.streams import Resampler
 from tests.client.real_server import serving_the_model
 from tests.client.stub_server import StubServer, running
 from tests.client.test_speech_turn import SPEECH
@@ -89,14 +89,14 @@ async def test_a_spoken_question_is_answered_aloud(tmp_path: Path) -> None:
     microphone = microphone_file(tmp_path, "what_time_is_it_slt.wav", pause_s=8)
     async with running(StubServer()) as server, browser_page(microphone) as page:
         await page.goto(server.page)
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.locator(".entry.assistant", has_text=server.text).wait_for()
         await page.locator(".entry.user", has_text="What time is it?").wait_for()
         await page.locator("#latency").wait_for()
         await page.locator("#status[data-state=listening]").wait_for()
         assert await page.evaluate("window.loudest") > 0.05
         assert await _text(page, "#latency-value")
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.locator("#microphone[aria-pressed=false]").wait_for()
     assert server.types()[:2] == ["session.update", "input_audio_buffer.append"]
     assert "conversation.item.truncate" not in server.types()
@@ -107,7 +107,7 @@ async def test_the_real_server_answers_a_spoken_question_aloud(tmp_path: Path) -
     async with serving_the_model() as page_url, browser_page(microphone) as page:
         await page.goto(page_url)
         await page.locator("#status[data-state=ready]").wait_for(timeout=120_000)
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.locator(".entry.user").wait_for()
         await page.locator("#latency").wait_for()
         await page.locator("#status[data-state=listening]").wait_for()
@@ -120,7 +120,7 @@ async def test_speech_during_an_answer_stops_it_and_tells_what_was_heard(tmp_pat
     answer = StubServer(chunks=300)
     async with running(answer) as server, browser_page(microphone) as page:
         await page.goto(server.page)
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.locator(".entry.assistant", has_text="cut off").wait_for()
     (truncate, *_) = (event for event in server.received if event["type"] == "conversation.item.truncate")
     assert 100 < truncate["audio_end_ms"] < answer.chunks * answer.chunk_ms
@@ -130,7 +130,7 @@ async def test_a_voice_that_was_nothing_holds_an_answer_which_then_goes_on(tmp_p
     microphone = microphone_file(tmp_path, "hello_slt.wav", "what_time_is_it_slt.wav", pause_s=1.5)
     async with running(StubServer(chunks=40, doubts=True)) as server, browser_page(microphone) as page:
         await page.goto(server.page)
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.wait_for_function("window.told.includes('release')")
         await page.locator("#status[data-state=listening]").wait_for()
         told = await page.evaluate("window.told")
@@ -165,7 +165,7 @@ async def test_escape_stops_an_answer() -> None:
 async def test_a_refused_microphone_is_explained() -> None:
     async with running(StubServer()) as server, browser_page(None, allowed=False) as page:
         await page.goto(server.page)
-        await page.get_by_role("button", name="Microphone").click()
+        await page.get_by_role("button", name="AudioInput").click()
         await page.get_by_role("alert").filter(has_text="The microphone is blocked").wait_for()
         assert await page.get_by_label("Message").is_enabled()
 
@@ -174,7 +174,7 @@ async def test_a_loading_server_is_waited_for_with_its_reason() -> None:
     async with running(StubServer(not_ready="loading the weights")) as server, browser_page(None) as page:
         await page.goto(server.page)
         await page.get_by_role("status").filter(has_text="loading the weights").wait_for()
-        assert await page.get_by_role("button", name="Microphone").is_disabled()
+        assert await page.get_by_role("button", name="AudioInput").is_disabled()
         server.not_ready = None
         await page.get_by_role("status").filter(has_text="Ready").wait_for()
 

@@ -56,7 +56,10 @@ def test_the_files_it_names_exist() -> None:
     named |= {word for line in _lines() for word in line if word.startswith("realtime/")}
     named |= {
         f"realtime/{path}"
-        for path in re.findall(r"\[((?:transports|session|turns|engine|model|protocol)/\S+?\.py)\]", README)
+        for path in re.findall(
+            r"\[((?:transports|session|turns|engine|model|protocol|ports|admission|audio|checkpoint)/\S+?\.py)\]",
+            README,
+        )
     }
     missing = sorted(path for path in named if not (ROOT / path).exists())
     assert not missing

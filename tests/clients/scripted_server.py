@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from realtime.messages import Message, Text
-from realtime.session.ports import GenerationRequest
-from realtime.tool_calls import ToolCall, render_tool_call
-from realtime.transports.http import build_app
-from realtime.transports.self_signed import names_of, write_self_signed
-from realtime.transports.server import listen, web_server
+from realtime.ports.engine import GenerationRequest
+from realtime.ports.messages import Message, Text
+from realtime.ports.tool_calls import ToolCall, render_tool_call
+from realtime.transports.http.http import build_app
+from realtime.transports.http.self_signed import names_of, write_self_signed
+from realtime.transports.http.server import listen, web_server
 from tests.fakes import FakeEngine, FakeGeneration, Step, calling, reply
 from tests.transports.test_server import FakeHost
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI, AuthenticationError
 
-from realtime.tool_calls import ToolCall, render_tool_call
-from realtime.transports.access import Access, ApiKeys
+from realtime.ports.tool_calls import ToolCall, render_tool_call
+from realtime.transports.http.access import Access, ApiKeys
 from tests.fakes import Gate, calling, delta, done, reply
 from tests.protocol.sdk import BETA_SERVER, SERVER
 from tests.transports.test_server import Server, serving

@@ -12,10 +12,10 @@ import torch
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Job
-from realtime.messages import Message
 from realtime.model.speech_model import SpeechModel
-from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
-from realtime.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls
+from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls
 from tests.model.samples import write_checkpoint
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from realtime.engine.engine import EngineCore, ThreadedEngine
-from realtime.engine.runner import RenderedPrompt
+from realtime.engine.reply_state import RenderedPrompt
 from realtime.engine.sequence import Job, Purpose, Slot
-from realtime.messages import Audio, Message
-from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.messages import Audio, Message
 
 
 class FakeCache:

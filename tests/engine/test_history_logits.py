@@ -17,19 +17,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from realtime.engine.engine import EngineCore
-from realtime.engine.meter import PromptMeter
-from realtime.engine.runner import DecodeState, ModelRunner, RenderedPrompt
+from realtime.engine.reply_state import DecodeState, RenderedPrompt
+from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Job, Slot
-from realtime.messages import Audio, Message, Tokens
+from realtime.engine.token_counter import PromptTokenCounter
 from realtime.model.interleave import SAMPLES_PER_CODE, Demultiplexer
 from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import SpecialTokens
+from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.messages import Audio, Message, Tokens
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.items import AssistantMessage, InputText, OutputAudio, UserMessage
-from realtime.session.context import ContextKeeper
-from realtime.session.history import History, reply_message, set_heard, told
-from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.session.context.history import History, reply_message, set_heard, told
+from realtime.session.context.truncation import ContextWindow
 from tests.engine.tiny import tiny_model
 
 TOLERANCE = 1e-4
@@ -207,8 +208,8 @@ def play(talk: Conversing, operations: list[tuple[str, int]]) -> Iterator[None]:
             case "delete" if entries:
                 talk.history.delete(entries[number % len(entries)].item.id)
             case "outgrow":
-                meter = PromptMeter(talk.model.tokenizer, talk.model.tokens, 2 * number)
-                ContextKeeper(talk.history, meter, 0.3).fit((), "auto", 10**6)
+                token_counter = PromptTokenCounter(talk.model.tokenizer, talk.model.tokens, 2 * number)
+                ContextWindow(talk.history, token_counter, 0.3).fit((), "auto", 10**6)
             case "check":
                 talk.check()
         yield
@@ -227,7 +228,7 @@ def test_after_any_history_the_next_turn_equals_a_fresh_prefill(
 
 def test_the_sizes_that_the_meter_gives_add_up_to_the_prompt(model: SpeechModel) -> None:
     talk = Conversing(model)
-    meter = PromptMeter(model.tokenizer, model.tokens, 4096)
+    token_counter = PromptTokenCounter(model.tokenizer, model.tokens, 4096)
     talk.hear(2.0)
     name = talk.answer(60)
     talk.read("one two three")
@@ -238,7 +239,7 @@ def test_the_sizes_that_the_meter_gives_add_up_to_the_prompt(model: SpeechModel)
             set_heard(entry, heard)
         ids = render(talk.messages(), model.tokenizer, model.tokens, speech=False).ids
         header = 1 + len(model.tokenizer.encode("assistant\n"))
-        assert sum(map(meter.measure, talk.messages())) + header == len(ids)
+        assert sum(map(token_counter.measure, talk.messages())) + header == len(ids)
 
 
 def _codes(model: SpeechModel, message: Message) -> int:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from realtime.engine.runner import DecodeState, ModelRunner, RenderedPrompt
+from realtime.engine.reply_state import DecodeState, RenderedPrompt
+from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Slot
-from realtime.messages import Message
 from realtime.model.decoder import KVCache
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.session.ports import GenerationRequest, SamplingParams
-from realtime.tool_calls import CallableFunction, CallRules, ToolCall, render_tool_call
+from realtime.ports.engine import GenerationRequest, SamplingParams
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, render_tool_call
 from tests.model.samples import text_config
 
 CALL = render_tool_call(ToolCall("now", "{}"))

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from realtime.checkpoint.profile import KNOWN, load_profile
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import ConfigError
-from realtime.messages import Message
-from realtime.profile import KNOWN, load_profile
+from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction, CallRules
 from realtime.session.config import SessionConfig
-from realtime.session.ports import GenerationDone, GenerationRequest, SamplingParams
-from realtime.tool_calls import CallableFunction, CallRules
 from tests.fakes import FakeEngine, Step, delta, done
 
 QUESTION = (Message("human", "why?"),)

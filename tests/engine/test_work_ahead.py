@@ -11,11 +11,12 @@ import torch
 from realtime.engine.engine import EASE_SECONDS, EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import IDS_PER_SECOND, Job, Purpose
-from realtime.engine.vocoding import Stream
-from realtime.messages import SEGMENT_SAMPLES, Audio, Message
+from realtime.engine.vocoder_service import Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel
-from realtime.session.ports import HELD_SECONDS, GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.messages import SEGMENT_SAMPLES, Audio, Message
+from realtime.ports.vocoder import HELD_SECONDS
 from tests.engine import test_vocoding as vocoding
 from tests.engine.test_engine import FakeRunner, Harness, request
 from tests.engine.tiny import tiny_model

@@ -20,8 +20,10 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from realtime.audio import Resampler, Samples
+from realtime.admission.manager import first_settings
+from realtime.audio.streams import Resampler, Samples
 from realtime.errors import ChannelClosed
+from realtime.ports.tool_calls import ToolCall, render_tool_call
 from realtime.protocol import events as wire
 from realtime.protocol.beta import older_dialect
 from realtime.protocol.codec import MAX_EVENT_ID_CHARACTERS
@@ -29,9 +31,8 @@ from realtime.protocol.dialect import GA, Connection
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
-from realtime.session.manager import first_settings
-from realtime.session.session import Services, Session
-from realtime.tool_calls import ToolCall, render_tool_call
+from realtime.session.services import Services
+from realtime.session.session import Session
 from tests.fakes import FakeClock, FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, calling, delta, done, reply
 from tests.fuzz.messages import Message
 from tests.fuzz.witness import Witness

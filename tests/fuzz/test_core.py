@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from realtime import audio
-from realtime.session import own_voice
+from realtime.audio import streams as audio
+from realtime.session.input import echo_reference as echo_reference
 from tests.fuzz.harness import QuickResampler, Violation, play
 from tests.fuzz.messages import Message, message
 
@@ -39,7 +39,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture(scope="module", autouse=True)
 def quick_resampler() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (audio, own_voice):
+        for module in (audio, echo_reference):
             patch.setattr(module, "Resampler", QuickResampler)
         yield
 

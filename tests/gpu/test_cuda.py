@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from realtime.config import EMBEDDED_CHECKPOINT
-from realtime.messages import Audio, Message
 from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
+from realtime.ports.messages import Audio, Message
 from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.streaming import Vocoder
 from streaming_vocoder.voice import Voice

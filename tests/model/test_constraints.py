@@ -16,7 +16,7 @@ from realtime.model.constraints import MAX_CALL_IDS, MAX_CALLS, CallGrammar, sch
 from realtime.model.sampling import Sampler
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls
+from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls
 from tests.model.samples import write_tokenizer
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

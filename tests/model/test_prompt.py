@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.messages import Audio, Message, Part, Text, Tokens
 from realtime.model.prompt import (
     AFTER_TOOL_RESULT,
     AudioSpan,
@@ -17,6 +16,7 @@ from realtime.model.prompt import (
 )
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
+from realtime.ports.messages import Audio, Message, Part, Text, Tokens
 
 
 def audio(name: str, seconds: float) -> Audio:

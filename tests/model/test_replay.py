@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.messages import Tokens
 from realtime.model.interleave import SAMPLES_PER_CODE, Demultiplexer, interleave
 from realtime.model.replay import heard_part, replay
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.tool_calls import ToolCall, render_tool_call
+from realtime.ports.messages import Tokens
+from realtime.ports.tool_calls import ToolCall, render_tool_call
 
 CALL = render_tool_call(ToolCall("now", "{}"))
 

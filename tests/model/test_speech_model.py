@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from realtime.errors import CheckpointError
-from realtime.messages import Audio, Message, Text
 from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
+from realtime.ports.messages import Audio, Message, Text
 from tests.model.samples import write_checkpoint
 
 

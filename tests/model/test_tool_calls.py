@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.tool_calls import ParsedReply, ToolCall, parse_tool_calls, render_tool_call
+from realtime.ports.tool_calls import ParsedReply, ToolCall, parse_tool_calls, render_tool_call
 
 SEARCH = ToolCall("search", '{"query": "上证指数"}')
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from realtime.model.encoder import Adapter
-from scripts.nano.mind import AUDIO_CONFIG
-from scripts.nano.optimizers import Optimizers
-from scripts.nano.outside import outside_sentences
-from scripts.nano.renew_adapter import difference, pairs
+from scripts.nano.data.out_of_domain import outside_sentences
+from scripts.nano.train.lm import AUDIO_CONFIG
+from scripts.nano.train.optimizers import Optimizers
+from scripts.nano.train.renew_adapter import difference, pairs
 
 
 def _layer() -> nn.Linear:

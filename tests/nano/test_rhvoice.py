@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.nano.rhvoice import Segment, full_context
+from scripts.nano.data.rhvoice import Segment, full_context
 
 PAUSE = Segment("pau")
 RED_WATER = [

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.messages import Audio, Message, Tokens
 from realtime.model.features import feature_count
 from realtime.model.prompt import render
-from realtime.tool_calls import parse_tool_calls, tool_result, tool_schemas
+from realtime.ports.messages import Audio, Message, Tokens
+from realtime.ports.tool_calls import parse_tool_calls, tool_result, tool_schemas
 from scripts.nano import domain
+from scripts.nano.data.pseudo_audio import EncoderRows
+from scripts.nano.data.reply_speech import GROUP, Spoken, Voice, reply_ids, with_rises
+from scripts.nano.data.sequences import Sequence_, Vocabulary, Writer
+from scripts.nano.data.speech_codes import PHONES, code_id, decode
 from scripts.nano.domain.tools import schemas
-from scripts.nano.pseudo_audio import EncoderRows
-from scripts.nano.reply_speech import GROUP, Spoken, Voice, reply_ids, with_rises
-from scripts.nano.sequences import Sequence_, Vocabulary, Writer
-from scripts.nano.speech_codes import PHONES, code_id, decode
 
 CHECKPOINT = Path(__file__).parents[2] / "realtime/checkpoints/nano"
 SAMPLES = np.zeros(23_456, np.float32)

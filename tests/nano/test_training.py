@@ -27,11 +27,11 @@ def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> Non
     missing += [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"training needs {', '.join(missing)}: see scripts/nano/README.md")
-    amounts = tomllib.loads((NANO / "train.toml").read_text("utf-8"))["smoke"]
+    amounts = tomllib.loads((NANO / "train" / "train.toml").read_text("utf-8"))["smoke"]
     amounts |= {"work": str(tmp_path / "work"), "checkpoint": str(tmp_path / "checkpoint")}
     config = tmp_path / "train.toml"
     config.write_text("[smoke]\n" + "".join(f"{name} = {value!r}\n" for name, value in amounts.items()), "utf-8")
-    command = [sys.executable, str(NANO / "train.py"), "--smoke", "--config", str(config)]
+    command = [sys.executable, str(NANO / "train" / "train.py"), "--smoke", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MINUTES * 60)
     assert done.returncode == 0, done.stderr[-3000:]
     SpeechModel.load(tmp_path / "checkpoint")
@@ -42,7 +42,7 @@ def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> Non
 @pytest.mark.training
 def test_voices_that_are_not_installed_are_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scipy", reason="training needs scipy: see scripts/nano/README.md")
-    from scripts.nano import input_speech
+    from scripts.nano.data import input_speech
 
     drawn: list[str] = []
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scripts.nano.discriminators import Discriminators, discrimination_loss, generation_losses
-from scripts.nano.voice_training import Training
+from scripts.nano.train.discriminators import Discriminators, discrimination_loss, generation_losses
+from scripts.nano.train.voice_training import Training
 
 
 @pytest.fixture(scope="module")

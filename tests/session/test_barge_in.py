@@ -7,12 +7,12 @@ import asyncio
 import numpy as np
 import pytest
 
-from realtime.messages import Tokens
+from realtime.ports.messages import Tokens
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.turns.endpointing import Endpointer
-from realtime.turns.turn_taking import Floor
+from realtime.turns.floor import Floor
 from tests.fakes import SAMPLES_PER_TOKEN, Caller, Gate, LoudnessDetector, call, delta, done, reply
 
 CLOSING = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.messages import Audio, Message, Text, Tokens
+from realtime.ports.messages import Audio, Message, Text, Tokens
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.items import AssistantMessage, InputText, OutputText, SystemMessage, UserMessage
 from realtime.protocol.session_config import RetentionRatio, TokenLimits
-from realtime.session.context import SPOKEN_REPLIES, ContextKeeper, RoughMeter, Truncation
-from realtime.session.history import History, bound_audio, reply_message, told
+from realtime.session.context.history import History, bound_audio, reply_message, told
+from realtime.session.context.truncation import SPOKEN_REPLIES, ApproximateTokenCounter, ContextWindow, Truncation
 
 PREAMBLE = (Message("system", "0123456789"),)
 REPLY_TOKENS = 100
@@ -53,19 +53,19 @@ def add_turn(history: History, turn: int, *, reply: int = 50, question: int = 10
     history.add(answer, reply_message(range(reply)))
 
 
-def keeper(history: History, room: int, cut: float = 0.5) -> tuple[ContextKeeper, LetterMeter]:
+def keeper(history: History, room: int, cut: float = 0.5) -> tuple[ContextWindow, LetterMeter]:
     """One whose conversation may have ``room`` ids."""
-    meter = LetterMeter(room + REPLY_TOKENS + 10 + 16)
-    return ContextKeeper(history, meter, cut), meter
+    token_counter = LetterMeter(room + REPLY_TOKENS + 10 + 16)
+    return ContextWindow(history, token_counter, cut), token_counter
 
 
-def fit(context: ContextKeeper, truncation: Truncation = "auto", *, ahead: bool = False) -> bool:
+def fit(context: ContextWindow, truncation: Truncation = "auto", *, ahead: bool = False) -> bool:
     return context.fit(PREAMBLE, truncation, REPLY_TOKENS, ahead=ahead)
 
 
 def size(history: History) -> int:
-    meter = LetterMeter(0)
-    return sum(map(meter.measure, told(history)))
+    token_counter = LetterMeter(0)
+    return sum(map(token_counter.measure, told(history)))
 
 
 def spoken(history: History) -> list[bool]:
@@ -124,14 +124,14 @@ def test_the_last_turn_stays_whatever_its_size() -> None:
 
 def test_the_instructions_and_the_longest_reply_have_their_room() -> None:
     history = conversation(5)
-    meter = LetterMeter(size(history) + REPLY_TOKENS + 16 + 9)
-    assert ContextKeeper(history, meter, 0.5).fit(PREAMBLE, "auto", REPLY_TOKENS)
+    token_counter = LetterMeter(size(history) + REPLY_TOKENS + 16 + 9)
+    assert ContextWindow(history, token_counter, 0.5).fit(PREAMBLE, "auto", REPLY_TOKENS)
 
 
 def test_a_reply_may_have_half_the_context_at_most() -> None:
     history = conversation(5)
-    meter = LetterMeter(2 * (size(history) + 30))
-    assert not ContextKeeper(history, meter, 0.5).fit(PREAMBLE, "auto", 10**6)
+    token_counter = LetterMeter(2 * (size(history) + 30))
+    assert not ContextWindow(history, token_counter, 0.5).fit(PREAMBLE, "auto", 10**6)
 
 
 def test_while_nobody_waits_it_is_cut_earlier() -> None:
@@ -168,14 +168,14 @@ def test_the_clients_token_limit_is_the_room_where_it_is_smaller() -> None:
 
 def test_cuts_are_few_and_every_id_is_measured_once() -> None:
     history = conversation(0)
-    context, meter = keeper(history, 2000)
+    context, token_counter = keeper(history, 2000)
     cuts = 0
     for turn in range(1000):
         add_turn(history, turn)
         cuts += fit(context)
         assert size(history) <= 2000
     assert cuts <= 1000 * 60 / 1000  # at most one for every half room of new ids
-    assert meter.measured < 5 * 1000
+    assert token_counter.measured < 5 * 1000
 
 
 def test_a_deleted_item_is_not_counted_any_more() -> None:
@@ -219,4 +219,4 @@ def test_old_user_audio_is_forgotten_in_big_steps() -> None:
     ],
 )
 def test_without_the_models_meter_sizes_are_estimated(message: Message, about: int) -> None:
-    assert RoughMeter().measure(message) == pytest.approx(about, abs=5)
+    assert ApproximateTokenCounter().measure(message) == pytest.approx(about, abs=5)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.audio import Resampler, float_to_pcm16, pcm16_to_float
+from realtime.audio.streams import Resampler, float_to_pcm16, pcm16_to_float
+from realtime.ports.vocoder import AudioChunk
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig
-from realtime.session.own_voice import OwnVoice
+from realtime.session.input.echo_reference import EchoReference
 from realtime.session.playout import PlayoutLedger
-from realtime.session.ports import AudioChunk
 from tests.fakes import Caller, FakeVocoder, FakeVocoderStream, Gate, call, delta
 from tests.turns import sounds
 
@@ -87,7 +87,7 @@ async def test_the_client_may_switch_the_gate() -> None:
 
 def test_the_reference_is_what_plays_when_the_microphone_hears() -> None:
     ledger, now = PlayoutLedger(), 100.0
-    ours = OwnVoice(ledger, lambda: now)
+    ours = EchoReference(ledger, lambda: now)
     assert not ours.during(0, 0).any()
     tone = np.sin(2 * np.pi * 500 * np.arange(24_000) / 24_000).astype(np.float32)
     ours.add("a", tone)

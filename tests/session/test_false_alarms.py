@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.audio import float_to_pcm16
+from realtime.audio.streams import float_to_pcm16
+from realtime.ports.vocoder import AudioChunk
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.ports import AudioChunk
-from realtime.turns.turn_taking import Floor
+from realtime.turns.floor import Floor
 from tests.fakes import Caller, FakeVocoder, FakeVocoderStream, Gate, call, delta, reply
 from tests.session.test_barge_in import remembered
 from tests.turns import sounds
@@ -102,7 +102,7 @@ async def test_a_false_alarm_is_no_part_of_the_next_turn_but_for_its_padding() -
 
 
 async def test_a_microphone_that_falls_silent_does_not_leave_the_reply_hanging() -> None:
-    limits = SessionLimits(contest_s=0.05)
+    limits = SessionLimits(overlap_s=0.05)
     config = SessionConfig(limits=limits)
     async with call([delta("One", 200), Gate()], settings=listening(), config=config) as caller:
         caller.send("response.create")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from realtime.errors import Draining
-from realtime.messages import Tokens
+from realtime.ports.messages import Tokens
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError
 from realtime.session.config import SessionConfig, SessionLimits

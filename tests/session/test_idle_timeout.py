@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from realtime.messages import Audio
+from realtime.ports.messages import Audio
 from realtime.protocol import events as wire
-from realtime.turns.turn_taking import Floor
+from realtime.turns.floor import Floor
 from tests.fakes import Caller, Gate, call, delta, reply
 
 IDLE_MS = 5000

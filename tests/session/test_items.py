@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from realtime.messages import Audio, Message, Text
+from realtime.ports.messages import Audio, Message, Text
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, InputAudio, OutputAudio, UserMessage
 from realtime.protocol.session_config import Session
 from realtime.protocol.wire import encode_base64
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.tool_calls import AFTER_TOOL_RESULT
 from tests.fakes import Caller, Gate, call, delta, done, reply
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from realtime.engine.engine import EngineCore, ThreadedEngine
-from realtime.engine.runner import RenderedPrompt
+from realtime.engine.reply_state import RenderedPrompt
 from realtime.engine.sequence import Key, Slot
-from realtime.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
 from realtime.model.features import split_segments
+from realtime.ports.engine import GenerationRequest, TokenDelta
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
 from realtime.protocol import events as wire
-from realtime.session.ports import GenerationRequest, TokenDelta
 from tests.engine.test_engine import FakeCache
 from tests.fakes import Caller, call
 
@@ -164,7 +164,7 @@ async def talk() -> AsyncIterator[Talk]:
     engine.start()
     settings = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": MODEL_SAMPLE_RATE}}}}
     try:
-        async with call(settings=settings, parts={"engine": engine, "meter": CountingMeter()}) as caller:
+        async with call(settings=settings, parts={"engine": engine, "token_counter": CountingMeter()}) as caller:
             yield Talk(caller, runner, core)
     finally:
         engine.stop()

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from realtime.messages import Message, Text
+from realtime.ports.messages import Message, Text
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
+from realtime.ports.tools import ToolFault, ToolResult
 from realtime.protocol import events as wire
 from realtime.protocol.items import (
     FunctionCall,
@@ -16,8 +18,6 @@ from realtime.protocol.items import (
     McpListTools,
 )
 from realtime.protocol.session_config import Session
-from realtime.session.tool_ports import ToolFault, ToolResult
-from realtime.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from tests.fakes import Caller, Gate, call, calling, reply
 from tests.session.tool_fakes import FakeServers, FakeTools, mcp
 
@@ -162,7 +162,7 @@ async def test_secrets_are_kept_and_never_told() -> None:
             assert "secret" not in event.model_dump_json() and "hidden" not in event.model_dump_json()
 
 
-# Calling
+# ReplyToolCalls
 
 
 async def test_a_call_runs_inside_the_response_and_the_reply_continues_by_itself() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.audio import Resampler, float_to_pcm16
+from realtime.audio.streams import Resampler, float_to_pcm16
 from realtime.protocol import events as wire
 from tests.fakes import Caller, FakeClock, Gate, Step, call, delta, done, heard, reply
 from tests.turns import sounds

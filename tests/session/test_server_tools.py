@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from realtime.messages import Message, Text
+from realtime.ports.messages import Message, Text
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
+from realtime.ports.tools import ToolFault, ToolResult
 from realtime.protocol import events as wire
 from realtime.protocol.items import FunctionCall, FunctionCallOutput
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.tool_ports import ToolFault, ToolResult
-from realtime.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from tests.fakes import Caller, Gate, call, calling, reply
 from tests.session.tool_fakes import FakeTools
 

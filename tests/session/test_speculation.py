@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from realtime.messages import Audio, Message
 from realtime.metrics import Speculated
+from realtime.ports.messages import Audio, Message
+from realtime.ports.tool_calls import ToolCall, render_tool_call
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig
 from realtime.session.quota import Quota, QuotaLimits
-from realtime.tool_calls import ToolCall, render_tool_call
 from tests.fakes import Caller, FakeClock, Gate, call, calling, delta, done, reply
 from tests.session.test_turns import COMMITTED, SPOKEN_REPLY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.messages import Audio, Tokens
+from realtime.ports.messages import Audio, Tokens
 from realtime.protocol import events as wire
 from tests.fakes import SAMPLES_PER_TOKEN, Caller, call, reply
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from realtime.ports.engine import TokenDelta
 from realtime.protocol import events as wire
 from realtime.protocol.beta import Beta, StepFun
 from realtime.protocol.dialect import GA, Connection, Dialect
@@ -11,7 +12,6 @@ from realtime.protocol.ids import Ids
 from realtime.protocol.items import AssistantMessage, OutputAudio
 from realtime.protocol.session_config import Session
 from realtime.session.config import SessionConfig
-from realtime.session.ports import TokenDelta
 from tests.fakes import Gate, call, delta, done
 
 THINKS = SessionConfig(thinking_tokens=2048)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from realtime.messages import Message, Text, Tokens
+from realtime.ports.messages import Message, Text, Tokens
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, FunctionCall, OutputText
 from realtime.protocol.session_config import Session
-from realtime.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from tests.fakes import Caller, Gate, Step, call, calling, delta, done, reply
 
 WEATHER = {

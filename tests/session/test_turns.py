@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 
-from realtime.messages import Audio, Message, Tokens
+from realtime.ports.messages import Audio, Message, Tokens
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.turns.turn_taking import Floor
+from realtime.turns.floor import Floor
 from tests.fakes import Gate, call, delta, done, reply
 
 SPOKEN_REPLY = [

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from realtime.errors import ToolServerError
+from realtime.ports.tools import ServerTool, ToolResult, ToolSet
 from realtime.protocol.session_config import McpTool
-from realtime.session.tool_ports import ServerTool, ToolResult, ToolSet
 from tests.fakes import Gate
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from realtime.engine.clip_voices import MAX_VOICES, ClipVoices
-from realtime.engine.vocoding import ThreadedVocoder
+from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import ConfigError
 from realtime.tools.audio_search import VoiceOf, audio_search
 from realtime.tools.clip_index import Clip, ClipIndex

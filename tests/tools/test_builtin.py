@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import ConfigError
-from realtime.session.tool_ports import ServerTool
+from realtime.ports.tools import ServerTool
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.calculator import calculate, evaluate, shown
 from realtime.tools.clock import get_time

@@ -21,11 +21,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realtime.errors import ToolServerError
+from realtime.ports.tool_calls import ToolCall, render_tool_call
+from realtime.ports.tools import ToolSet
 from realtime.protocol import events as wire
 from realtime.protocol.items import McpCall
 from realtime.protocol.session_config import McpTool
-from realtime.session.tool_ports import ToolSet
-from realtime.tool_calls import ToolCall, render_tool_call
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_client import GuardedTransport, connect
 from realtime.tools.mcp_servers import McpServers

@@ -22,14 +22,14 @@ from realtime.app import build_access
 from realtime.client.connection import ClientError, open_session
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
-from realtime.transports.access import Access, ApiKeys, Origins
-from realtime.transports.client_secrets import ClientSecrets
-from realtime.transports.host import Health
-from realtime.transports.http import build_app
-from realtime.transports.metrics_page import ServerMetrics
-from realtime.transports.refusal import Refused
-from realtime.transports.self_signed import names_of, write_self_signed
-from realtime.transports.server import TlsFiles, listen, web_server
+from realtime.transports.http.access import Access, ApiKeys, Origins
+from realtime.transports.http.client_secrets import ClientSecrets
+from realtime.transports.http.host import Health
+from realtime.transports.http.http import build_app
+from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.http.refusal import Refused
+from realtime.transports.http.self_signed import names_of, write_self_signed
+from realtime.transports.http.server import TlsFiles, listen, web_server
 from tests.fakes import FakeEngine, reply
 from tests.transports.test_server import FakeHost, Server, ask, expect, serving
 
@@ -454,7 +454,7 @@ async def test_a_self_signed_server_is_reached_by_its_names(tmp_path: Path) -> N
 
 
 def test_a_missing_package_for_certificates_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.transports.self_signed.find_spec", lambda name: None)
+    monkeypatch.setattr("realtime.transports.http.self_signed.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install cryptography"):
         write_self_signed(tmp_path, ("localhost",))
 

@@ -14,11 +14,11 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 
 from realtime.errors import ChannelClosed, PeerError
+from realtime.ports.channel import Inbound
 from realtime.protocol import events as wire
 from realtime.protocol.dialect import Connection
-from realtime.session.channel import Inbound
-from realtime.transports.access import Access, ApiKeys, Origins
-from realtime.transports.offers import Answered
+from realtime.transports.http.access import Access, ApiKeys, Origins
+from realtime.transports.webrtc.offers import Answered
 from tests.transports.test_server import Server, expect, serving
 
 OFFER = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"

@@ -12,9 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from realtime.transports import guards, pace, request_body
-from realtime.transports import server as web
-from realtime.transports.pace import Pace
+from realtime.transports.http import guards, request_body
+from realtime.transports.http import server as web
+from realtime.transports.websocket import rate_limit as pace
+from realtime.transports.websocket.rate_limit import RateLimiter
 from tests.fakes import FakeClock, reply
 from tests.transports.test_server import Server, ask, expect, say, serving
 
@@ -170,7 +171,7 @@ async def test_a_flood_is_read_slowly_and_loses_nothing(monkeypatch: pytest.Monk
 
 
 async def test_many_messages_that_came_at_once_are_not_read_in_one_go() -> None:
-    paced, turns = Pace(), []
+    paced, turns = RateLimiter(), []
 
     async def read(name: str) -> None:
         for _ in range(3):
@@ -184,7 +185,7 @@ async def test_many_messages_that_came_at_once_are_not_read_in_one_go() -> None:
 
 def test_the_pace_allows_a_burst_and_then_so_much_a_second() -> None:
     clock = FakeClock()
-    paced = Pace(clock)
+    paced = RateLimiter(clock)
     for _ in range(int(pace.EVENTS_AT_ONCE)):
         paced.took(10)
     assert paced.wait == 0
@@ -197,7 +198,7 @@ def test_the_pace_allows_a_burst_and_then_so_much_a_second() -> None:
 
 def test_large_messages_are_slowed_down_by_their_size() -> None:
     clock = FakeClock()
-    paced = Pace(clock)
+    paced = RateLimiter(clock)
     for _ in range(3):
         paced.took(20 * 2**20)
     assert paced.wait == pytest.approx(36 * 2**20 / pace.BYTES_PER_S)
@@ -205,7 +206,7 @@ def test_large_messages_are_slowed_down_by_their_size() -> None:
 
 def test_audio_in_small_pieces_never_waits() -> None:
     clock = FakeClock()
-    paced = Pace(clock)
+    paced = RateLimiter(clock)
     for _ in range(10_000):
         paced.took(640)
         clock.now += 0.01

@@ -16,22 +16,22 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from realtime.admission.manager import SessionLease, SessionManager
+from realtime.admission.queue import QueueEntry
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.manager import Seat, SessionManager
 from realtime.session.quota import QuotaLimits, Quotas
-from realtime.session.session import Services
-from realtime.session.waiting_line import Ticket
-from realtime.transports.access import Access
-from realtime.transports.host import Health
-from realtime.transports.http import build_app
-from realtime.transports.metrics_page import ServerMetrics
-from realtime.transports.offers import OfferAnswerer
-from realtime.transports.server import listen, web_server
+from realtime.session.services import Services
+from realtime.transports.http.access import Access
+from realtime.transports.http.host import Health
+from realtime.transports.http.http import build_app
+from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.http.server import listen, web_server
+from realtime.transports.webrtc.offers import OfferAnswerer
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
 
 
 class FakeHost:
-    """`realtime.transports.http.Host` over fakes."""
+    """`realtime.transports.http.http.Host` over fakes."""
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class FakeHost:
         yield
         await self.sessions.drain()
 
-    def admit(self) -> Seat:
+    def admit(self) -> SessionLease:
         return self.sessions.admit()
 
-    def wait_in_line(self) -> Ticket[Seat]:
-        return self.sessions.wait_in_line()
+    def join_queue(self) -> QueueEntry[SessionLease]:
+        return self.sessions.join_queue()
 
-    def find_session(self, call_id: str) -> Seat | None:
+    def find_session(self, call_id: str) -> SessionLease | None:
         return self.sessions.find(call_id)
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:

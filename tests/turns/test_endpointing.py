@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import (
-    LullStarted,
-    PauseEnded,
-    PauseLasts,
+    PauseContinued,
     PauseStarted,
+    ShortSilenceStarted,
     SpeechEvent,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
 )
-from realtime.turns.finality import PATIENCE, Pauses
+from realtime.turns.turn_completion import PATIENCE, Pauses
 from realtime.turns.vad import FRAME_SAMPLES
 
 FRAME_MS = 32
@@ -78,7 +78,7 @@ def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
 def test_a_turns_audio_ends_where_its_last_lull_was_found() -> None:
     events = run(speech(320) + silence(320) + speech(320) + silence(800))
     (stopped,) = (event for event in events if isinstance(event, SpeechStopped))
-    last_lull = [event for event in events if isinstance(event, LullStarted)][-1]
+    last_lull = [event for event in events if isinstance(event, ShortSilenceStarted)][-1]
     assert stopped.end == last_lull.at == stopped.voiced_until + 96 * 16 < stopped.at
 
 
@@ -111,10 +111,10 @@ def test_a_pause_shorter_than_the_silence_does_not_end_the_turn() -> None:
     events = run(speech(320) + silence(448) + speech(320) + silence(960))
     assert [type(event) for event in events] == [
         SpeechStarted,
-        LullStarted,
+        ShortSilenceStarted,
         PauseStarted,
-        PauseEnded,
-        LullStarted,
+        SpeechResumed,
+        ShortSilenceStarted,
         PauseStarted,
         SpeechStopped,
     ]
@@ -200,7 +200,7 @@ def test_starts_and_stops_alternate_and_time_never_runs_back(probabilities: list
     assert times == sorted(times)
 
 
-# Patience: the silence is chosen in each pause
+# EndpointingDelay: the silence is chosen in each pause
 
 
 MEDIUM = PATIENCE["medium"]
@@ -227,8 +227,8 @@ def wait_with_a_model(*answers: float) -> float:
     """The silence in ms that ends a turn about which a model says this, one after the other."""
     waiting, left = endpointer(speech(960) + silence(9600), patience=MEDIUM), list(answers)
     for event in waiting.push(np.zeros((960 + 9600) * 16, np.float32)):
-        if isinstance(event, PauseStarted | PauseLasts) and left:
-            waiting.judge_pause(event.voiced_until, left.pop(0))
+        if isinstance(event, PauseStarted | PauseContinued) and left:
+            waiting.set_completion_probability(event.voiced_until, left.pop(0))
         if isinstance(event, SpeechStopped):
             return (event.at - event.voiced_until) / 16
     raise AssertionError("the turn never ended")
@@ -249,20 +249,20 @@ def test_a_pause_is_judged_anew_at_growing_intervals() -> None:
     waiting = endpointer(speech(960) + silence(6400), patience=PATIENCE["low"])
     asked = []
     for event in waiting.push(np.zeros((960 + 6400) * 16, np.float32)):
-        if isinstance(event, PauseStarted | PauseLasts):
-            waiting.judge_pause(event.voiced_until, 0.0)
+        if isinstance(event, PauseStarted | PauseContinued):
+            waiting.set_completion_probability(event.voiced_until, 0.0)
             asked.append((event.at - event.voiced_until) / 16)
     assert asked == pytest.approx([192, 1000, 2000, 4000], abs=FRAME_MS)
-    assert not any(isinstance(event, PauseLasts) for event in run(speech(960) + silence(4800), silence_ms=6000))
+    assert not any(isinstance(event, PauseContinued) for event in run(speech(960) + silence(4800), silence_ms=6000))
 
 
 def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
     waiting = endpointer(speech(960) + silence(320) + speech(320) + silence(320), patience=MEDIUM)
     events = list(waiting.push(np.zeros((960 + 320 + 320 + 320) * 16, np.float32)))
     first, second = [event for event in events if isinstance(event, PauseStarted)]
-    waiting.judge_pause(first.voiced_until, 1.0)
+    waiting.set_completion_probability(first.voiced_until, 1.0)
     assert turns(list(waiting.push(np.zeros(160 * 16, np.float32)))) == []
-    waiting.judge_pause(second.voiced_until, 1.0)
+    waiting.set_completion_probability(second.voiced_until, 1.0)
     (stopped,) = waiting.push(np.zeros(64 * 16, np.float32))
     assert isinstance(stopped, SpeechStopped)
 

@@ -11,49 +11,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import IllegalTransition
-from realtime.turns.events import SpeechStarted, SpeechStopped, VoiceConfirmed, VoiceDismissed
-from realtime.turns.turn_taking import (
-    CONTESTED,
-    TRANSITIONS,
+from realtime.turns.effects import (
+    AnnounceSpeechStarted,
+    AnnounceSpeechStopped,
+    AnnounceTimeout,
     AwaitPlayback,
     CancelResponse,
+    ClassifyOverlap,
     CommitTurn,
-    Configured,
     CutPlayback,
     DropTurn,
     Effect,
-    Event,
-    Floor,
     ForgetSpeech,
-    JudgeVoice,
+    PausePlayback,
+    Refuse,
+    ResumePlayback,
+    SetTimer,
+    StartResponse,
+    StopClassifying,
+)
+from realtime.turns.events import (
+    BargeInConfirmed,
+    Configured,
+    Event,
+    FalseInterruption,
     ManualClear,
     ManualCommit,
-    PausePlayback,
     PlaybackEnded,
-    Refuse,
     ResponseCancel,
     ResponseCreate,
     ResponseDone,
-    ResumePlayback,
-    StartResponse,
-    StopJudging,
-    TellSpeechStarted,
-    TellSpeechStopped,
-    TellTimeout,
-    TurnConfig,
-    TurnState,
-    WakeAt,
-    Woke,
-    describe,
-    step,
+    SpeechStarted,
+    SpeechStopped,
+    TimerFired,
 )
+from realtime.turns.floor import OVERLAPPING, Floor, TurnConfig, TurnState
+from realtime.turns.turn_taking import TRANSITIONS, describe, step
 
 STARTED = SpeechStarted(at=1_000, start=500)
 STOPPED = SpeechStopped(at=20_000, voiced_until=12_000, end=15_072)
 CREATE, CANCEL, DONE, ENDED = ResponseCreate(1), ResponseCancel(2), ResponseDone(3), PlaybackEnded(4)
-TOLD = (TellSpeechStarted(500), WakeAt(500 + 120 * 16_000))
-CLOSED = (TellSpeechStopped(20_000), WakeAt(None), CommitTurn(15_072))
-CUT_SHORT = (ForgetSpeech(), WakeAt(None), TellSpeechStopped(20_000), WakeAt(None), CommitTurn(20_000))
+TOLD = (AnnounceSpeechStarted(500), SetTimer(500 + 120 * 16_000))
+CLOSED = (AnnounceSpeechStopped(20_000), SetTimer(None), CommitTurn(15_072))
+CUT_SHORT = (ForgetSpeech(), SetTimer(None), AnnounceSpeechStopped(20_000), SetTimer(None), CommitTurn(20_000))
 
 
 def play(events: Sequence[Event], **config: Any) -> tuple[TurnState, list[Effect]]:
@@ -121,21 +121,21 @@ def test_two_turns_beside_a_response_are_answered_once() -> None:
 
 
 def test_a_turn_that_is_too_long_ends_as_if_the_user_had_stopped() -> None:
-    floor, effects = last([STARTED, Woke(at=20_000)])
+    floor, effects = last([STARTED, TimerFired(at=20_000)])
     assert (floor, effects) == (Floor.REPLYING, (*CUT_SHORT, StartResponse()))
 
 
 def test_a_commit_by_the_client_ends_the_turn_untold_and_unanswered() -> None:
     floor, effects = last([STARTED, ManualCommit(9)])
-    assert (floor, effects) == (Floor.NOBODY, (ForgetSpeech(), WakeAt(None), CommitTurn(9)))
+    assert (floor, effects) == (Floor.NOBODY, (ForgetSpeech(), SetTimer(None), CommitTurn(9)))
 
 
 def test_a_manual_turn_is_a_commit_and_a_response_of_the_clients_own() -> None:
-    assert play([ManualCommit(9), CREATE])[1] == [CommitTurn(9), WakeAt(None), StartResponse(asked=True)]
+    assert play([ManualCommit(9), CREATE])[1] == [CommitTurn(9), SetTimer(None), StartResponse(asked=True)]
 
 
 def test_a_clear_drops_the_turn() -> None:
-    assert last([STARTED, ManualClear(9)]) == (Floor.NOBODY, (ForgetSpeech(), WakeAt(None), DropTurn()))
+    assert last([STARTED, ManualClear(9)]) == (Floor.NOBODY, (ForgetSpeech(), SetTimer(None), DropTurn()))
     assert last([ManualClear(9)]) == (Floor.NOBODY, (DropTurn(),))
 
 
@@ -166,10 +166,10 @@ def test_a_new_response_may_follow_one_that_is_still_audible() -> None:
 
 def test_silence_after_a_reply_is_committed_and_answered() -> None:
     events: list[Event] = [CREATE, DONE, PlaybackEnded(50_000)]
-    assert last(events, idle_timeout=16_000) == (Floor.NOBODY, (WakeAt(66_000),))
-    floor, effects = last([*events, Woke(66_100)], idle_timeout=16_000)
+    assert last(events, idle_timeout=16_000) == (Floor.NOBODY, (SetTimer(66_000),))
+    floor, effects = last([*events, TimerFired(66_100)], idle_timeout=16_000)
     assert floor is Floor.REPLYING
-    assert effects == (TellTimeout(50_000, 66_100), CommitTurn(66_100), StartResponse())
+    assert effects == (AnnounceTimeout(50_000, 66_100), CommitTurn(66_100), StartResponse())
 
 
 def test_without_an_idle_timeout_no_alarm_is_set() -> None:
@@ -179,14 +179,14 @@ def test_without_an_idle_timeout_no_alarm_is_set() -> None:
 def test_speech_and_responses_replace_the_idle_alarm() -> None:
     quiet: list[Event] = [CREATE, DONE, PlaybackEnded(50_000)]
     assert last([*quiet, STARTED], idle_timeout=16_000)[1] == TOLD
-    assert WakeAt(None) in last([*quiet, CREATE], idle_timeout=16_000)[1]
+    assert SetTimer(None) in last([*quiet, CREATE], idle_timeout=16_000)[1]
 
 
 def test_turn_detection_switched_off_ends_the_speech_but_commits_nothing() -> None:
     floor, effects = last([STARTED, Configured(9, TurnConfig(), detecting=False)])
     assert (floor, effects) == (
         Floor.NOBODY,
-        (ForgetSpeech(), WakeAt(None), TellSpeechStopped(9), WakeAt(None)),
+        (ForgetSpeech(), SetTimer(None), AnnounceSpeechStopped(9), SetTimer(None)),
     )
 
 
@@ -224,16 +224,16 @@ def test_the_table_is_printed_row_by_row() -> None:
 
 # A voice over ours, judged before it takes the floor
 
-CONFIRMED, DISMISSED = VoiceConfirmed(9_000), VoiceDismissed(9_000)
-RESUMED = (ResumePlayback(), ForgetSpeech(), WakeAt(None))
+CONFIRMED, DISMISSED = BargeInConfirmed(9_000), FalseInterruption(9_000)
+RESUMED = (ResumePlayback(), ForgetSpeech(), SetTimer(None))
 
 
 @pytest.mark.parametrize("before", [[CREATE], [CREATE, DONE]])
 def test_a_voice_over_ours_pauses_and_tells_nothing(before: list[Event]) -> None:
     _, effects = last([*before, STARTED], interruption="pause")
-    assert effects == (PausePlayback(), JudgeVoice())
+    assert effects == (PausePlayback(), ClassifyOverlap())
     _, effects = last([*before, STARTED], interruption="play_on")
-    assert effects == (JudgeVoice(),)
+    assert effects == (ClassifyOverlap(),)
 
 
 def test_a_voice_that_was_nothing_leaves_all_as_it_was() -> None:
@@ -255,13 +255,13 @@ def test_a_voice_is_not_contested_where_it_may_not_interrupt_or_nobody_speaks() 
 
 def test_the_end_of_the_reply_does_not_end_the_judgement() -> None:
     floor, effects = last([CREATE, STARTED, DONE], interruption="pause")
-    assert (floor, effects) == (Floor.CONTESTED_AUDIBLE, (AwaitPlayback(),))
+    assert (floor, effects) == (Floor.OVERLAP_AUDIBLE, (AwaitPlayback(),))
     assert last([CREATE, STARTED, DONE, DISMISSED], interruption="pause") == (Floor.AUDIBLE, RESUMED)
 
 
 def test_a_voice_that_outlasts_ours_has_the_floor() -> None:
     floor, effects = last([CREATE, DONE, STARTED, ENDED], interruption="play_on")
-    assert (floor, effects) == (Floor.USER, (StopJudging(), *TOLD))
+    assert (floor, effects) == (Floor.USER, (StopClassifying(), *TOLD))
 
 
 @pytest.mark.parametrize("word", [ManualCommit(9), ManualClear(9), Configured(9, TurnConfig(), detecting=False)])
@@ -314,11 +314,11 @@ class World:
                 return SpeechStopped(self.at, self.at - 800, self.at - 400)
             case "confirm":
                 self.contested = False
-                return VoiceConfirmed(self.at)
+                return BargeInConfirmed(self.at)
             case "dismiss":
                 self.contested = False
                 self.speaking = False
-                return VoiceDismissed(self.at)
+                return FalseInterruption(self.at)
             case "done":
                 self.replying = False
                 return ResponseDone(self.at)
@@ -327,24 +327,24 @@ class World:
                 return PlaybackEnded(self.at)
             case "wake":
                 self.alarm = None
-                return Woke(self.at)
+                return TimerFired(self.at)
             case _:
                 return Configured(self.at, self.state.config, detecting=name == "configure_on")
 
     def carry_out(self, effect: Effect) -> None:
         match effect:
-            case TellSpeechStarted():
+            case AnnounceSpeechStarted():
                 self.told.append("started")
-            case TellSpeechStopped():
+            case AnnounceSpeechStopped():
                 self.told.append("stopped")
             case ForgetSpeech():
                 if self.speaking and not self.contested:
                     self.told.append("forgotten")
                 self.speaking = self.contested = False
-            case JudgeVoice():
+            case ClassifyOverlap():
                 assert not self.contested, "judged twice"
                 self.contested = True
-            case StopJudging():
+            case StopClassifying():
                 self.contested = False
             case PausePlayback():
                 assert not self.paused, "paused twice"
@@ -363,7 +363,7 @@ class World:
                 self.audible = True
             case CutPlayback():
                 self.audible = self.paused = False
-            case WakeAt(sample=sample):
+            case SetTimer(sample=sample):
                 self.alarm = sample
             case _:
                 pass
@@ -387,11 +387,11 @@ def test_random_conversations_stay_legal(data: st.DataObject, config: TurnConfig
         world.state, effects = step(world.state, event)
         for effect in effects:
             world.carry_out(effect)
-        users = (Floor.USER, Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE, *CONTESTED)
-        replies = (Floor.REPLYING, Floor.SHARED_REPLYING, Floor.CONTESTED_REPLYING)
+        users = (Floor.USER, Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE, *OVERLAPPING)
+        replies = (Floor.REPLYING, Floor.SHARED_REPLYING, Floor.OVERLAP_REPLYING)
         assert (world.state.floor in users) == world.speaking
         assert (world.state.floor in replies) == world.replying
-        assert (world.state.floor in CONTESTED) == world.contested
+        assert (world.state.floor in OVERLAPPING) == world.contested
         assert world.paused == world.state.paused
         assert world.contested or not world.paused
     assert_told_in_pairs(world.told)

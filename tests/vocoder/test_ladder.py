@@ -4,20 +4,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streaming_vocoder.ladder import ChunkLadder, Pace
+from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
 
-PACE = Pace(token=0.02, chunk=0.02, chunk_per_token=0.003)
-LADDER = ChunkLadder((5, 10, 25))
+PACE = CostModel(token=0.02, chunk=0.02, chunk_per_token=0.003)
+LADDER = ChunkSchedule((5, 10, 25))
 SEAM_SECONDS, LOOKAHEAD = 0.16, 3
 
 
 @pytest.mark.parametrize(("token_seconds", "chunk"), [(0.0005, 5), (0.01, 10), (0.035, 10), (0.045, 25)])
 def test_the_first_chunk_is_as_small_as_the_pace_allows(token_seconds: float, chunk: int) -> None:
-    assert LADDER.choose(None, Pace(token_seconds, 0.02, 0.003)) == chunk
+    assert LADDER.choose(None, CostModel(token_seconds, 0.02, 0.003)) == chunk
 
 
 def test_a_hopeless_pace_still_starts_soon() -> None:
-    assert LADDER.choose(None, Pace(10.0, 0.02, 0.003)) == 5
+    assert LADDER.choose(None, CostModel(10.0, 0.02, 0.003)) == 5
 
 
 @pytest.mark.parametrize(("slack", "chunk"), [(0.0, 5), (0.1, 5), (0.26, 10), (0.58, 10), (0.6, 25), (9.0, 25)])
@@ -42,13 +42,15 @@ def test_playback_never_runs_dry_while_chunks_and_tokens_keep_to_their_pace(
     data: st.DataObject, rungs: tuple[int, ...]
 ) -> None:
     """Speeds vary from chunk to chunk and from token to token, up to the pace that the ladder reckons with."""
-    slowest = Pace(data.draw(st.floats(0.001, 0.03)), data.draw(st.floats(0.0, 0.05)), data.draw(st.floats(0.0, 0.006)))
+    slowest = CostModel(
+        data.draw(st.floats(0.001, 0.03)), data.draw(st.floats(0.0, 0.05)), data.draw(st.floats(0.0, 0.006))
+    )
     assume(slowest.seconds(rungs[0], rungs[0]) <= 0.04 * rungs[0])
     speed = data.draw(st.randoms(use_true_random=False))
     arrivals = [0.0]
     for _ in range(300):
         arrivals.append(arrivals[-1] + slowest.token * speed.random())
-    ladder = ChunkLadder(rungs)
+    ladder = ChunkSchedule(rungs)
 
     def spent(tokens: int) -> float:
         return slowest.seconds(tokens, 0) * speed.random()
@@ -76,7 +78,7 @@ def test_playback_never_runs_dry_when_compute_keeps_up(
     rungs: tuple[int, ...], token_seconds: float, chunk_seconds: float, chunk_per_token: float
 ) -> None:
     """A reply of 20 s: tokens come at a steady pace, playback starts with the first samples."""
-    ladder, pace = ChunkLadder(rungs), Pace(token_seconds, chunk_seconds, chunk_per_token)
+    ladder, pace = ChunkSchedule(rungs), CostModel(token_seconds, chunk_seconds, chunk_per_token)
     assume(pace.seconds(rungs[0], rungs[0]) <= 0.04 * rungs[0])
     made = ladder.choose(None, pace)
     now = (made + LOOKAHEAD) * token_seconds + pace.seconds(made, 0)

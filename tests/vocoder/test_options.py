@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from streaming_vocoder.chunk_schedule import ChunkSchedule
 from streaming_vocoder.errors import OptionError, VocoderError
-from streaming_vocoder.ladder import ChunkLadder
 from streaming_vocoder.options import VocoderOptions
 from tests.vocoder.conftest import make_vocoder
 
@@ -25,7 +25,7 @@ from tests.vocoder.conftest import make_vocoder
         ({"fixed_streams": -1, "trim": "prompt"}, "fixed_streams", "got -1"),
         ({"fixed_streams": 8}, "fixed_streams", "got 8 with trim=upstream: fixed shapes need trim=prompt"),
         (
-            {"fixed_streams": 8, "trim": "prompt", "ladder": ChunkLadder((10, 50))},
+            {"fixed_streams": 8, "trim": "prompt", "ladder": ChunkSchedule((10, 50))},
             "fixed_streams",
             "ladder 10 → 50: a chunk of fixed shape has at most 25 tokens",
         ),
@@ -43,11 +43,11 @@ def test_an_impossible_choice_says_what_came_and_what_was_expected(
 @pytest.mark.parametrize("rungs", [(), (3, 10), (10, 5), (5, 5), (5, 201)])
 def test_a_ladder_ascends_within_what_a_chunk_can_be(rungs: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match="chunks of 4 to 200 tokens, each larger than the one before"):
-        ChunkLadder(rungs)
+        ChunkSchedule(rungs)
 
 
 def test_fixed_shapes_are_those_of_the_ladder() -> None:
-    options = {"trim": "prompt", "fixed_streams": 1, "ladder": ChunkLadder((6, 12))}
+    options = {"trim": "prompt", "fixed_streams": 1, "ladder": ChunkSchedule((6, 12))}
     fixed = make_vocoder(**options)._flow.fixed
     assert fixed is not None and fixed._frames == {12, 24}
 

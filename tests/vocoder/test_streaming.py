@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streaming_vocoder.chunk_schedule import MIN_CHUNK_TOKENS
 from streaming_vocoder.config import SAMPLES_PER_TOKEN
 from streaming_vocoder.errors import StreamError, VoiceError
 from streaming_vocoder.flow import default_noise
-from streaming_vocoder.ladder import MIN_CHUNK_TOKENS
 from streaming_vocoder.streaming import Samples, StreamState, Vocoder, to_int16
 from streaming_vocoder.voice import Voice
 from tests.vocoder.conftest import codes, make_hift, make_vocoder, make_voice

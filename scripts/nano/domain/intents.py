@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.tool_calls import ToolCall
+from realtime.ports.tool_calls import ToolCall
 from scripts.nano.domain.moments import PLAIN, Context, Manner
 from scripts.nano.domain.phrasings import Phrasings, load
 from scripts.nano.domain.tools import OfferedTool

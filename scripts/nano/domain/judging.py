@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from realtime.tool_calls import ToolCall
+from realtime.ports.tool_calls import ToolCall
 from scripts.nano.domain.intents import Exchange
 from scripts.nano.domain.numbers import NUMBER_WORDS
 from scripts.nano.domain.scenes import BY_NAME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from realtime import spoken
+from realtime.checkpoint import instructions as spoken
 
 MOST = 9999
 """The greatest number that a user says."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from realtime.tool_calls import ToolCall
+from realtime.ports.tool_calls import ToolCall
 from scripts.nano.domain import actions, custom, followups, outcomes, talk
 from scripts.nano.domain.intents import Asked, Exchange, Intent, Situation
 from scripts.nano.domain.moments import MANNERS, PLAIN, Context, Manner, sample_context, sample_name, system_prompt

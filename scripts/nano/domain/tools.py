@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.session.tool_ports import ServerTool
-from realtime.tool_calls import ToolCall
+from realtime.ports.tool_calls import ToolCall
+from realtime.ports.tools import ServerTool
 from realtime.tools.calculator import calculate
 
 

@@ -17,7 +17,7 @@ RATE = 24_000
 BASE_URL = URL.replace("ws", "http", 1).removesuffix("/realtime")
 
 
-class Microphone(io.AudioInput):
+class AudioInput(io.AudioInput):
     """Gives the session what is put into it."""
 
     def __init__(self) -> None:
@@ -91,10 +91,10 @@ class Forecaster(Agent):
 
 
 @asynccontextmanager
-async def connected(agent: Agent) -> AsyncIterator[tuple[AgentSession, Microphone]]:
+async def connected(agent: Agent) -> AsyncIterator[tuple[AgentSession, AudioInput]]:
     async with http_context.open():
         session = AgentSession(llm=openai.realtime.RealtimeModel(base_url=BASE_URL, api_key=KEY))
-        microphone = Microphone()
+        microphone = AudioInput()
         session.input.audio = microphone
         session.output.audio = Loudspeaker()
         watch(session)

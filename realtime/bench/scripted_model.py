@@ -1,0 +1,162 @@
+"""An engine and a vocoder that play a recording in the place of a model: always the same, at a set pace.
+
+The pace is about that of nano on two cores (README, "Measured"). Work ahead of a turn's end is held at `HELD_SECONDS`
+until it is confirmed, as the real ones do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from realtime.bench.turns.synthetic_noise import RATE, Samples
+from realtime.ports.engine import (
+    Generation,
+    GenerationDone,
+    GenerationRequest,
+    GenerationTimings,
+    TokenDelta,
+    TokenLogProb,
+    TokenUsage,
+)
+from realtime.ports.messages import Audio
+from realtime.ports.vocoder import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk
+
+FIRST_TOKEN_S = 0.025
+TRANSCRIPT_S = 0.15
+"""Of a short word."""
+REAL_TIME_FACTOR = 0.2
+"""Of engine and vocoder together."""
+
+TOKEN_SAMPLES = OUTPUT_SAMPLE_RATE // 25
+_TOKENS = 5  # speech tokens that come with one text token
+_STEP_S = _TOKENS / 25
+_HEARD_TOKENS_PER_S = 12.5
+
+
+class ScriptedEngine:
+    """Answers everything with ``reply_s`` seconds of speech. A transcript is ``said``, always right."""
+
+    def __init__(self, reply_s: float, said: str = "") -> None:
+        self._steps = round(reply_s / _STEP_S)
+        self._said = said
+
+    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
+        if not request.speech:
+            return ScriptedTranscript(self._said)
+        return ScriptedGeneration(self._steps, _heard_tokens(request), ahead=ahead)
+
+    def prefetch(self, request: GenerationRequest) -> None:
+        """Nothing to prepare."""
+
+    def release(self, cache_key: str) -> None:
+        """Nothing to forget."""
+
+
+class ScriptedGeneration:
+    """See `realtime.ports.engine.Generation`."""
+
+    def __init__(self, steps: int, prompt: int, *, ahead: bool) -> None:
+        self._steps = steps
+        self._prompt = prompt
+        self._wanted = asyncio.Event()
+        self._cancelled = False
+        if not ahead:
+            self._wanted.set()
+
+    def confirm(self) -> None:
+        self._wanted.set()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._wanted.set()
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
+        await asyncio.sleep(FIRST_TOKEN_S)
+        for step in range(self._steps):
+            if step * _STEP_S >= HELD_SECONDS:
+                await self._wanted.wait()
+            if self._cancelled:
+                yield self._done("cancelled", step)
+                return
+            tokens = tuple(range(step * _TOKENS, (step + 1) * _TOKENS))
+            yield TokenDelta("word ", tokens, (1, *(2 for _ in tokens)))
+            await asyncio.sleep(_STEP_S * REAL_TIME_FACTOR)
+        yield self._done("cancelled" if self._cancelled else "stop", self._steps)
+
+    def _done(self, reason: str, steps: int) -> GenerationDone:
+        usage = TokenUsage(input_audio=self._prompt, output_text=steps, output_audio=steps * _TOKENS)
+        timings = GenerationTimings(0.0, FIRST_TOKEN_S, FIRST_TOKEN_S, steps * _STEP_S * REAL_TIME_FACTOR, steps)
+        return GenerationDone("cancelled" if reason == "cancelled" else "stop", usage, timings)
+
+
+class ScriptedTranscript:
+    """See `realtime.ports.engine.Generation`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def confirm(self) -> None:
+        """It is wanted from the start."""
+
+    def cancel(self) -> None:
+        """It costs nothing."""
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
+        await asyncio.sleep(TRANSCRIPT_S)
+        if self._text:
+            yield TokenDelta(self._text, (), (1,), logprobs=(TokenLogProb(self._text.encode(), -0.05),))
+        timings = GenerationTimings(0.0, TRANSCRIPT_S, TRANSCRIPT_S, 0.0, 1)
+        yield GenerationDone("stop", TokenUsage(output_text=1), timings, end_logprob=-0.05)
+
+
+class ScriptedVocoder:
+    """Speaks ``recording``, float32 at 24 kHz: token n is its n-th 40 ms."""
+
+    voices = ("default",)
+
+    def __init__(self, recording: Samples) -> None:
+        self._recording = recording
+
+    def open(self, voice: str, *, ahead: bool = False) -> ScriptedVoice:
+        return ScriptedVoice(self._recording)
+
+
+class ScriptedVoice:
+    """See `realtime.ports.engine.VocoderStream`. Its tokens come at the pace of both, so it takes no time itself."""
+
+    def __init__(self, recording: Samples) -> None:
+        self._recording = recording
+        self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
+        self._closed = False
+        self._made = 0.0
+
+    @property
+    def made_seconds(self) -> float:
+        return self._made
+
+    def confirm(self) -> None:
+        """It makes what it is given."""
+
+    def push(self, tokens: Sequence[int]) -> None:
+        samples = self._recording[tokens[0] * TOKEN_SAMPLES : (tokens[-1] + 1) * TOKEN_SAMPLES]
+        self._made += len(samples) / OUTPUT_SAMPLE_RATE
+        self._chunks.put_nowait(AudioChunk(samples, compute_seconds=0.0))
+
+    def finish(self) -> None:
+        self._chunks.put_nowait(None)
+
+    def close(self) -> None:
+        self._closed = True
+        self._chunks.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        while (chunk := await self._chunks.get()) is not None and not self._closed:
+            yield chunk
+
+
+def _heard_tokens(request: GenerationRequest) -> int:
+    """Ids of the newest turn: what came before is in the cache."""
+    content = request.messages[-1].content if request.messages else None
+    parts = content if isinstance(content, tuple) else ()
+    return round(sum(len(part.samples) for part in parts if isinstance(part, Audio)) / RATE * _HEARD_TOKENS_PER_S)

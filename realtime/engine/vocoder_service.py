@@ -1,0 +1,345 @@
+"""The vocoder as a service: many replies on one `streaming_vocoder`, in a thread of its own.
+
+A stream is vocoded when it has the tokens of its next chunk. The chunk is as small as possible for the first sound
+and as large as the lead over playback allows later (`streaming_vocoder.chunk_schedule`). All streams that are ready
+at the same moment go through the vocoder in one call, and none runs further ahead of its listener than
+`MAX_LEAD_SECONDS`.
+
+Streams that are made ahead of a turn's end wait until every confirmed one has sound in hand, and stop at
+`HELD_SECONDS`, until they are confirmed themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.errors import EngineError
+from realtime.ports.vocoder import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
+from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
+from streaming_vocoder.streaming import StreamState
+from streaming_vocoder.voice import Voice
+
+logger = logging.getLogger(__name__)
+
+TOKENS_PER_SECOND = 25
+MAX_LEAD_SECONDS = 20.0
+"""Audio that a stream may hold which its listener has not taken yet."""
+
+EASE_SECONDS = 1.0
+"""Sound that every confirmed stream must have in hand before one is vocoded ahead: far longer than a chunk takes."""
+
+FIRST_PACE = CostModel(token=0.01, chunk=0.04, chunk_per_token=0.01)
+"""Before anything was measured."""
+
+_ADAPTION = 0.3
+"""Weight of the newest measurement: machines are shared and their speed drifts."""
+
+
+class BatchVocoder(Protocol):
+    """What is needed of `streaming_vocoder.streaming.Vocoder`."""
+
+    def open(self, voice: Voice) -> StreamState: ...
+
+    def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[NDArray[np.float32]]: ...
+
+
+Delivery = AudioChunk | EngineError | None
+"""A chunk, or how the stream ended: None in good order, an error when the vocoder failed."""
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One reply on its way through the service."""
+
+    voice: Voice
+    deliver: Callable[[Delivery], None]
+    ahead: bool = False
+    """Perhaps nobody will want it: not confirmed yet."""
+    state: StreamState | None = None
+    inbox: list[int] = field(default_factory=list)
+    finished: bool = False
+    closed: bool = False
+    first_out: float | None = None
+    last_push: float | None = None
+    given_seconds: float = 0.0
+    taken_seconds: float = 0.0
+    """Audio that the listener has taken."""
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take(self, seconds: float) -> None:
+        self.taken_seconds += seconds
+
+    def confirm(self, now: float) -> None:
+        """Playback begins now, with what there is."""
+        self.ahead = False
+        self.last_push = None
+        if self.first_out is not None:
+            self.first_out = now
+
+    def slack(self, now: float) -> float | None:
+        """Seconds of audio handed out and not yet played, None before the first chunk."""
+        if self.first_out is None:
+            return None
+        return self.given_seconds if self.ahead else self.first_out + self.given_seconds - now
+
+    @property
+    def full(self) -> bool:
+        """As far ahead of its listener as it may be."""
+        return self.lead > (HELD_SECONDS if self.ahead else MAX_LEAD_SECONDS)
+
+    @property
+    def lead(self) -> float:
+        return self.given_seconds - self.taken_seconds
+
+
+class VocodingCore:
+    """Streams and their chunks, one `step` at a time. One thread only."""
+
+    def __init__(
+        self,
+        vocoder: BatchVocoder,
+        ladder: ChunkSchedule | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        pace: CostModel = FIRST_PACE,
+    ) -> None:
+        """``pace``: what is assumed until the first chunks and tokens have been timed."""
+        self._vocoder = vocoder
+        self._ladder = ladder or ChunkSchedule()
+        self._clock = clock
+        self._streams: list[Stream] = []
+        self._pace = pace
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    def open(self, stream: Stream) -> None:
+        """Add a stream. Its state is made now: that takes a while, and the first tokens are still to come."""
+        self._streams.append(stream)
+        if not stream.ahead or self._has_slack():
+            self._prepare(stream)
+
+    def confirm(self, stream: Stream) -> None:
+        """A stream that was made ahead is wanted now."""
+        stream.confirm(self._clock())
+
+    def _prepare(self, stream: Stream) -> None:
+        try:
+            stream.state = self._vocoder.open(stream.voice)
+        except Exception as fault:  # a stream's border: this reply fails
+            logger.exception("the vocoder cannot open a stream")
+            self._end(stream, EngineError(f"the vocoder cannot open a stream: {fault}"))
+
+    def push(self, stream: Stream, tokens: Sequence[int]) -> None:
+        """Give a stream its next tokens, and learn from when they come how fast tokens are made."""
+        now = self._clock()
+        if stream.last_push is not None and tokens and not stream.ahead:  # the engine lets others go first
+            seconds = (now - stream.last_push) / len(tokens)
+            pace = self._pace
+            self._pace = replace(pace, token=pace.token + _ADAPTION * (seconds - pace.token))
+        stream.last_push = now
+        stream.inbox.extend(tokens)
+
+    def step(self) -> bool:
+        """Vocode one chunk of every stream that is ready; False when none is."""
+        self._streams = [stream for stream in self._streams if not stream.closed]
+        ready = self._ready(ahead=False)
+        if not ready and self._has_slack():
+            ready = self._ready(ahead=True)
+        if not ready:
+            return False
+        started = self._clock()
+        try:
+            made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
+        except Exception as fault:  # a batch's border: these replies fail, the others live on
+            logger.exception("the vocoder failed")
+            for stream, _, _ in ready:
+                self._end(stream, EngineError(f"the vocoder failed: {fault}"))
+            return True
+        seconds = self._clock() - started
+        for (stream, _, last), samples in zip(ready, made, strict=True):
+            self._hand_out(stream, samples, seconds / len(ready))
+            if last:
+                self._end(stream)
+        self._measure(seconds, max(len(tokens) for _, tokens, _ in ready))
+        return True
+
+    def _has_slack(self) -> bool:
+        """No listener would notice that a chunk is made for somebody else."""
+        now = self._clock()
+        return all((stream.slack(now) or 0.0) >= EASE_SECONDS for stream in self._streams if not stream.ahead)
+
+    def _ready(self, *, ahead: bool) -> list[tuple[Stream, list[int], bool]]:
+        """The streams that have their next chunk's tokens, with these and whether they are the last."""
+        streams = [stream for stream in self._streams if stream.ahead is ahead]
+        for stream in streams:
+            if stream.state is None:
+                self._prepare(stream)
+        return [(stream, *tokens) for stream in streams if not stream.closed and (tokens := self._next_tokens(stream))]
+
+    def _next_tokens(self, stream: Stream) -> tuple[list[int], bool] | None:
+        """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
+        if stream.full:
+            return None
+        state = _state(stream)
+        held = state.buffered + len(stream.inbox)
+        chunk = self._ladder.choose(stream.slack(self._clock()), self._pace, held)
+        wanted = state.wanted(chunk)
+        if stream.finished and len(stream.inbox) <= wanted + state.lookahead:
+            tokens, stream.inbox = stream.inbox, []
+            return tokens, True
+        if len(stream.inbox) < wanted:
+            return None
+        tokens, stream.inbox = stream.inbox[:wanted], stream.inbox[wanted:]
+        return tokens, False
+
+    def _hand_out(self, stream: Stream, samples: NDArray[np.float32], seconds: float) -> None:
+        if not len(samples) or stream.closed:
+            return
+        if stream.first_out is None:
+            stream.first_out = self._clock()
+        stream.given_seconds += len(samples) / OUTPUT_SAMPLE_RATE
+        stream.deliver(AudioChunk(samples, seconds, _state(stream).report.faults()))
+
+    def _end(self, stream: Stream, error: EngineError | None = None) -> None:
+        stream.closed = True
+        stream.state = None
+        self._streams.remove(stream)
+        stream.deliver(error)
+
+    def _measure(self, seconds: float, tokens: int) -> None:
+        """Scale the pace towards what this call cost."""
+        pace = self._pace
+        expected = pace.seconds(tokens, 0)
+        scale = 1 + _ADAPTION * (seconds / expected - 1)
+        self._pace = replace(pace, chunk=pace.chunk * scale, chunk_per_token=pace.chunk_per_token * scale)
+
+
+def _state(stream: Stream) -> StreamState:
+    assert stream.state is not None
+    return stream.state
+
+
+class ThreadedVocoder:
+    """`realtime.ports.engine.Vocoder` over one `VocodingCore` in its own thread. `start` first, `stop` at the end."""
+
+    def __init__(self, vocoder: BatchVocoder, voices: Mapping[str, Voice], ladder: ChunkSchedule | None = None) -> None:
+        self._vocoder = vocoder
+        self._voices = dict(voices)
+        self._core = VocodingCore(vocoder, ladder)
+        self._commands: Commands = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="vocoder", daemon=True)
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        return tuple(self._voices)
+
+    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
+        """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
+        chosen = self._voices.get(voice) or next(iter(self._voices.values()))
+        return _ThreadStream(chosen, ahead, self._core, self._commands, asyncio.get_running_loop())
+
+    def add_voice(self, name: str, voice: Voice) -> None:
+        """From now on streams may be opened in this voice. From any thread."""
+        self._voices = {**self._voices, name: voice}
+
+    def remove_voice(self, name: str) -> None:
+        """No new stream is opened in it; those that are open go on."""
+        self._voices = {known: voice for known, voice in self._voices.items() if known != name}
+
+    def warm_up(self) -> None:
+        """Take every voice's snapshot and run a few chunks, before the thread starts."""
+        for voice in self._voices.values():
+            state = self._vocoder.open(voice)
+            tokens = voice.tokens[:28].tolist()
+            self._vocoder.step([(state, tokens[:8], False)])
+            self._vocoder.step([(state, tokens[8:], True)])
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        self._commands.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        working = False
+        while True:
+            try:
+                while True:
+                    command = self._commands.get(block=not working)
+                    if command is None:
+                        return
+                    command()
+                    working = True
+            except queue.Empty:
+                pass
+            working = self._core.step()
+
+
+Commands = queue.SimpleQueue[Callable[[], None] | None]
+"""What the vocoder's thread is to do between two steps; None: end."""
+
+
+class _ThreadStream:
+    """`realtime.ports.engine.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
+
+    def __init__(
+        self, voice: Voice, ahead: bool, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._loop = loop
+        self._core = core
+        self._commands = commands
+        self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._cut = False
+        self._stream = Stream(voice, self._deliver, ahead)
+        commands.put(partial(core.open, self._stream))
+
+    @property
+    def made_seconds(self) -> float:
+        return self._stream.given_seconds
+
+    def confirm(self) -> None:
+        self._commands.put(partial(self._core.confirm, self._stream))
+
+    def push(self, tokens: Sequence[int]) -> None:
+        self._commands.put(partial(self._core.push, self._stream, list(tokens)))
+
+    def finish(self) -> None:
+        self._commands.put(self._stream.finish)
+
+    def close(self) -> None:
+        if not self._cut:
+            self._cut = True
+            self._chunks.put_nowait(None)
+            self._commands.put(self._stream.close)
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        while (chunk := await self._chunks.get()) is not None and not self._cut:
+            if isinstance(chunk, EngineError):
+                raise chunk
+            seconds = len(chunk.samples) / OUTPUT_SAMPLE_RATE
+            self._commands.put(partial(self._stream.take, seconds))
+            yield chunk
+
+    def _deliver(self, chunk: Delivery) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            logger.debug("a chunk came after its event loop had ended")

@@ -1,0 +1,63 @@
+"""What a session needs of a vocoder: speech tokens in, samples at 24 kHz out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTPUT_SAMPLE_RATE = 24_000
+"""Rate of the audio that a vocoder gives, in Hz."""
+
+
+HELD_SECONDS = 2.0
+"""Speech of a reply that is made ahead and not confirmed yet: enough to play while the rest is made, and a bound to
+what is lost when the user goes on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioChunk:
+    """Samples float32 [n] at 24 kHz in [-1, 1]; ``compute_seconds`` is what this chunk cost the vocoder.
+
+    ``faults``: counts of what should not have happened in the reply so far, by name; those at zero are left out.
+    """
+
+    samples: NDArray[np.float32]
+    compute_seconds: float
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+class VocoderStream(Protocol):
+    """One reply's speech. Push tokens as they come, `finish` after the last, iterate for the audio.
+
+    `close` ends the iteration at once and frees the state; it may be called at any time, more than once.
+    `confirm`: what was made ahead is wanted now.
+    """
+
+    @property
+    def made_seconds(self) -> float:
+        """Sound made so far, taken or not."""
+
+    def confirm(self) -> None: ...
+
+    def push(self, tokens: Sequence[int]) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[AudioChunk]: ...
+
+
+class Vocoder(Protocol):
+    """Many replies on one vocoder. ``voices``: names that `open` takes; the first is the default."""
+
+    @property
+    def voices(self) -> tuple[str, ...]: ...
+
+    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
+        """``ahead``: perhaps nobody will want this speech. Until it is confirmed it is made only as far as
+        `HELD_SECONDS`, and only while no confirmed stream needs the vocoder."""

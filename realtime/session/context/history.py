@@ -1,0 +1,197 @@
+"""The conversation as the model is told it: items -> `realtime.ports.messages.Message`, oldest first.
+
+Beside each item of the conversation lies its message, or None when the model is not told of it (any more).
+User audio is kept as samples under an id of its own, replies as the ids that the model produced with how much
+was heard of them. A reply that calls tools is split: its words lie beside the message, as a turn that goes on
+(``closed`` False), the ids of its calls beside the first call. The two are told as the one turn that they were, and
+a call survives that its lead-in was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from realtime.audio.streams import Samples
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Part, Text, Tokens
+from realtime.ports.tool_calls import ToolCall, render_tool_call, tool_result
+from realtime.protocol.conversation import Conversation, Entry
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.events import ClientEvent, ConversationItemCreate, ResponseCreate
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import (
+    AssistantMessage,
+    FunctionCall,
+    FunctionCallOutput,
+    InputAudio,
+    InputImage,
+    InputItem,
+    InputText,
+    Item,
+    ItemReference,
+    McpApprovalResponse,
+    OutputText,
+    SystemMessage,
+    UserMessage,
+)
+
+History = Conversation[Message | None]
+"""The items, each with what the model is told of it."""
+
+Decode = Callable[[bytes], Samples]
+"""Wire bytes in the session's input format -> float32 at 16 kHz."""
+
+
+def reply_message(
+    ids: Iterable[int], heard_samples: int | None = None, *, closed: bool = True, speed: float = 1.0
+) -> Message:
+    """A reply of ours, played at ``speed``; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool calls
+    follow."""
+    return Message("assistant", (Tokens(tuple(ids), heard_samples, speed=speed),), closed)
+
+
+def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
+    """What the model is told of a client's item. Raises `ProtocolError` for what the model cannot take in."""
+    match item:
+        case SystemMessage():
+            return Message("system", "\n".join(part.text for part in item.content))
+        case UserMessage():
+            return _user_message(item, decode, audio_id)
+        case AssistantMessage():
+            return _assistant_message(item)
+        case FunctionCall():
+            return Message("assistant", render_tool_call(ToolCall(item.name, item.arguments)))
+        case FunctionCallOutput():
+            return tool_result(item.output)
+        case McpApprovalResponse(approve=False, reason=reason):
+            return tool_result("The user did not allow this call." + (f" {reason}" if reason else ""))
+        case _:
+            return None
+
+
+def with_item_id(item: Item, ids: Ids) -> Item:
+    """The item with an id of ours where the client gave none."""
+    return item if item.id else item.model_copy(update={"id": ids.item()})
+
+
+def recordings(event: ClientEvent) -> Iterator[bytes]:
+    """The audio of the items that come with an event."""
+    if isinstance(event, ConversationItemCreate):
+        items: Iterable[InputItem] = (event.item,)
+    elif isinstance(event, ResponseCreate) and event.response is not None:
+        items = event.response.input or ()
+    else:
+        return
+    for item in items:
+        if isinstance(item, UserMessage):
+            yield from (part.audio for part in item.content if isinstance(part, InputAudio) and part.audio)
+
+
+def input_messages(
+    items: Iterable[InputItem], history: History, decode: Decode, audio_id: Callable[[], str]
+) -> tuple[Message, ...]:
+    """What `response.create` gives in place of the conversation. Raises `ProtocolError` for an unknown item."""
+    messages: list[Message | None] = []
+    for item in items:
+        if isinstance(item, ItemReference):
+            entry = history.get(item.id)
+            if entry is None:
+                raise ProtocolError(
+                    "invalid_value",
+                    f"The referenced item {item.id[:80]!r} does not exist in the conversation.",
+                    param="response.input",
+                )
+            messages.append(entry.payload)
+        else:
+            messages.append(message_of(item, decode, audio_id))
+    return _worth_telling(messages)
+
+
+def told(history: History) -> tuple[Message, ...]:
+    """The whole conversation for the model."""
+    return _worth_telling(
+        message for entry in history if entry.payload is not None for message in (entry.payload, entry.answer)
+    )
+
+
+def set_heard(entry: Entry[Message | None], samples: int) -> None:
+    """Of the reply in this entry only so much was heard (24 kHz)."""
+    message = entry.payload
+    if message is None or not isinstance(message.content, tuple):
+        return
+    parts = tuple(
+        replace(part, heard_samples=samples) if isinstance(part, Tokens) else part for part in message.content
+    )
+    entry.payload = replace(message, content=parts)
+
+
+def bound_audio(history: History, max_seconds: float) -> None:
+    """Forget the oldest user audio where there is more than so many seconds: a quarter of that at once, since the
+    prompt changes with it from its beginning on."""
+    if sum(_audio_samples(entry.payload) for entry in history) <= max_seconds * MODEL_SAMPLE_RATE:
+        return
+    room = int(0.75 * max_seconds * MODEL_SAMPLE_RATE)
+    for entry in reversed(list(history)):
+        length = _audio_samples(entry.payload)
+        room -= length
+        if length and room < 0:
+            entry.payload = None
+
+
+def _user_message(item: UserMessage, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
+    parts: list[Part] = []
+    for index, part in enumerate(item.content):
+        match part:
+            case InputText():
+                parts.append(Text(part.text))
+            case InputAudio(audio=bytes() as data):
+                parts.append(Audio(audio_id(), decode(data)))
+            case InputAudio():
+                parts.append(Text(part.transcript or ""))
+            case InputImage():
+                raise ProtocolError(
+                    "invalid_value",
+                    "This model takes text and audio, no images. Leave the part out.",
+                    param=f"item.content[{index}].type",
+                )
+    match parts:
+        case []:
+            return None
+        case [Text(text=text)]:
+            return Message("human", text)
+    return Message("human", tuple(parts))
+
+
+def _assistant_message(item: AssistantMessage) -> Message | None:
+    words = [part.text if isinstance(part, OutputText) else part.transcript or "" for part in item.content]
+    return Message("assistant", "".join(words)) if any(words) else None
+
+
+def _worth_telling(messages: Iterable[Message | None]) -> tuple[Message, ...]:
+    """Without what was forgotten and without replies of which nothing was heard; every turn whole and closed."""
+    told: list[Message] = []
+    for message in messages:
+        if message is None:
+            continue
+        if told and not told[-1].closed and _is_reply(message):
+            message = replace(message, content=(*_parts(told.pop()), *_parts(message)))
+        told.append(message)
+    return tuple(replace(message, closed=True) for message in told if not _is_unheard(message))
+
+
+def _is_reply(message: Message) -> bool:
+    return any(isinstance(part, Tokens) for part in _parts(message))
+
+
+def _is_unheard(message: Message) -> bool:
+    """Nothing of it reached anybody: neither words the caller nor calls the client."""
+    return _is_reply(message) and all(getattr(part, "heard_samples", None) == 0 for part in _parts(message))
+
+
+def _parts(message: Message) -> tuple[Part, ...]:
+    return message.content if isinstance(message.content, tuple) else ()
+
+
+def _audio_samples(message: Message | None) -> int:
+    parts = _parts(message) if message is not None else ()
+    return sum(len(part.samples) for part in parts if isinstance(part, Audio))

@@ -1,0 +1,280 @@
+"""The replies of one session: at most one in the conversation, some beside it, and what the calls in them lead to.
+
+The turn-taking table decides when one starts and when it is cut off (`session`); one reply is `response.Reply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from realtime.metrics import ReplyTrace
+from realtime.ports.engine import GenerationRequest
+from realtime.ports.messages import Message
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.responses import ResponseConfig, ResponseError
+from realtime.protocol.session_config import ToolChoice
+from realtime.session.config import SessionConfig
+from realtime.session.context.history import History
+from realtime.session.context.truncation import Truncation
+from realtime.session.output.prompt_builder import PromptBuilder
+from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.output.speculation import SpeculativeReply, Speculator
+from realtime.session.quota import Quota
+from realtime.session.tools.session_tools import SessionTools
+
+ReplyListener = Callable[[str, Mapping[str, float | None]], None]
+"""Takes a response's id and its latencies (`ReplyTrace.summary`)."""
+
+TaskStarter = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+"""Starts a task of the session; the text says what it does."""
+
+
+def ignore_reply(response_id: str, summary: Mapping[str, float | None]) -> None:
+    """Nobody keeps the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRequest:
+    """A response to be made. ``context``: what is answered in place of the conversation. ``round``: how many replies to
+    the results of tools came before it."""
+
+    config: ResponseConfig
+    context: tuple[Message, ...] | None = None
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEvents:
+    """What the session has to know of its replies, and does."""
+
+    done: Callable[[Reply], None]
+    """The reply in the conversation has been made to its end."""
+    answer_results: Callable[[], None]
+    """Results of tools wait to be told (`Replies.take_unanswered`)."""
+    retired: Callable[[], None]
+    """A reply in the conversation is no more, however it ended."""
+    spend_audio: Callable[[float], None]
+    """So many seconds of speech were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A reply that is being made."""
+
+    reply: Reply
+    task: asyncio.Task[None]
+    cache_key: str
+
+
+class Replies:
+    """One session's replies. ``active``: the one in the conversation. ``spoken_id``: the last response of the
+    conversation, which may still be audible."""
+
+    def __init__(
+        self,
+        session_id: str,
+        ports: ReplyPorts,
+        prompter: PromptBuilder,
+        tools: SessionTools,
+        history: History,
+        ahead: Speculator,
+        config: SessionConfig,
+        quota: Quota,
+        listener: ReplyListener,
+        start_task: TaskStarter,
+        events: ReplyEvents,
+    ) -> None:
+        self._session_id = session_id
+        self._ports = ports
+        self._prompts = prompter
+        self._tools = tools
+        self._history = history
+        self._speculator = ahead
+        self._config = config
+        self._quota = quota
+        self._listener = listener
+        self._start_task = start_task
+        self._events = events
+        self._running: dict[str, _Running] = {}
+        self._unanswered: ResponseRequest | None = None
+        self.active: Reply | None = None
+        self.spoken_id = ""
+
+    @property
+    def any(self) -> bool:
+        """Whether any reply is being made."""
+        return bool(self._running)
+
+    @property
+    def silent(self) -> bool:
+        """No caller waits for the first sound of an answer: there is time for other things."""
+        return self.active is None or self.active.audible
+
+    def promises(self, item_id: str) -> bool:
+        """Whether a reply is to become the item of this id."""
+        return any(item_id == one.reply.item_id for one in self._running.values())
+
+    def check_room_beside(self) -> None:
+        """Raises `ProtocolError` when too many run beside the conversation already."""
+        beside = len(self._running) - (self.active is not None)
+        if beside >= self._config.limits.out_of_band:
+            raise ProtocolError(
+                "conversation_already_has_active_response",
+                f"{beside} responses outside the conversation are in progress, the most allowed. Wait for one.",
+            )
+
+    # Beginning and end
+
+    def start(
+        self, asked: ResponseRequest, truncation: Truncation, speech_end: tuple[float, float] | None = None
+    ) -> None:
+        """Make this reply. ``speech_end``: when the caller was last voiced and when the end of the turn was decided."""
+        config, context = asked.config, asked.context
+        offer = self._tools.offer(config)
+        if not config.out_of_band:
+            self._unanswered = None
+        response = config.response(self._ports.ids.response(), self._history.id)
+        cache_key = f"{self._session_id}/{response.id}" if config.out_of_band else self._session_id
+
+        def request() -> GenerationRequest:
+            messages = self._prompts.conversation(config, truncation) if context is None else context
+            return self._prompts.request(config, messages, cache_key, offer)
+
+        approved = () if config.out_of_band else self._tools.take_approved()
+        draft = None if config.out_of_band or approved else self._speculator.claim(request(), config)
+        plan = ReplyPlan(
+            response=response,
+            config=config,
+            request=request,
+            forget=lambda: context is None and self._prompts.shorten(truncation),
+            item_id=self._ports.ids.item(),
+            history=None if config.out_of_band else self._history,
+            trace=self._new_trace(draft, speech_end),
+            offer=offer,
+            approved=approved,
+            round=asked.round,
+            refused=self._refused_by_quota(),
+            draft=draft,
+        )
+        reply = Reply(plan, self._ports)
+        reply.announce()
+        if not config.out_of_band:
+            self.active = reply
+            self.spoken_id = response.id
+        task = self._start_task(self._run(reply), response.id)
+        self._running[response.id] = _Running(reply, task, cache_key)
+
+    def cancel_active(self, reason: CancelReason) -> None:
+        """Cut off the reply in the conversation."""
+        assert self.active is not None
+        self._cancel(self._running[self.active.id], reason)
+
+    def cancel_beside(self, response_id: str) -> bool:
+        """Cut off a reply outside the conversation; False where none has this id."""
+        running = self._running.get(response_id)
+        if running is not None:
+            self._cancel(running, "client_cancelled")
+        return running is not None
+
+    def stop(self) -> None:
+        """The session ends: nothing more is sent, and nothing is left behind."""
+        for running in list(self._running.values()):
+            running.reply.stop_work()
+            self._retire(running)
+            self._report(running.reply)
+
+    async def _run(self, reply: Reply) -> None:
+        await reply.run()
+        running = self._running.get(reply.id)
+        if running is None:  # cancelled in its last moment
+            return
+        was_active = reply is self.active
+        self._retire(running)
+        if was_active:
+            self._events.done(reply)
+        self._pursue_calls(reply)
+        try:
+            await self._ports.outbox.audio_taken()  # only then is it known when the first audio was sent
+        finally:
+            self._report(reply)
+
+    def _cancel(self, running: _Running, reason: CancelReason) -> None:
+        running.reply.cancel(reason)
+        running.task.cancel()
+        self._retire(running)
+        self._report(running.reply)
+
+    def _retire(self, running: _Running) -> None:
+        """The reply has ended, or the session has: forget it."""
+        reply = running.reply
+        self._running.pop(reply.id, None)
+        if reply is self.active:
+            self.active = None
+            self._events.retired()
+        if (limits := self._quota.updated()) is not None:
+            self._ports.outbox.put(limits)
+        if reply.out_of_band:
+            self._ports.engine.release(running.cache_key)
+
+    def _report(self, reply: Reply) -> None:
+        """One line in the log, and the figures to who wants them."""
+        summary = reply.trace.summary()
+        self._events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
+        self._listener(reply.id, summary)
+        figures = " ".join(f"{name}={value}" for name, value in summary.items())
+        self._ports.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
+
+    def _new_trace(self, draft: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
+        voiced, stopped = speech_end or (None, None)
+        requested = self._ports.clock() if draft is None else draft.begun
+        return ReplyTrace(requested, voiced, stopped, waste=self._speculator.take_stats())
+
+    def _refused_by_quota(self) -> ResponseError | None:
+        wait = self._quota.take_response()
+        if not wait:
+            return None
+        message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
+        return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
+
+    # Calls, and the replies to their results
+
+    def take_unanswered(self) -> ResponseRequest | None:
+        """The reply to results of tools that waits for its turn, once."""
+        asked, self._unanswered = self._unanswered, None
+        return asked
+
+    def answer_later(self, asked: ResponseRequest) -> None:
+        """Make this reply as soon as nobody speaks."""
+        self._unanswered = asked
+        self._events.answer_results()
+
+    def forget_results(self) -> None:
+        """The client wants no reply to the results of tools."""
+        self._unanswered = None
+
+    def _pursue_calls(self, reply: Reply) -> None:
+        """The reply is done: the server does what is its part of the calls in it."""
+        for question in reply.calling.questions:
+            self._tools.ask(question)
+        if reply.calling.server_calls:
+            self._start_task(self._run_tools(reply), f"{reply.id} tools")
+        elif reply.calling.answers_itself and not reply.out_of_band:
+            self._answer_results(reply.plan, reply.calling.voice)
+
+    async def _run_tools(self, reply: Reply) -> None:
+        voice = await self._tools.run(reply.calling.server_calls)
+        if reply.calling.answers_itself:
+            self._answer_results(reply.plan, voice or reply.calling.voice)
+
+    def _answer_results(self, plan: ReplyPlan, voice: str | None) -> None:
+        """Let the model go on with the results, as soon as nobody speaks. A choice of tools held for the calls only."""
+        config, round = plan.config, plan.round + 1
+        choice: ToolChoice = "auto"
+        if round >= self._config.limits.tool_rounds:
+            self._ports.log.warning("%d replies in a row called tools: the next one may not", round)
+            choice = "none"
+        config = replace(config, tool_choice=choice, metadata=None, input=None, voice=voice or config.voice)
+        self.answer_later(ResponseRequest(config, round=round))

@@ -1,0 +1,141 @@
+"""Which functions a response may call, who runs them, and how the model is told of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction, CallRules, tool_schemas
+from realtime.ports.tools import ToolSet
+from realtime.protocol.errors import ProtocolError, quote
+from realtime.protocol.responses import ResponseConfig
+from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction, ToolChoiceMcp
+
+SchemaCheck = Callable[[Any], str | None]
+"""Why arguments cannot be held to this schema of a function's parameters; None: they can."""
+
+
+def accept_any(schema: Any) -> str | None:
+    """Takes every schema."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolBinding:
+    """A function as the model knows it. ``runner`` runs it under the name ``tool``; None: the client does.
+
+    ``server_label``: of the MCP server that it belongs to. ``asks``: the client must approve each call.
+    """
+
+    function: FunctionTool
+    runner: ToolSet | None = None
+    tool: str = ""
+    server_label: str | None = None
+    asks: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.function.name
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one response may call."""
+
+    callees: tuple[ToolBinding, ...] = ()
+    choice: ToolChoice = "auto"
+    parallel: bool = True
+
+    def find(self, name: str) -> ToolBinding | None:
+        return next((callee for callee in self.callees if callee.name == name), None)
+
+    @property
+    def rules(self) -> CallRules:
+        """What decoding keeps to. A choice that leaves nothing to call is none."""
+        chosen = tuple(callee for callee in self.callees if self._is_chosen(callee))
+        single = isinstance(self.choice, ToolChoiceFunction) and bool(chosen)
+        return CallRules(
+            tuple(_callable(callee.function) for callee in chosen[: 1 if single else None] or self.callees),
+            required=self.choice != "auto" and bool(chosen),
+            parallel=self.parallel and not single,
+        )
+
+    @property
+    def declaration(self) -> tuple[Message, ...]:
+        """The turn behind the system turn that tells of the functions; none when there are none."""
+        if not self.callees:
+            return ()
+        return (tool_schemas([_schema(callee.function) for callee in self.callees]),)
+
+    def _is_chosen(self, callee: ToolBinding) -> bool:
+        match self.choice:
+            case ToolChoiceFunction(name=name):
+                return callee.name == name
+            case ToolChoiceMcp(server_label=label, name=tool):
+                return callee.server_label == label and tool in (None, callee.tool)
+        return True
+
+
+def make_offer(config: ResponseConfig, servers: Iterable[ToolBinding] = ()) -> Offer:
+    """The client's functions, then the server's (``servers``) whose names are still free."""
+    if config.tool_choice == "none":
+        return Offer()
+    callees = {tool.name: ToolBinding(tool) for tool in reversed(config.tools) if isinstance(tool, FunctionTool)}
+    ordered = dict(reversed(callees.items()))
+    for callee in servers:
+        ordered.setdefault(callee.name, callee)
+    return Offer(tuple(ordered.values()), config.tool_choice, config.parallel_tool_calls)
+
+
+def check_functions(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None:
+    """Raises `ProtocolError` for a function that cannot be called. ``where``: "session" or "response"."""
+    for index, tool in enumerate(tools):
+        if isinstance(tool, FunctionTool):
+            _check_function(tool, check, f"{where}.tools[{index}]")
+
+
+def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
+    """Raises `ProtocolError` for the choice of a function that is not among ``names``."""
+    if isinstance(choice, ToolChoiceFunction) and choice.name not in names:
+        raise ProtocolError(
+            "invalid_value",
+            f"tool_choice names the function {quote(choice.name)}, which is not among the tools. Add it, or choose one "
+            "of them: " + (", ".join(map(quote, names)) or "there are none") + ".",
+            param=f"{where}.tool_choice",
+        )
+
+
+def callable_name(name: str) -> bool:
+    """Whether the model can write this name in a call."""
+    return bool(name) and all(symbol.isprintable() and symbol not in "<>" for symbol in name)
+
+
+def _check_function(function: FunctionTool, check: SchemaCheck, where: str) -> None:
+    if not callable_name(function.name):
+        raise ProtocolError(
+            "invalid_value",
+            f"Invalid value: {quote(function.name)}. A function's name has no line breaks, control characters, < or >.",
+            param=f"{where}.name",
+        )
+    problem = check(function.parameters)
+    if problem is not None:
+        raise ProtocolError(
+            "invalid_value",
+            f"The parameters of {quote(function.name)} are no JSON schema that arguments can be held to: {problem}.",
+            param=f"{where}.parameters",
+        )
+
+
+def _callable(function: FunctionTool) -> CallableFunction:
+    parameters = function.parameters
+    return CallableFunction(function.name, "" if parameters is None else json.dumps(parameters))
+
+
+def _schema(function: FunctionTool) -> dict[str, Any]:
+    """In the API's chat format, keys in the order that the model knows."""
+    fields = {"name": function.name, "description": function.description, "parameters": function.parameters}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {"type": "function", "function": given}

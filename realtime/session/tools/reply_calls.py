@@ -1,0 +1,160 @@
+"""The calls of one reply, told to the client; those of MCP servers are carried out here, inside the response.
+
+A function of the client or of the server is told as a `function_call` and run when the response is done. An MCP call is
+an item that is open while the tool runs. Where the client wants to be asked, the item is the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from realtime.ports.tool_calls import ToolCall, tool_result
+from realtime.ports.tools import ToolFault, ToolResult
+from realtime.protocol.events import ServerEvent
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import (
+    Item,
+    McpApprovalRequest,
+    McpCall,
+    McpError,
+    McpHttpError,
+    McpProtocolError,
+    McpToolExecutionError,
+)
+from realtime.protocol.response_stream import ResponseStream, opening_function_call
+from realtime.session.context.history import History
+from realtime.session.tools.offer import Offer, ToolBinding
+from realtime.session.tools.session_tools import ServerCall
+
+
+class ReplyToolCalls:
+    """``items``: of the calls that the model made, in order. ``server_calls``: to be run by the server when the
+    response is done. ``questions``: MCP calls that wait for approval, by the id of their request. ``voice``: asked for
+    by a result."""
+
+    def __init__(
+        self,
+        offer: Offer,
+        stream: ResponseStream,
+        ids: Ids,
+        history: History | None,
+        send: Callable[[Iterable[ServerEvent]], None],
+    ) -> None:
+        self.items: list[str] = []
+        self.server_calls: list[ServerCall] = []
+        self.questions: list[ServerCall] = []
+        self.voice: str | None = None
+        self._offer = offer
+        self._stream = stream
+        self._ids = ids
+        self._history = history
+        self._send = send
+        self._for_client = False
+        self._ran = False
+
+    @property
+    def answers_itself(self) -> bool:
+        """The server has, or will have, every result: the conversation goes on without the client."""
+        return (self._ran or bool(self.server_calls)) and not self._for_client and not self.questions
+
+    async def make(self, calls: Sequence[ToolCall]) -> None:
+        """Tell of the model's calls. Those of MCP servers come first: what the client runs it begins at once, and the
+        response must then be done."""
+        found = [(call, callee) for call in calls if (callee := self._offer.find(call.name)) is not None]
+        remote = [pair for pair in found if pair[1].server_label is not None]
+        self._finish_item()
+        free = [ServerCall(callee, call.arguments, "") for call, callee in remote if not callee.asks]
+        await self._run_mcp(free, True)
+        for call, callee in found:
+            if callee.server_label is None:
+                self._tell_function(call, callee)
+            elif callee.asks:
+                self._ask(callee, call.arguments)
+
+    async def run_approved(self, calls: Sequence[ServerCall]) -> None:
+        """Carry out what the client has approved."""
+        await self._run_mcp(calls, False)
+
+    def _tell_function(self, call: ToolCall, callee: ToolBinding) -> None:
+        item_id, call_id = self._ids.item(), self._ids.call()
+        self._add(opening_function_call(item_id, call_id, call.name))
+        self._send(self._stream.start_function_call(item_id, call_id, call.name))
+        self._send(self._stream.arguments(call.arguments))
+        self._send(self._stream.finish_item())
+        self.items.append(item_id)
+        if callee.runner is None:
+            self._for_client = True
+        else:
+            self.server_calls.append(ServerCall(callee, call.arguments, call_id))
+
+    def _ask(self, callee: ToolBinding, arguments: str) -> None:
+        assert callee.server_label is not None
+        item = McpApprovalRequest(
+            id=self._ids.item(), server_label=callee.server_label, name=callee.tool, arguments=arguments
+        )
+        self._add(item)
+        self._send(self._stream.ask_approval(item))
+        self.items.append(item.id)
+        self.questions.append(ServerCall(callee, arguments, item.id))
+
+    async def _run_mcp(self, calls: Sequence[ServerCall], by_model: bool) -> None:
+        """All run at once and are told one after the other. ``by_model``: the reply itself made them just now."""
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(_result(call)) for call in calls]
+            for call, task in zip(calls, running, strict=True):
+                opening = self._open_mcp(call)
+                if by_model:
+                    self.items.append(opening.id)
+                result = await task
+                self._ran = True
+                self.voice = self.voice or result.voice
+                self._remember(opening.id, result, behind=by_model and opening.id == self.items[0])
+                error = _error(result.fault) if result.fault is not None else None
+                self._send(self._stream.finish_mcp_call(None if error is not None else result.output, error))
+
+    def _open_mcp(self, call: ServerCall) -> McpCall:
+        assert call.callee.server_label is not None
+        opening = McpCall(
+            id=self._ids.item(),
+            server_label=call.callee.server_label,
+            name=call.callee.tool,
+            arguments="",
+            approval_request_id=call.call_id or None,
+        )
+        self._add(opening)
+        self._send(self._stream.start_mcp_call(opening, call.arguments))
+        return opening
+
+    def _remember(self, item_id: str, result: ToolResult, *, behind: bool) -> None:
+        """The model is told of the result, ``behind`` the calls where the same item holds them."""
+        entry = self._history.get(item_id) if self._history is not None else None
+        if entry is None:
+            return
+        if behind:
+            entry.answer = tool_result(result.output)
+        else:
+            entry.payload = tool_result(result.output)
+
+    def _add(self, item: Item) -> None:
+        if self._history is not None:
+            self._history.make_room()
+            self._history.add(item, None)
+
+    def _finish_item(self) -> None:
+        if self._stream.item_id is not None:
+            self._send(self._stream.finish_item())
+
+
+async def _result(call: ServerCall) -> ToolResult:
+    assert call.callee.runner is not None
+    return await call.callee.runner.call(call.callee.tool, call.arguments)
+
+
+def _error(fault: ToolFault) -> McpError:
+    match fault.kind:
+        case "http":
+            return McpHttpError(code=fault.code, message=fault.message)
+        case "protocol":
+            return McpProtocolError(code=fault.code, message=fault.message)
+    return McpToolExecutionError(message=fault.message)

@@ -1,0 +1,290 @@
+"""The tools that a session has beside the client's functions: the server's own, and those of its MCP servers.
+
+Each MCP server of the session object has a task here that connects, lists the tools (told as an `mcp_list_tools` item)
+and holds the connection until the server is taken out or the session ends. A server that cannot be reached costs the
+session its tools and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime.errors import ToolServerError
+from realtime.ports.tool_calls import tool_result
+from realtime.ports.tools import ServerTool, ToolServers, ToolSet
+from realtime.protocol import events as wire
+from realtime.protocol.errors import ProtocolError, quote
+from realtime.protocol.ids import Ids
+from realtime.protocol.items import FunctionCallOutput, McpListTools, McpToolDescription
+from realtime.protocol.responses import ResponseConfig
+from realtime.protocol.session_config import FunctionTool, McpTool, McpToolFilter, Session, Tool
+from realtime.session.context.history import History
+from realtime.session.log import SessionLogger
+from realtime.session.outbox import Outbox
+from realtime.session.tools.offer import (
+    Offer,
+    SchemaCheck,
+    ToolBinding,
+    callable_name,
+    check_choice,
+    check_functions,
+    make_offer,
+)
+
+MAX_SERVER_TOOLS = 128
+"""Tools of one MCP server that the model is told of."""
+
+Spawn = Callable[[Any, str], "asyncio.Task[None]"]
+"""Starts a task of the session, by coroutine and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCall:
+    """A call that the server carries out. ``call_id``: of its `function_call`, or of the approval request."""
+
+    callee: ToolBinding
+    arguments: str
+    call_id: str
+
+
+@dataclass(slots=True)
+class _Server:
+    """One MCP server of the session. ``tools`` None: not connected (yet)."""
+
+    spec: McpTool
+    task: asyncio.Task[None] | None = None
+    tools: ToolSet | None = None
+    listed: tuple[ServerTool, ...] = field(default=())
+
+    @property
+    def lost(self) -> bool:
+        return self.task is not None and self.task.done()
+
+
+class SessionTools:
+    """One session's tools. `configure` with every change of the session object; `offer` for every response."""
+
+    def __init__(
+        self,
+        builtin: ToolSet,
+        servers: ToolServers,
+        check: SchemaCheck,
+        history: History,
+        outbox: Outbox,
+        ids: Ids,
+        log: SessionLogger,
+        spawn: Spawn,
+    ) -> None:
+        self._builtin = builtin
+        self._connector = servers
+        self._check = check
+        self._history = history
+        self._outbox = outbox
+        self._ids = ids
+        self._log = log
+        self._spawn = spawn
+        self._active: tuple[str, ...] | None = None
+        self._servers: dict[str, _Server] = {}
+        self._unapproved: dict[str, ServerCall] = {}
+        self._approved: list[ServerCall] = []
+
+    # What the client asks for
+
+    def check(self, settings: Session) -> None:
+        """Raises `ProtocolError` for tools that this session cannot have."""
+        check_functions(settings.tools, self._check, "session")
+        known = [tool.name for tool in self._builtin.tools]
+        unknown = [name for name in settings.server_tools or () if name not in known]
+        if unknown:
+            raise ProtocolError(
+                "invalid_value",
+                f"This server has no tool {quote(unknown[0])}. It has: {', '.join(known) or 'none'}.",
+                param="session.server_tools",
+            )
+        labels: set[str] = set()
+        for index, tool in enumerate(settings.tools):
+            if isinstance(tool, McpTool):
+                self._check_server(tool, labels, f"session.tools[{index}]")
+        self._check_choice(settings.tools, settings.tool_choice, "session")
+
+    def check_response(self, config: ResponseConfig) -> None:
+        """`check` for one response, whose MCP servers must be those of the session."""
+        check_functions(config.tools, self._check, "response")
+        for index, tool in enumerate(config.tools):
+            if isinstance(tool, McpTool) and tool.server_label not in self._servers:
+                raise ProtocolError(
+                    "invalid_value",
+                    f"The session has no MCP server {quote(tool.server_label)}. Connect it with session.update; a "
+                    "response may then name it.",
+                    param=f"response.tools[{index}].server_label",
+                )
+        self._check_choice(config.tools, config.tool_choice, "response")
+
+    def configure(self, settings: Session) -> None:
+        """Connect to the MCP servers that are new or were lost, and leave those that are gone."""
+        self._active = settings.server_tools
+        wanted = {tool.server_label: tool for tool in settings.tools if isinstance(tool, McpTool)}
+        stale = [label for label, server in self._servers.items() if wanted.get(label) != server.spec or server.lost]
+        for label in stale:
+            task = self._servers.pop(label).task
+            if task is not None:
+                task.cancel()
+        for label, spec in wanted.items():
+            if label not in self._servers:
+                server = self._servers[label] = _Server(spec)
+                server.task = self._spawn(self._hold(server), f"MCP server {label[:40]}")
+
+    def offer(self, config: ResponseConfig) -> Offer:
+        """What a response may call. Outside the conversation that is only what the client runs."""
+        return make_offer(config, () if config.out_of_band else self._callees(config.tools))
+
+    # Calls
+
+    async def run(self, calls: Sequence[ServerCall]) -> str | None:
+        """Carry out calls of the server's own tools, all at once; each result is an item as soon as it is there.
+
+        The voice that the results ask for, None: no other.
+        """
+        voices = await asyncio.gather(*map(self._run, calls))
+        return next((voice for voice in voices if voice is not None), None)
+
+    async def _run(self, call: ServerCall) -> str | None:
+        assert call.callee.runner is not None
+        result = await call.callee.runner.call(call.callee.tool, call.arguments)
+        item = FunctionCallOutput(id=self._ids.item(), call_id=call.call_id, output=result.output)
+        self._history.make_room()
+        self._history.add(item, tool_result(result.output))
+        previous = self._history.predecessor(item.id)
+        self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=item))
+        self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=item))
+        return result.voice
+
+    def ask(self, call: ServerCall) -> None:
+        """This call waits for the client's approval."""
+        self._unapproved[call.call_id] = call
+
+    def check_question(self, request_id: str) -> None:
+        """Raises `ProtocolError` when no call waits for the answer to this request."""
+        if request_id not in self._unapproved:
+            raise ProtocolError(
+                "invalid_value",
+                f"No approval request {quote(request_id)} waits for an answer.",
+                param="item.approval_request_id",
+            )
+
+    def decide(self, request_id: str, approve: bool) -> None:
+        """The client has answered: the next reply carries the call out, or nobody does."""
+        call = self._unapproved.pop(request_id)
+        if approve:
+            self._approved.append(call)
+
+    def take_approved(self) -> tuple[ServerCall, ...]:
+        """The approved calls that nobody has carried out yet; now the caller does."""
+        calls, self._approved = tuple(self._approved), []
+        return calls
+
+    # Small parts
+
+    def _check_server(self, tool: McpTool, labels: set[str], where: str) -> None:
+        if tool.server_label in labels:
+            raise ProtocolError(
+                "invalid_value",
+                f"Two MCP servers are called {quote(tool.server_label)}. Give each a label of its own.",
+                param=f"{where}.server_label",
+            )
+        labels.add(tool.server_label)
+        refusal = self._connector.refusal(tool)
+        if refusal is not None:
+            named = next((name for name in ("connector_id", "tunnel_id") if getattr(tool, name, None)), "server_url")
+            raise ProtocolError("invalid_value", refusal, param=f"{where}.{named}")
+
+    def _check_choice(self, tools: Sequence[Tool], choice: Any, where: str) -> None:
+        if any(isinstance(tool, McpTool) for tool in tools):
+            return  # what a server offers is known later
+        names = [tool.name for tool in (*tools, *self._builtin.tools) if isinstance(tool, (FunctionTool, ServerTool))]
+        check_choice(choice, names, where)
+
+    def _callees(self, tools: Sequence[Tool]) -> Iterator[ToolBinding]:
+        for tool in self._builtin.tools:
+            if self._active is None or tool.name in self._active:
+                yield ToolBinding(_function(tool, tool.name), self._builtin, tool.name)
+        taken = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
+        taken |= {tool.name for tool in self._builtin.tools}
+        for spec in tools:
+            server = self._servers.get(spec.server_label) if isinstance(spec, McpTool) else None
+            for tool in server.listed if server is not None else ():
+                assert server is not None
+                name = tool.name if tool.name not in taken else f"{server.spec.server_label}_{tool.name}"
+                taken.add(name)
+                asks = needs_approval(server.spec, tool)
+                yield ToolBinding(_function(tool, name), server.tools, tool.name, server.spec.server_label, asks)
+
+    async def _hold(self, server: _Server) -> None:
+        """Connect, tell of the tools, and stay until the task is cancelled."""
+        label = server.spec.server_label
+        item = McpListTools(id=self._ids.item(), server_label=label)
+        self._history.make_room()
+        self._history.add(item, None)
+        previous = self._history.predecessor(item.id)
+        self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=item))
+        self._outbox.put(wire.McpListToolsInProgress(item_id=item.id))
+        try:
+            async with self._connector.connect(server.spec) as tools:
+                server.tools, server.listed = tools, _allowed(server.spec, tools.tools)
+                self._log.info("MCP server %s: %d tools", label[:80], len(server.listed))
+                self._outbox.put(wire.McpListToolsCompleted(item_id=item.id))
+                self._tell_done(item.model_copy(update={"tools": tuple(map(_description, server.listed))}))
+                await asyncio.get_running_loop().create_future()
+        except ToolServerError as error:
+            self._log.warning("MCP server %s: %s", label[:80], error)
+            if not server.listed:
+                self._outbox.put(wire.McpListToolsFailed(item_id=item.id, message=str(error)))
+                self._tell_done(item)
+            server.listed = ()
+
+    def _tell_done(self, item: McpListTools) -> None:
+        self._history.update(item)
+        previous = self._history.predecessor(item.id)
+        self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=item))
+
+
+def needs_approval(server: McpTool, tool: ServerTool) -> bool:
+    """Whether the client wants to be asked before this tool is called; as in the API, unless it says otherwise."""
+    rule = server.require_approval
+    if rule is None or isinstance(rule, str):
+        return rule != "never"
+    if rule.always is not None and _matches(rule.always, tool):
+        return True
+    return rule.never is None or not _matches(rule.never, tool)
+
+
+def _matches(rule: McpToolFilter, tool: ServerTool) -> bool:
+    named = rule.tool_names is None or tool.name in rule.tool_names
+    return named and (rule.read_only is None or rule.read_only == tool.read_only)
+
+
+def _allowed(server: McpTool, tools: Sequence[ServerTool]) -> tuple[ServerTool, ...]:
+    rule = server.allowed_tools
+    if isinstance(rule, McpToolFilter):
+        tools = [tool for tool in tools if _matches(rule, tool)]
+    elif rule is not None:
+        tools = [tool for tool in tools if tool.name in rule]
+    return tuple(tool for tool in tools if callable_name(tool.name))[:MAX_SERVER_TOOLS]
+
+
+def _function(tool: ServerTool, name: str) -> FunctionTool:
+    return FunctionTool.model_construct(
+        type="function", name=name, description=tool.description, parameters=dict(tool.parameters)
+    )
+
+
+def _description(tool: ServerTool) -> McpToolDescription:
+    return McpToolDescription(
+        name=tool.name,
+        description=tool.description or None,
+        input_schema=dict(tool.parameters),
+        annotations=None if tool.annotations is None else dict(tool.annotations),
+    )

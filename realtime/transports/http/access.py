@@ -1,0 +1,256 @@
+"""Who may use the server: API keys, client secrets, and the web pages whose scripts may connect.
+
+A key comes as ``Authorization: Bearer KEY``, as ``api-key: KEY`` (Azure's clients), or from a browser, which can set
+no headers on a WebSocket, as the offered subprotocol ``openai-insecure-api-key.KEY``; on Azure's paths also as
+``?api-key=KEY``. Keys are kept as SHA-256: enough
+for keys that are random, and quick enough for every handshake.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from realtime.errors import ConfigError, PeerError
+from realtime.transports.http.client_secrets import PREFIX as SECRET_PREFIX
+from realtime.transports.http.client_secrets import ClientSecret, ClientSecrets
+from realtime.transports.http.refusal import Refused
+
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+AZURE_PATHS = "/openai/"
+"""Azure's routes begin so. Only there a key in the URL counts: URLs end up in logs."""
+HASH_PREFIX = "sha256:"
+"""In a file of keys, before a hash. Without it 64 hexadecimal digits are a key: many keys look like that."""
+
+_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+class ApiKeys:
+    """The keys of this server, as hashes. Without any, the server is open."""
+
+    def __init__(self, digests: Iterable[bytes] = ()) -> None:
+        self._digests = tuple(digests)
+
+    @classmethod
+    def read(cls, lines: Iterable[str], source: str) -> ApiKeys:
+        """From lines with a key, or ``sha256:`` and the hash of one; empty ones and ``#`` comments are skipped.
+
+        ``source`` names the file or variable in a `ConfigError`, which never repeats a key.
+        """
+        stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
+        return cls([_digest_of_line(line, f"{source}, line {number}") for number, line in stripped if _says(line)])
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def __add__(self, other: ApiKeys) -> ApiKeys:
+        return ApiKeys(self._digests + other._digests)
+
+    def know(self, key: str) -> bool:
+        """Takes the same time whichever key it is, or none."""
+        digest = sha256(key.encode()).digest()
+        return sum(hmac.compare_digest(digest, ours) for ours in self._digests) > 0
+
+
+def _says(line: str) -> bool:
+    return bool(line) and not line.startswith("#")
+
+
+def _digest_of_line(line: str, where: str) -> bytes:
+    if line.startswith(HASH_PREFIX):
+        try:
+            digest = bytes.fromhex(line.removeprefix(HASH_PREFIX))
+        except ValueError:
+            digest = b""
+        if len(digest) != sha256().digest_size:
+            raise ConfigError(f"{where}: expected 64 hexadecimal digits after {HASH_PREFIX!r}")
+        return digest
+    if not line.isascii() or not line.isprintable() or " " in line:
+        raise ConfigError(f"{where}: a key is one word of ASCII characters, since it travels in a header")
+    return sha256(line.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    scheme: str
+    host: str
+    port: int | None
+
+
+class Origins:
+    """Which web pages may connect. Browsers name the page's origin; other clients name none and need not pass here.
+
+    A page of this server may, and a page of the caller's own machine. ``allowed``: others, as
+    ``https://HOST[:PORT]``; ``*`` is all of them.
+
+    ``trust_names`` False: our own page counts only under an address or ``localhost``. A server without keys on
+    127.0.0.1 needs that: an attacker's name may be made to resolve to 127.0.0.1 (DNS rebinding), and then his page has
+    our server's origin.
+    """
+
+    def __init__(self, allowed: Iterable[str] = (), *, trust_names: bool = True) -> None:
+        """Raises `ConfigError` for what is no origin."""
+        names = tuple(allowed)
+        self._any = "*" in names
+        self._allowed = frozenset(_parse_allowed(name) for name in names if name != "*")
+        self._trust_names = trust_names
+
+    def admit(self, origin: str, host: str) -> bool:
+        """``origin`` and ``host``: the headers of these names."""
+        if self._any:
+            return True
+        page = _parse_origin(origin)
+        if page is None:
+            return False
+        return page in self._allowed or is_loopback(page.host) or self._is_ours(page, host)
+
+    def _is_ours(self, page: _Origin, host: str) -> bool:
+        served = _parse_origin(f"{page.scheme}://{host}")  # a proxy may have taken the TLS away: schemes may differ
+        return page == served and (self._trust_names or _is_address(page.host))
+
+
+def _parse_origin(text: str) -> _Origin | None:
+    try:
+        parts = urlsplit(text)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.scheme or not parts.hostname:
+        return None
+    return _Origin(parts.scheme, parts.hostname, port)
+
+
+def _parse_allowed(text: str) -> _Origin:
+    origin = _parse_origin(text)
+    if origin is None or urlsplit(text).path.strip("/"):
+        raise ConfigError(f"allowed origin {text!r}: expected https://HOST or https://HOST:PORT, without a path, or *")
+    return origin
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be meant by it."""
+    if _is_address(host):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    text: str
+    by: Literal["header", "subprotocol"]
+
+
+def _credential(connection: HTTPConnection) -> _Credential | None:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return _Credential(token.strip(), "header")
+    if "api-key" in connection.headers:
+        return _Credential(connection.headers["api-key"], "header")
+    if connection.url.path.startswith(AZURE_PATHS) and "api-key" in connection.query_params:
+        return _Credential(connection.query_params["api-key"], "header")
+    for offered in connection.scope.get("subprotocols", ()):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            return _Credential(offered.removeprefix(KEY_SUBPROTOCOL), "subprotocol")
+    return None
+
+
+def reads_status(connection: HTTPConnection) -> bool:
+    """Whether the caller can see why a handshake failed. A browser cannot: it is told by an event."""
+    credential = _credential(connection)
+    if credential is not None:
+        return credential.by == "header"
+    return "origin" not in connection.headers and not connection.scope.get("subprotocols")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came with, if
+    that was one."""
+
+    name: str
+    secret: ClientSecret | None = None
+
+
+def _name_of_key(key: str) -> str:
+    return f"key:{sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _name_of_address(connection: HTTPConnection) -> str:
+    return f"address:{connection.client.host}" if connection.client is not None else "address:unknown"
+
+
+class Access:
+    """What a connection must show. Every method raises `Refused`."""
+
+    def __init__(
+        self, keys: ApiKeys | None = None, origins: Origins | None = None, secrets: ClientSecrets | None = None
+    ) -> None:
+        """The default is open to all but the pages of others."""
+        self._keys = keys or ApiKeys()
+        self.origins = origins or Origins()
+        self.secrets = secrets or ClientSecrets()
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it is known who calls."""
+        return bool(self._keys)
+
+    def check_origin(self, connection: HTTPConnection) -> None:
+        """A browser's page must be one of ours."""
+        origin = connection.headers.get("origin")
+        if origin is None or self.origins.admit(origin, connection.headers.get("host", "")):
+            return
+        message = (
+            f"Pages of {origin[:200]!r} may not connect here. The server's --allowed-origins names those that may."
+        )
+        raise Refused(403, PeerError("origin_not_allowed", message))
+
+    def check_key(self, connection: HTTPConnection) -> Caller:
+        """For all that is not a session: one of the server's own keys, if it has any."""
+        credential = _credential(connection)
+        if not self._keys:
+            return Caller(_name_of_address(connection))
+        if credential is None or not self._keys.know(credential.text):
+            raise _bad_key(credential)
+        return Caller(_name_of_key(credential.text))
+
+    def check_caller(self, connection: HTTPConnection) -> Caller:
+        """For a session: a key, or a client secret, with what is bound to it.
+
+        A secret must be one of ours also on an open server: without it the session would not be what was set up.
+        """
+        credential = _credential(connection)
+        if credential is not None and self._keys.know(credential.text):
+            return Caller(_name_of_key(credential.text))
+        if credential is not None and credential.text.startswith(SECRET_PREFIX):
+            secret = self.secrets.find(credential.text)
+            if secret is not None:
+                return Caller(secret.owner, secret)
+        elif not self._keys:
+            return Caller(_name_of_address(connection))
+        raise _bad_key(credential)
+
+
+def _bad_key(credential: _Credential | None) -> Refused:
+    if credential is None:
+        message = "This server needs an API key. Send it as 'Authorization: Bearer KEY'."
+    elif credential.text.startswith(SECRET_PREFIX):
+        message = "The client secret is unknown, has expired, or is used for more than a session. Ask for a new one."
+    else:
+        message = "Incorrect API key provided. Use one of the keys that this server was started with."
+    return Refused(401, PeerError("invalid_api_key", message))

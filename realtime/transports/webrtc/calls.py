@@ -1,0 +1,120 @@
+"""Calls over WebRTC, as far as HTTP goes: an offer comes by POST, its answer goes back, and the session then runs
+beside the request until the call ends.
+
+Who answers the offer, and carries audio and events from then on, is behind `offers.OfferAnswerer`; everything else of a
+call (who calls, whether there is a seat, how the session begins, hanging up) is here and the same as for a WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import ExitStack
+
+from realtime.admission.manager import SessionLease
+from realtime.errors import ChannelClosed, PeerError
+from realtime.ports.channel import Channel
+from realtime.protocol.beta import older_dialect
+from realtime.protocol.dialect import GA, Connection
+from realtime.protocol.ids import Ids, webrtc_call_id
+from realtime.session.quota import Quota
+from realtime.session.session import Session
+from realtime.transports.http.access import Access, Caller
+from realtime.transports.http.host import Host
+from realtime.transports.http.refusal import Refused
+from realtime.transports.webrtc.call_requests import Offer
+from realtime.transports.webrtc.offers import Answered, OfferAnswerer
+from realtime.transports.websocket.endpoint import check_quota, find_session, not_ready
+
+ANSWER_SECONDS = 10.0
+"""For the answer to an offer: candidates are gathered meanwhile."""
+
+logger = logging.getLogger(__name__)
+
+
+class Calls:
+    """The calls of this server."""
+
+    def __init__(self, host: Host, access: Access) -> None:
+        self._host = host
+        self._access = access
+        self._running: set[asyncio.Task[None]] = set()
+
+    def check_ready(self) -> OfferAnswerer:
+        """Raises `Refused` when no call can be answered, whatever its offer."""
+        if self._host.health.state != "ready":
+            raise not_ready(self._host)
+        if (answerer := self._host.offers) is None:
+            message = (
+                "This server answers no WebRTC offers: WebRTC is not installed or not switched on here. "
+                "Connect a WebSocket to /v1/realtime instead."
+            )
+            raise Refused(501, PeerError("webrtc_not_available", message, type="server_error"))
+        return answerer
+
+    async def open(self, offer: Offer, caller: Caller, *, beta: bool) -> tuple[str, str]:
+        """Answer an offer and begin its session: the call's id and the answer. ``beta``: the data channel speaks that.
+
+        Raises `Refused`, `PeerError`, and `CapacityError` when there is no seat: no caller waits for one here.
+        """
+        answerer = self.check_ready()
+        quota = self._host.quotas.of(caller.name)
+        check_quota(quota)
+        ids, call_id = Ids(), webrtc_call_id()
+        older = older_dialect(offer.model, ids.conversation())
+        connection = Connection(ids, older) if beta else Connection(ids, GA, suspected=older)
+        with ExitStack() as held:
+            seat = held.enter_context(self._host.admit())
+            held.enter_context(quota.session())
+            answered = await _answer(answerer, offer.sdp, connection)
+            work = self._serve(held.pop_all(), seat, answered.channel, offer, ids, caller, quota, call_id)
+        task = asyncio.create_task(work, name=f"call {call_id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return call_id, answered.sdp
+
+    def find(self, call_id: str, caller: Caller) -> Session:
+        """The session of a call that this caller may end. Raises `Refused`."""
+        return find_session(self._host, self._access, call_id, caller.name)
+
+    def hang_up(self, call_id: str, caller: Caller) -> None:
+        """Raises `Refused` when there is no such call of this caller."""
+        self.find(call_id, caller).end(ChannelClosed("the call was hung up by an HTTP request"))
+
+    async def _serve(
+        self,
+        held: ExitStack,
+        seat: SessionLease,
+        channel: Channel,
+        offer: Offer,
+        ids: Ids,
+        caller: Caller,
+        quota: Quota,
+        call_id: str,
+    ) -> None:
+        self._host.metrics.session_began()
+        try:
+            with held:
+                await seat.serve(
+                    channel,
+                    model=offer.model,
+                    settings=offer.settings,
+                    ids=ids,
+                    owner=caller.name,
+                    quota=quota,
+                    call_id=call_id,
+                )
+        except Exception:  # the call's border: nobody waits for this task
+            logger.exception("the call %s failed", call_id)
+            await channel.close(1011, "internal_error")
+        finally:
+            self._host.metrics.session_ended()
+
+
+async def _answer(answerer: OfferAnswerer, sdp: str, connection: Connection) -> Answered:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answerer.answer(sdp, connection)
+    except TimeoutError:
+        message = f"The offer could not be answered within {ANSWER_SECONDS:g} s. Try again."
+        raise Refused(503, PeerError("webrtc_timeout", message, type="server_error")) from None

@@ -1,0 +1,88 @@
+"""Cases played with a real session in virtual time, and the command that prints them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from realtime.bench.turns.caller import PAUSED, Echo, Observation
+from realtime.bench.turns.corpus import Case, compose
+from realtime.bench.turns.runner import Mode, observe
+from realtime.bench.turns.scoring import judge
+from realtime.cli import main
+from realtime.turns.vad import SileroVad
+
+PAUSE = Mode("pause", {"type": "server_vad", "interruption": "pause"})
+
+
+@pytest.fixture(scope="module")
+def vad() -> SileroVad:
+    return SileroVad()
+
+
+@pytest.fixture(scope="module")
+def corpus() -> dict[str, Case]:
+    """The first case of each kind."""
+    return {case.kind: case for case in reversed(compose(0))}
+
+
+def facts(seen: Observation) -> tuple[object, ...]:
+    return seen.told, seen.playback_began, seen.over_began, seen.played, seen.drafts
+
+
+def test_a_case_plays_in_the_same_way_each_time(corpus: dict[str, Case], vad: SileroVad) -> None:
+    case = corpus["mhm"]
+    assert facts(observe(case, PAUSE, vad)) == facts(observe(case, PAUSE, vad))
+
+
+def test_a_turn_ends_by_the_silence_that_was_asked_for(corpus: dict[str, Case], vad: SileroVad) -> None:
+    delays = [
+        judge(case, observe(case, Mode("", {"type": "server_vad", "silence_duration_ms": silence_ms}), vad)).delay_ms
+        for case in (corpus["short"],)
+        for silence_ms in (300, 700)
+    ]
+    assert all(delays) and delays[1] - delays[0] == pytest.approx(400, abs=40)  # type: ignore[operator]
+
+
+def test_a_pause_longer_than_the_silence_cuts_in(corpus: dict[str, Case], vad: SileroVad) -> None:
+    case = corpus["pause 0.9 s"]
+    assert judge(case, observe(case, Mode("", {"type": "server_vad"}), vad)).cut_ins == 1
+    patient = Mode("", {"type": "server_vad", "silence_duration_ms": 1500})
+    assert judge(case, observe(case, patient, vad)).cut_ins == 0
+
+
+def test_a_barge_in_stops_the_reply_and_nothing_of_it_comes_later(corpus: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(corpus["barge-in"], Mode("", {"type": "server_vad"}), vad)
+    outcome = judge(corpus["barge-in"], seen)
+    assert outcome.missed_stop is False and outcome.late_bytes == 0
+    assert 0 < len(seen.played) < len(seen.reply) and seen.reply.startswith(seen.played)
+
+
+def test_a_hum_pauses_the_reply_which_goes_on_from_the_same_sample(corpus: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(corpus["mhm"], PAUSE, vad)
+    assert [told.type for told in seen.told].count(PAUSED) >= 1
+    assert seen.played == seen.reply
+
+
+def test_echo_comes_back_later_and_as_loud_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    played = rng.standard_normal(50 * 480).astype(np.float32)
+    echo = Echo(-20.0, 0.1)
+    heard = np.concatenate([echo.push(played[start : start + 480]) for start in range(0, len(played), 480)])
+    assert not heard[:2400].any() and heard[2400:2410].all()
+    level = 20 * np.log10(np.std(heard[4800:]) / np.std(played))
+    assert level == pytest.approx(-20, abs=0.5)
+    assert not Echo(None, 0.1).push(played[:480]).any()
+
+
+def test_the_command_prints_tables_and_writes_every_case(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "turns.json"
+    arguments = ["bench", "turns", "--kind", "short", "--only", "server_vad", "--turn-model", "none"]
+    assert main([*arguments, "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["turns"]["server_vad"]["cases"] == len(report["cases"]["server_vad"]) == 10
+    assert report["turns"]["server_vad"]["delay_p50_ms"] >= 500
+    assert capsys.readouterr().out.startswith("| turn detection | delay p50 |")
