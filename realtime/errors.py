@@ -143,3 +143,10 @@ class IllegalTransition(InternalError):
 
 class EngineError(InternalError):
     """The model side failed: an encoder, decoder or vocoder raised."""
+
+
+SESSION_ENDS: dict[str, type[SessionEnd]] = {
+    kind.__name__: kind
+    for kind in (SessionEnd, ChannelClosed, SessionExpired, SlowReader, QuotaSpent, Draining, SessionFault)
+}
+"""The reasons for the end of a session, by name."""

@@ -35,7 +35,9 @@ from realtime.protocol import events as wire
 from realtime.protocol.codec import decode_object
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
+from realtime.session.inputs import InputQueue
 from realtime.session.quota import Quota
+from realtime.session.recording import Opening, Recording
 from realtime.session.services import Services
 from realtime.session.session import Session
 from realtime.session.tools.offer import SchemaCheck, accept_any
@@ -386,11 +388,12 @@ async def call(
     parts: Mapping[str, Any] | None = None,
     quota: Quota | None = None,
     words: Sequence[Sequence[Step]] = (),
+    recording: Recording | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
     ``settings``: what the session object differs in from the defaults; ``parts``: of `Services`, what is no fake;
-    ``words``: see `FakeEngine`.
+    ``words``: see `FakeEngine`; ``recording``: writes the session down.
     """
     engine, vocoder = FakeEngine(*scripts, words=words), vocoder or FakeVocoder()
     channel, clock = MemoryChannel(), FakeClock()
@@ -398,7 +401,10 @@ async def call(
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)
     services = replace(services, tools=tools or NoTools(), tool_servers=servers or NoServers(), **(parts or {}))
-    session = Session(channel, services, config, first_settings(config, ids, patch=settings), ids, clock, quota)
+    first, inputs = first_settings(config, ids, patch=settings), InputQueue(clock, recording)
+    if recording is not None:
+        recording.begin(Opening(clock(), first, config, services, ids))
+    session = Session(channel, services, config, first, ids, inputs, quota)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)
     try:

@@ -43,15 +43,19 @@ class ToolResult:
     voice: str | None = None
 
 
-class ToolSet(Protocol):
-    """Tools by name. Several calls may run at once."""
-
-    @property
-    def tools(self) -> tuple[ServerTool, ...]: ...
+class ToolRunner(Protocol):
+    """Runs tools by name. Several calls may run at once."""
 
     async def call(self, name: str, arguments: str) -> ToolResult:
         """``arguments``: a JSON object as text. Ends within the tool's own time limit; a fault is a result, never an
         exception."""
+
+
+class ToolSet(ToolRunner, Protocol):
+    """Tools by name, with their declarations."""
+
+    @property
+    def tools(self) -> tuple[ServerTool, ...]: ...
 
 
 class ToolServers(Protocol):

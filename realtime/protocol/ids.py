@@ -38,6 +38,18 @@ class Ids:
         self._session = f"{token}1" if token is not None else random_token(_SECRET_CHARACTERS)
         self._counts: Counter[str] = Counter()
 
+    @classmethod
+    def from_seed(cls, token: str, session: str) -> Ids:
+        """The same ids again as those of another `Ids`, by its `seed`."""
+        ids = cls(token)
+        ids._session = session
+        return ids
+
+    @property
+    def seed(self) -> tuple[str, str]:
+        """What `from_seed` takes."""
+        return self._token, self._session
+
     def session(self) -> str:
         """Always the same."""
         return f"sess_{self._session}"

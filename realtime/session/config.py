@@ -27,6 +27,9 @@ class SessionLimits:
     """User audio kept for the model, oldest forgotten first: more than its context holds, 58 MB at most."""
     overlap_s: float = 1.5
     """A voice over ours is judged by its samples within a second; this long when none of them come any more."""
+    audio_gap_s: float = 1.0
+    """When audio stops coming for so long while a turn is open or a timeout runs, silence is assumed: a caller has
+    muted, a file has ended, the network is gone. 0: never."""
     lead_s: float = 30.0
     """How far audio may be sent ahead of the caller's playback."""
     outbox_audio_ms: int = 2_000

@@ -11,7 +11,8 @@ from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.ids import Ids
 from realtime.protocol.items import Item, with_audio
-from realtime.session.context.history import Decode, History, message_of, set_heard, with_item_id
+from realtime.session.context.decoding import AudioDecoder
+from realtime.session.context.history import History, message_of, set_heard, with_item_id
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
 
@@ -24,26 +25,23 @@ class ItemHandler:
 
     def __init__(
         self,
+        ids: Ids,
         history: History,
         outbox: Outbox,
         playout: PlayoutLedger,
-        ids: Ids,
-        decode: Decode,
-        audio_id: Callable[[], str],
-        promised: Callable[[str], bool],
+        decoder: AudioDecoder,
     ) -> None:
-        """``promised``: whether an id is that of an item which the server is about to add."""
         self._history = history
         self._outbox = outbox
         self._playout = playout
         self._ids = ids
-        self._decode = decode
-        self._audio_id = audio_id
-        self._promised = promised
+        self._decoder = decoder
+        self.promised: Callable[[str], bool] = lambda item_id: False
+        """Whether an id is that of an item which the server is about to add."""
 
     def create(self, event: wire.ConversationItemCreate) -> None:
         """Add the client's item where it belongs."""
-        if self._ids.is_future_item(event.item.id) or self._promised(event.item.id):
+        if self._ids.is_future_item(event.item.id) or self.promised(event.item.id):
             raise ProtocolError(
                 "invalid_value",
                 f"Error adding item: the id {quote(event.item.id)} is of the form of the server's own and will name "
@@ -51,7 +49,7 @@ class ItemHandler:
                 param="item.id",
             )
         item = with_item_id(event.item, self._ids)
-        message = message_of(item, self._decode, self._audio_id)
+        message = message_of(item, self._decoder.decode, self._decoder.next_id)
         self._history.add(item, message, previous_item_id=event.previous_item_id, event_id=event.event_id)
         self.announce(item.id)
 

@@ -12,7 +12,7 @@ class SessionLogger(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self, logger: logging.Logger, session_id: str) -> None:
         super().__init__(logger, {"session": session_id})
-        self._session_id = session_id
+        self.session_id = session_id
 
     def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
-        return f"[{self._session_id}] {msg}", {**kwargs, "extra": self.extra}
+        return f"[{self.session_id}] {msg}", {**kwargs, "extra": self.extra}

@@ -1,13 +1,14 @@
 """What waits to be sent to one peer: in order, bounded, and with audio that can be taken back.
 
-`put` never blocks and never fails, so that state machines can call it anywhere. Who makes audio waits for
-`room` first. A peer that does not read ends the session with `SlowReader` out of `run`.
+`put` never blocks and never fails, so that state machines can call it anywhere. Who makes audio asks `has_room` first
+and is told by `on_room`. One event at a time is with the transport (`flush`); when it has taken it over, that is an
+input of the session like any other (`sent`), and the next event goes out. A peer that does not read ends the session
+with `SlowReader` out of `run`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,33 +22,40 @@ from realtime.session.config import SessionLimits
 
 _EVENT_BYTES = 512  # an event without audio, roughly: ids, names, some text
 
-Sent = Callable[[float], None]
-"""Called with the time at which the transport took an event over."""
+Callback = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    number: int
     event: ServerEvent
     size: int
     samples: int = 0
     retractable: bool = False
-    sent: Sent | None = None
+    sent: Callback | None = None
 
 
 class Outbox:
     """One peer's queue. `run` is the only one that sends. Audio is counted in samples at 24 kHz."""
 
-    def __init__(self, channel: Channel, limits: SessionLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, channel: Channel, limits: SessionLimits, took: Callable[[int], None] | None = None) -> None:
+        """``took``: told by `run` that the transport has taken over the event of this number; whoever it is calls
+        `sent` then. None: `sent` is called at once."""
         self._channel = channel
         self._limits = limits
-        self._clock = clock
+        self._took = took or self.sent
         self._most_samples = limits.outbox_audio_ms * OUTPUT_SAMPLE_RATE // 1000
         self._queue: deque[_Entry] = deque()
+        self._current: _Entry | None = None
+        self._given: deque[_Entry] = deque()  # for `run`, which may be behind where a replay brings what was sent
+        self._count = 0
         self._size = 0
         self._samples = 0
         self._overflowed = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._on_room: list[Callback] = []
+        self._on_audio_taken: list[Callback] = []
 
     @property
     def audio_samples(self) -> int:
@@ -59,46 +67,75 @@ class Outbox:
         """All that waits, in bytes (estimated)."""
         return self._size
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more audio may be put."""
+        return self._samples < self._most_samples
+
+    def on_room(self, callback: Callback) -> None:
+        """Call back once, when there is room for more audio."""
+        self._on_room.append(callback)
+
+    def on_audio_taken(self, callback: Callback) -> None:
+        """Call back once, when the transport has taken all audio over; at once where it has."""
+        if self._samples:
+            self._on_audio_taken.append(callback)
+        else:
+            callback()
+
     def put(self, event: ServerEvent) -> None:
         """Queue an event."""
-        self._append(_Entry(event, _size(event)))
+        self._append(_Entry(self._next(), event, _size(event)))
 
     def put_before_audio(self, event: ServerEvent) -> None:
         """Queue an event that cannot wait until the audio before it was sent."""
         first = next((index for index, entry in enumerate(self._queue) if entry.samples), len(self._queue))
-        self._append(_Entry(event, _size(event)), at=first)
+        self._append(_Entry(self._next(), event, _size(event)), at=first)
 
-    def put_audio(self, event: ServerEvent, samples: int, *, retractable: bool, sent: Sent | None = None) -> None:
-        """Queue an event with audio. ``retractable``: `retract_audio` may take it back."""
-        self._append(_Entry(event, _size(event), samples, retractable, sent))
+    def put_audio(self, event: ServerEvent, samples: int, *, retractable: bool, sent: Callback | None = None) -> None:
+        """Queue an event with audio. ``retractable``: `retract_audio` may take it back. ``sent``: called when the
+        transport has taken it over."""
+        self._append(_Entry(self._next(), event, _size(event), samples, retractable, sent))
 
     def retract_audio(self) -> None:
         """Take back the retractable audio that still waits; all else keeps its order."""
-        for entry in self._queue:
-            if entry.retractable:
-                self._leave(entry)
+        retracted = [entry for entry in self._queue if entry.retractable]
         self._queue = deque(entry for entry in self._queue if not entry.retractable)
+        for entry in retracted:
+            self._leave(entry)
+        self._notify()
 
-    async def room(self) -> None:
-        """Returns when there is room for more audio."""
-        while self._samples >= self._most_samples:
-            await self._until_less()
+    def flush(self) -> None:
+        """Hand the next event to `run`, if none is with it. From now on that one cannot be taken back."""
+        if self._current is None and self._queue:
+            self._current = self._queue.popleft()
+            self._given.append(self._current)
+            self._filled.set()
 
-    async def audio_taken(self) -> None:
-        """Returns when the transport has taken all audio over."""
-        while self._samples:
-            await self._until_less()
+    def sent(self, number: int) -> None:
+        """The transport took over the event of this number."""
+        entry = self._current
+        if entry is None or entry.number != number:
+            return
+        self._current = None
+        self._leave(entry)
+        if entry.sent is not None:
+            entry.sent()
+        self.flush()
+        self._notify()
 
     async def all_taken(self) -> None:
         """Returns when the transport has taken everything over."""
         while self._size:
-            await self._until_less()
+            self._emptied.clear()
+            await self._emptied.wait()
 
     async def run(self) -> None:
         """Send until cancelled. Raises `SlowReader` and `ChannelClosed`."""
+        self.flush()
         while True:
-            while self._queue:
-                await self._send(self._queue.popleft())
+            while self._given:
+                await self._send(self._given.popleft())
             self._filled.clear()
             await self._filled.wait()
 
@@ -110,13 +147,11 @@ class Outbox:
             raise SlowReader(f"Nothing was read for {self._limits.send_timeout_s:g} s.") from None
         if self._overflowed:
             raise SlowReader(f"More than {self._limits.outbox_bytes} bytes wait to be read.")
-        self._leave(entry)
-        if entry.sent is not None:
-            entry.sent(self._clock())
+        self._took(entry.number)
 
-    async def _until_less(self) -> None:
-        self._emptied.clear()
-        await self._emptied.wait()
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
 
     def _append(self, entry: _Entry, at: int | None = None) -> None:
         if self._size + entry.size > self._limits.outbox_bytes:
@@ -125,12 +160,26 @@ class Outbox:
         self._queue.insert(len(self._queue) if at is None else at, entry)
         self._size += entry.size
         self._samples += entry.samples
-        self._filled.set()
 
     def _leave(self, entry: _Entry) -> None:
         self._size -= entry.size
         self._samples -= entry.samples
         self._emptied.set()
+
+    def _notify(self) -> None:
+        if self.has_room:
+            for callback in _taken(self._on_room):
+                callback()
+        if not self._samples:
+            for callback in _taken(self._on_audio_taken):
+                callback()
+
+
+def _taken(callbacks: list[Callback]) -> list[Callback]:
+    """What is in the list, which is empty from now on."""
+    taken = callbacks[:]
+    callbacks.clear()
+    return taken
 
 
 def _size(event: ServerEvent) -> int:

@@ -14,6 +14,13 @@ from dataclasses import dataclass, field
 
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 
+_REPORT_TOLERANCE_S = 0.25
+"""Audio that a transport may leave unreported: 100 samples of a resampler, or the last of its reports."""
+_REPORT_PATIENCE_S = 2.0
+"""How long after its end by the clock a playback may go on without any report: more than jitter buffers hold."""
+_LEAST_WAIT_S = 0.05
+"""Playback is not looked at more often than this."""
+
 
 @dataclass(slots=True)
 class _Run:
@@ -35,6 +42,7 @@ class _Track:
     queued: int = 0
     sent: int = 0
     reported: int | None = None
+    reported_at: float = 0.0
 
     def heard(self, now: float) -> int:
         if self.reported is not None:
@@ -88,17 +96,38 @@ class PlayoutLedger:
         if (track := self._tracks.get(item_id)) is not None:
             track.queued = track.sent
 
-    def played(self, item_id: str, samples: int) -> None:
+    def played(self, item_id: str, samples: int, now: float) -> None:
         """The transport's report: so many samples of the item, counted from its start, have left the speaker."""
         track = self._tracks.get(item_id)
-        if track is not None:
-            track.reported = max(samples, track.reported or 0)
+        if track is not None and samples > (-1 if track.reported is None else track.reported):
+            track.reported, track.reported_at = samples, self._without_pauses(now)
 
     def remaining(self, now: float) -> float:
         """Seconds of speech that the caller has not heard yet, sent or waiting."""
         now = self._without_pauses(now)
         unheard = sum(track.queued - track.heard(now) for track in self._tracks.values())
         return unheard / OUTPUT_SAMPLE_RATE
+
+    def ends_in(self, now: float) -> float:
+        """Seconds after which to ask again whether the playback has ended; 0: it has.
+
+        A transport may report less than it was given, for ever: a resampler holds some samples back, a report is lost.
+        So the playback has ended when it should be over by the clock and the reports come near the end, or stop.
+        """
+        remaining = self.remaining(now)
+        at = self._without_pauses(now)
+        if remaining <= 0:
+            return 0.0
+        if self._paused_at is None and at >= self._ends_at:
+            latest = max((track.reported_at for track in self._tracks.values()), default=0.0)
+            if remaining <= _REPORT_TOLERANCE_S or at - max(latest, self._ends_at) >= _REPORT_PATIENCE_S:
+                return 0.0
+        return max(remaining, _LEAST_WAIT_S)
+
+    def finish(self, now: float) -> None:
+        """The playback has ended: whatever the reports say, everything that was sent was heard."""
+        self._tracks.clear()
+        self._ends_at = min(self._ends_at, self._without_pauses(now))
 
     def playing(self, start: float, seconds: float) -> Iterator[tuple[float, str, int, int]]:
         """What plays from ``start`` on for so long, by the clock: seconds after ``start``, the item, its first sample

@@ -8,7 +8,6 @@ one that does not read is closed, and the session does not notice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from realtime.errors import CapacityError, ChannelClosed, SessionEnd
 from realtime.ports.channel import AudioPlayed, Channel, Inbound
@@ -16,29 +15,32 @@ from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
 from realtime.session.config import SessionLimits
+from realtime.session.inputs import ClientEventReceived, InputQueue
 from realtime.session.outbox import Outbox
 
 MAX_SIDEBANDS = 4
 """Of one session."""
 
-Handle = Callable[[wire.ClientEvent, Outbox], Awaitable[None]]
-"""The session's: takes an event, and where the error goes that it may cause."""
-
 
 class Sideband:
     """One such connection. `run` it; `tell` it what the caller is told; `end` it with the session."""
 
-    def __init__(self, channel: Channel, limits: SessionLimits, handle: Handle, *, audio: bool) -> None:
+    def __init__(
+        self, channel: Channel, limits: SessionLimits, inputs: InputQueue, source: int, *, audio: bool
+    ) -> None:
+        """``source``: its number among the connections of the session."""
         self._channel = channel
         self._limits = limits
-        self._handle = handle
+        self._inputs = inputs
+        self._source = source
         self._audio = audio
-        self._outbox = Outbox(channel, limits)
+        self.outbox = Outbox(channel, limits)
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
     def tell(self, event: wire.ServerEvent) -> None:
         if self._audio or not isinstance(event, wire.ResponseOutputAudioDelta):
-            self._outbox.put(event)
+            self.outbox.put(event)
+            self.outbox.flush()
 
     def end(self, code: int, reason: str) -> None:
         """The session has ended."""
@@ -50,7 +52,7 @@ class Sideband:
         code, reason = 1000, ""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._outbox.run(), name="sideband sender")
+                group.create_task(self.outbox.run(), name="sideband sender")
                 group.create_task(self._receive(), name="sideband receiver")
                 group.create_task(self._watch_end(), name="sideband watch")
         except* _SessionIsOver:
@@ -65,7 +67,8 @@ class Sideband:
             try:
                 await self._take(await self._channel.receive())
             except ProtocolError as error:
-                self._outbox.put(error_event(error))
+                self.outbox.put(error_event(error))
+                self.outbox.flush()
 
     async def _take(self, event: Inbound) -> None:
         if isinstance(event, AudioPlayed):
@@ -77,13 +80,13 @@ class Sideband:
                 param="type",
                 event_id=event.event_id,
             )
-        await self._handle(event, self._outbox)
+        await self._inputs.offer(ClientEventReceived(event, self._source))
 
     async def _watch_end(self) -> None:
         await asyncio.shield(self._ending)
         try:
             async with asyncio.timeout(self._limits.farewell_s):
-                await self._outbox.all_taken()
+                await self.outbox.all_taken()
         except TimeoutError:
             pass
         raise _SessionIsOver

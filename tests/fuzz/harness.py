@@ -31,6 +31,7 @@ from realtime.protocol.dialect import GA, Connection
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
+from realtime.session.inputs import InputQueue
 from realtime.session.services import Services
 from realtime.session.session import Session
 from tests.fakes import FakeClock, FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, calling, delta, done, reply
@@ -163,7 +164,7 @@ async def _play(opening: int, messages: Sequence[Message], complaints: _Complain
     config = SessionConfig(model="gpt-realtime")
     services = Services(FakeEngine(*(_script(random) for _ in range(4))), FakeVocoder(), LoudnessVad())
     settings = first_settings(config, ids, patch=_first_patch(random))
-    session = Session(channel, services, config, settings, ids, clock)
+    session = Session(channel, services, config, settings, ids, InputQueue(clock))
     task = asyncio.create_task(session.run())
     last: Message | None = None
     try:

@@ -45,7 +45,7 @@ async def test_events_arrive_in_order() -> None:
     async with running(outbox):
         for name in "abc":
             outbox.put_audio(audio(name), 240, retractable=True)
-        await outbox.audio_taken()
+        await outbox.all_taken()
     assert names(channel) == ["a", "b", "c"]
     assert (outbox.size, outbox.audio_samples) == (0, 0)
 
@@ -60,33 +60,53 @@ async def test_retracted_audio_is_not_sent_and_all_else_keeps_its_order() -> Non
     outbox.retract_audio()
     assert outbox.audio_samples == 240
     async with running(outbox):
-        await outbox.audio_taken()
+        await outbox.all_taken()
     assert names(channel) == ["-", "b"]
     assert outbox.size == 0
 
 
-async def test_who_waits_for_room_is_woken_by_a_retraction() -> None:
-    outbox = Outbox(MemoryChannel(), SessionLimits(outbox_audio_ms=10))
+async def test_a_retraction_makes_room() -> None:
+    outbox, told = Outbox(MemoryChannel(), SessionLimits(outbox_audio_ms=10)), list[str]()
     outbox.put_audio(audio("a"), 240, retractable=True)
-    waiting = asyncio.create_task(outbox.room())
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not outbox.has_room
+    outbox.on_room(lambda: told.append("room"))
+    outbox.on_audio_taken(lambda: told.append("taken"))
+    assert told == []
     outbox.retract_audio()
-    async with asyncio.timeout(1):
-        await waiting
+    assert told == ["room", "taken"]
+    outbox.on_audio_taken(lambda: told.append("nothing waits"))
+    assert told[-1] == "nothing waits"
 
 
-async def test_the_time_of_sending_is_told_when_the_transport_has_taken_it() -> None:
-    channel, times = MemoryChannel(), list[float]()
-    outbox = Outbox(channel, SessionLimits(), clock=lambda: 7.0)
+async def test_sending_is_told_when_the_transport_took_it() -> None:
+    channel, sent = MemoryChannel(), list[str]()
+    outbox = Outbox(channel, SessionLimits())
     channel.pause()
     async with running(outbox):
-        outbox.put_audio(audio("a"), 240, retractable=True, sent=times.append)
+        outbox.put_audio(audio("a"), 240, retractable=True, sent=lambda: sent.append("a"))
+        outbox.flush()
         await asyncio.sleep(0)
-        assert times == []
+        assert sent == []
         channel.resume()
-        await outbox.audio_taken()
-        assert times == [7.0]
+        await outbox.all_taken()
+        assert sent == ["a"]
+
+
+async def test_the_next_event_goes_out_when_the_session_knows_of_the_last() -> None:
+    channel, took = MemoryChannel(), list[int]()
+    outbox = Outbox(channel, SessionLimits(), took.append)
+    async with running(outbox):
+        for name in "ab":
+            outbox.put_audio(audio(name), 240, retractable=True)
+        outbox.flush()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert names(channel) == ["a"] and outbox.audio_samples == 480
+        outbox.sent(took[0])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert names(channel) == ["b"] and outbox.audio_samples == 240
+    assert len(took) == 2
 
 
 async def test_a_peer_that_takes_nothing_for_too_long_is_a_slow_reader() -> None:

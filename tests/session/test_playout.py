@@ -58,15 +58,15 @@ def test_speech_after_a_cut_plays_at_once() -> None:
 
 def test_the_transports_report_counts_and_never_runs_back() -> None:
     speech = ledger(("a", 2 * SECOND, 10.0))
-    speech.played("a", 500)
-    speech.played("a", 400)
+    speech.played("a", 500, 10.1)
+    speech.played("a", 400, 10.2)
     assert speech.remaining(99.0) == pytest.approx((2 * SECOND - 500) / SECOND)
     assert speech.cut(99.0) == {"a": 500}
 
 
 def test_a_report_of_more_than_was_sent_is_all_that_was_sent() -> None:
     speech = ledger(("a", SECOND, 10.0))
-    speech.played("a", 5 * SECOND)
+    speech.played("a", 5 * SECOND, 10.1)
     assert speech.remaining(10.0) == 0
 
 
@@ -136,3 +136,41 @@ def test_a_cut_during_a_pause_counts_what_was_heard_before_it() -> None:
     speech.queued("b", SECOND)
     speech.sent("b", SECOND, 20.0)
     assert speech.remaining(20.5) == pytest.approx(0.5)
+
+
+def test_playback_ends_though_a_transport_reports_too_little() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.played("a", SECOND - 100, 10.99)
+    assert speech.ends_in(10.99) > 0, "by the clock it still plays"
+    assert speech.ends_in(11.0) == 0.0
+    speech.finish(11.0)
+    assert speech.remaining(11.0) == 0.0
+
+
+def test_playback_goes_on_while_a_late_transport_reports_progress() -> None:
+    speech = ledger(("a", 4 * SECOND, 10.0))
+    for now in (12.0, 13.0, 14.0, 15.0):  # two seconds behind the clock
+        speech.played("a", int(now - 12.0) * SECOND, now)
+        assert speech.ends_in(now) > 0
+    speech.played("a", 4 * SECOND, 16.0)
+    assert speech.ends_in(16.0) == 0.0
+
+
+def test_playback_ends_when_reports_stop() -> None:
+    speech = ledger(("a", 4 * SECOND, 10.0))
+    speech.played("a", SECOND, 11.0)
+    assert speech.ends_in(15.9) > 0
+    assert speech.ends_in(16.1) == 0.0
+
+
+def test_a_short_remainder_is_not_looked_at_all_the_time() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.played("a", SECOND - 100, 10.5)
+    assert speech.ends_in(10.9) >= 0.05
+
+
+def test_a_paused_playback_does_not_end() -> None:
+    speech = ledger(("a", SECOND, 10.0))
+    speech.played("a", SECOND // 2, 10.5)
+    speech.pause(10.5)
+    assert speech.ends_in(60.0) > 0

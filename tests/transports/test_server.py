@@ -276,7 +276,7 @@ async def test_a_second_caller_is_served_while_the_first_one_talks() -> None:
 
 
 async def test_a_client_that_does_not_read_is_given_up_and_others_are_not_held_up() -> None:
-    flood = [[*[delta("word ", 50)] * 2000]]
+    flood = [[*[delta("word ", 50)] * 2000, Gate()]]
     limits = SessionLimits(send_timeout_s=0.5, lead_s=10_000.0)
     async with serving(*flood, limits=limits) as server:
         deaf = await connect(server.url, max_queue=1)

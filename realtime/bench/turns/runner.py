@@ -22,6 +22,7 @@ from realtime.ports.channel import Inbound
 from realtime.protocol import events as wire
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
+from realtime.session.inputs import InputQueue
 from realtime.session.services import Services
 from realtime.session.session import Session
 from realtime.turns.smart_turn import EndOfTurnModel
@@ -62,7 +63,7 @@ async def _play(case: Case, mode: Mode, vad: VoiceModel) -> Observation:
         end_of_turn=mode.model,
     )
     config, ids = SessionConfig(echo_gate=True), Ids("bench")  # as `realtime serve` has it
-    session = Session(channel, services, config, first_settings(config, ids, patch=mode.patch), ids, now)
+    session = Session(channel, services, config, first_settings(config, ids, patch=mode.patch), ids, InputQueue(now))
     running = asyncio.create_task(session.run(), name="session")
     frame = 0
     while not caller.finished(frame * FRAME_S):

@@ -107,7 +107,13 @@ class AudioInput:
 
     def push(self, data: bytes) -> Iterator[SpeechEvent]:
         """Hear a slice; gives what was found, in order. Consume it all before the next call."""
-        samples = self._reader.push(data)
+        yield from self._take(self._reader.push(data))
+
+    def push_silence(self, count: int) -> Iterator[SpeechEvent]:
+        """As `push`, for ``count`` samples at 16 kHz that did not come: they count as silence."""
+        yield from self._take(np.zeros(count, np.float32))
+
+    def _take(self, samples: Samples) -> Iterator[SpeechEvent]:
         if self._reducer is not None:
             samples = self._reducer.push(samples)
         self._store(samples)

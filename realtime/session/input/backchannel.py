@@ -8,18 +8,19 @@ goes on makes the last one void.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from realtime.audio.streams import samples_of_ms
-from realtime.ports.engine import Engine, Generation, GenerationDone, GenerationRequest, SamplingParams
+from realtime.ports.engine import Generation, GenerationDone, GenerationRequest, SamplingParams, TokenDelta
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
-from realtime.session.config import SessionConfig
+from realtime.session.environment import Environment
 from realtime.session.input.audio_input import AudioInput
-from realtime.session.log import SessionLogger
+from realtime.session.work import Work
 from realtime.turns.backchannels import Backchannels
 from realtime.turns.events import TranscriptRequested
 
@@ -34,71 +35,82 @@ Answer = Callable[[int, bool], None]
 """Takes the end of the voice and whether it wants the floor."""
 
 
+@dataclass(slots=True)
+class _Question:
+    """One word that is being transcribed. ``logprob``: of the transcript so far."""
+
+    cache_key: str
+    generation: Generation
+    answer: Callable[[bool], None]
+    work: Work | None = None
+    transcript: str = ""
+    logprob: float = 0.0
+
+
 class BackchannelClassifier:
     """One session's questions to the model."""
 
-    def __init__(
-        self, session_id: str, engine: Engine, mic: AudioInput, config: SessionConfig, log: SessionLogger
-    ) -> None:
-        self._session_id = session_id
-        self._engine = engine
-        self._audio_input = mic
-        self._prompt = config.transcription_prompt
-        self._backchannels = Backchannels(config.backchannels)
-        self._log = log
-        self._task: asyncio.Task[None] | None = None
-        self._asked = 0
+    def __init__(self, env: Environment, audio_input: AudioInput) -> None:
+        self._engine = env.services.engine
+        self._audio_input = audio_input
+        self._prompt = env.config.transcription_prompt
+        self._backchannels = Backchannels(env.config.backchannels)
+        self._work = env.work
+        self._log = env.log
+        self._question: _Question | None = None
+        self._count = 0
 
     def __bool__(self) -> bool:
         """Whether there are words that do not take the floor."""
         return bool(self._backchannels)
 
-    def ask(self, word: TranscriptRequested, group: asyncio.TaskGroup, answer: Answer) -> None:
+    def ask(self, word: TranscriptRequested, answer: Answer) -> None:
         """What does it want? Answered once, unless it is dropped before."""
         self.drop()
         samples = np.pad(self._audio_input.peek(word.at), (0, samples_of_ms(_PADDING_MS, MODEL_SAMPLE_RATE)))
-        self._asked += 1
-        audio = Audio(f"{self._session_id}/word{self._asked}", samples)
-        self._task = group.create_task(self._find_out(audio, word.voiced_until, answer), name=audio.id)
+        self._count += 1
+        audio = Audio(f"{self._log.session_id}/word{self._count}", samples)
+        generation = self._engine.generate(self._request(audio))
+        question = self._question = _Question(audio.id, generation, lambda wants: answer(word.voiced_until, wants))
+        question.work = self._work.start(
+            generation, partial(self._take, question), partial(self._ended, question), audio.id
+        )
 
     def drop(self) -> None:
-        """Nobody needs the answer any more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        """The answer is not needed any more."""
+        if self._question is not None:
+            self._close(self._question)
 
-    async def _find_out(self, audio: Audio, voiced_until: int, answer: Answer) -> None:
-        generation = self._engine.generate(self._request(audio))
-        try:
-            transcript = await _transcript(generation)
-        except Exception as error:  # the border of a side question: the floor goes to the caller
-            self._log.warning("what was said over the reply is not known: %s", error)
-            transcript = None
-        finally:
-            generation.cancel()
-            self._engine.release(audio.id)
-        self._task = None  # before the answer, which may drop the question
+    def _take(self, question: _Question, event: TokenDelta | GenerationDone) -> None:
+        if isinstance(event, GenerationDone):
+            sure = event.reason == "stop" and event.end_logprob is not None
+            sure = sure and question.logprob + (event.end_logprob or 0.0) >= _SURE
+            self._conclude(question, question.transcript if sure else None)
+            return
+        question.transcript += event.text
+        question.logprob += sum(token.logprob for token in event.logprobs)
+        if question.logprob < _SURE:
+            self._conclude(question, None)
+
+    def _ended(self, question: _Question, fault: str | None) -> None:
+        """The generation failed: the floor goes to the caller."""
+        self._log.warning("what was said over the reply is not known: %s", fault)
+        self._conclude(question, None)
+
+    def _conclude(self, question: _Question, transcript: str | None) -> None:
+        """``transcript`` None: not sure, or more than a word."""
+        self._close(question)  # before the answer, which may drop the question
         listens = transcript is not None and (not transcript.strip() or self._backchannels.cover(transcript))
-        self._log.debug("a short word over the reply: %r", transcript)
-        answer(voiced_until, not listens)
+        question.answer(not listens)
+
+    def _close(self, question: _Question) -> None:
+        self._question = None
+        question.generation.cancel()
+        if question.work is not None:
+            self._work.cancel(question.work)
+        self._engine.release(question.cache_key)
 
     def _request(self, audio: Audio) -> GenerationRequest:
         messages = (Message("system", self._prompt), Message("human", (audio,)))
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=_MOST_TOKENS)
         return GenerationRequest(messages, speech=False, sampling=greedy, cache_key=audio.id, logprobs=True)
-
-
-async def _transcript(generation: Generation) -> str | None:
-    """None: not sure, or more than a word."""
-    transcript = ""
-    logprobs: list[float] = []
-    async for event in generation:
-        if isinstance(event, GenerationDone):
-            if event.reason != "stop" or event.end_logprob is None:
-                return None
-            return transcript if sum(logprobs) + event.end_logprob >= _SURE else None
-        transcript += event.text
-        logprobs += [token.logprob for token in event.logprobs]
-        if sum(logprobs) < _SURE:
-            return None
-    return None

@@ -1,12 +1,12 @@
-"""What the caller's loudspeaker plays of ours, sample by sample of the microphone: the reference of the echo gate.
+"""The far-end signal of the echo gate: what the caller's loudspeaker plays of the server's speech, sample by sample.
 
-The ledger knows which sample of which item plays at which time; here are the samples, at 16 kHz, and the time at which
-each sample of the microphone was taken: a stream that comes in real time, so that of the arrivals the earliest is the
-least delayed and tells the time of all.
+The playout ledger says which sample of which item plays at which time; here are the samples, at 16 kHz, and the capture
+time of each input sample. Audio comes in real time, so capture time is estimated from the minimum arrival delay.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -18,26 +18,54 @@ from realtime.session.playout import PlayoutLedger
 
 _KEPT_BEHIND = MODEL_SAMPLE_RATE  # a second: what was played so long ago is asked for no more
 _CLOCK_LEAK = 5e-4  # clocks differ by less; so much slower may the caller's be without our losing its time
+_MOST_WAITING = 60 * OUTPUT_SAMPLE_RATE  # nobody reads while the gate is off: a minute is more than is sent ahead
 _KEPT_ITEMS = 2  # of one reply the echo may still come when the next begins
 
 
 class _Track:
-    """One item's speech at 16 kHz, from sample ``start`` on."""
+    """One item's speech: blocks at 24 kHz as they were sent, resampled when the echo gate reads them."""
 
     def __init__(self) -> None:
-        self.start = 0
-        self._samples = np.zeros(0, np.float32)
+        self._blocks: deque[Samples] = deque()
+        self._waiting = 0
+        self._start = 0  # of what is resampled, at 16 kHz
+        self._resampled: deque[Samples] = deque()
+        self._end = 0
         self._resampler = Resampler(OUTPUT_SAMPLE_RATE, MODEL_SAMPLE_RATE)
 
     def add(self, samples: Samples) -> None:
-        self._samples = np.concatenate((self._samples, self._resampler.push(samples)))
+        """Constant work, whether or not it is ever read."""
+        self._blocks.append(samples)
+        self._waiting += len(samples)
+        if self._waiting > _MOST_WAITING:
+            self._resample()
+            self._forget(self._end - _MOST_WAITING)
 
     def read(self, first: int, count: int) -> Samples:
-        old = first - _KEPT_BEHIND - self.start
-        if old > _KEPT_BEHIND:
-            self._samples, self.start = self._samples[old:].copy(), self.start + old
-        at = max(0, first - self.start)
-        return self._samples[at : at + count]
+        """``count`` samples at 16 kHz from sample ``first`` of the item on, or what there is of them."""
+        if first + count > self._end:
+            self._resample()
+        self._forget(first - _KEPT_BEHIND)
+        pieces, at = [], self._start
+        for block in self._resampled:
+            begin, end = max(first, at) - at, min(first + count, at + len(block)) - at
+            if begin < end:
+                pieces.append(block[begin:end])
+            at += len(block)
+            if at >= first + count:
+                break
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+    def _resample(self) -> None:
+        while self._blocks:
+            samples = self._resampler.push(self._blocks.popleft())
+            self._resampled.append(samples)
+            self._end += len(samples)
+        self._waiting = 0
+
+    def _forget(self, until: int) -> None:
+        while self._resampled and self._start + len(self._resampled[0]) <= until:
+            self._start += len(self._resampled.popleft())
 
 
 class EchoReference:
@@ -71,6 +99,10 @@ class EchoReference:
             sound = sound[: count - at]
             played[at : at + len(sound)] = sound
         return played
+
+    def restart_clock(self) -> None:
+        """Silence was assumed where no audio came: arrivals before it say nothing about those after it."""
+        self._origin = None
 
     def _time_of(self, position: int) -> float:
         now = self._clock()

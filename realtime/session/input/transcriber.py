@@ -1,27 +1,33 @@
 """The user's words: each committed turn -> its transcript, made by the model itself beside the conversation.
 
 A transcript never delays a reply: a turn waits until `free` says that no caller is waiting for an answer. Turns are
-transcribed one after the other, in their order. Each gets any number of deltas and then exactly one `completed` or
-`failed`, the latter also when its item was deleted meanwhile: clients look the item up when they are told `completed`.
+transcribed one after the other, in order. Each gets any number of deltas and then exactly one `completed` or
+`failed`, the latter also when its item was deleted meanwhile: clients look the item up at `completed`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from realtime.errors import EngineError
-from realtime.ports.engine import Engine, GenerationDone, GenerationRequest, SamplingParams, TokenLogProb, TokenUsage
+from realtime.ports.engine import (
+    Generation,
+    GenerationDone,
+    GenerationRequest,
+    SamplingParams,
+    TokenDelta,
+    TokenLogProb,
+    TokenUsage,
+)
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.protocol import events as wire
 from realtime.protocol.session_config import Transcription
-from realtime.session.config import SessionConfig
 from realtime.session.context.history import History
-from realtime.session.log import SessionLogger
+from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
-from realtime.session.transcription_hints import with_hints
+from realtime.session.work import Timer, Work
 
 _TOKENS_PER_SECOND = 12.5
 """As many as the model hears features: no language needs more text than that, and a model that babbles is stopped."""
@@ -40,31 +46,37 @@ class _Turn:
         return len(self.audio.samples) / MODEL_SAMPLE_RATE
 
 
-class Transcriber:
-    """One session's transcripts. `run` it in a task; `wake` it when ``free`` may have become true."""
+@dataclass(slots=True)
+class _Running:
+    """The turn that is being transcribed."""
 
-    def __init__(
-        self,
-        session_id: str,
-        engine: Engine,
-        outbox: Outbox,
-        history: History,
-        config: SessionConfig,
-        log: SessionLogger,
-        free: Callable[[], bool],
-    ) -> None:
-        self._cache_key = f"{session_id}/transcript"
-        self._engine = engine
+    turn: _Turn
+    generation: Generation
+    work: Work | None = None
+    transcript: str = ""
+    logprobs: list[wire.LogProb] = field(default_factory=list)
+
+
+class Transcriber:
+    """One session's transcripts. `wake` it when ``free`` may have become true."""
+
+    def __init__(self, env: Environment, outbox: Outbox, history: History) -> None:
+        self._cache_key = f"{env.id}/transcript"
+        self._engine = env.services.engine
         self._outbox = outbox
         self._history = history
-        self._config = config
-        self._log = log
-        self._free = free
+        self._config = env.config
+        self._log = env.log
+        self._timers = env.timers
+        self._work = env.work
         self._waiting: deque[_Turn] = deque()
-        self._woken = asyncio.Event()
+        self._grace: Timer | None = None
+        self._running: _Running | None = None
+        self.free: Callable[[], bool] = lambda: True
+        """Whether no caller waits for an answer."""
 
     def add(self, item_id: str, audio: Audio, asked: Transcription, *, logprobs: bool = False) -> None:
-        """Transcribe this turn, whose item is in the conversation, when its time comes. ``logprobs``: tell how likely
+        """Transcribe this turn, whose item is in the conversation, when its time comes. ``logprobs``: say how likely
         its words are."""
         prompt = self._config.transcription_prompt
         if self._config.transcription_hints:
@@ -78,43 +90,54 @@ class Transcriber:
 
     def wake(self) -> None:
         """Look whether there is something to do now."""
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Transcribe until cancelled."""
-        while True:
-            while not (self._waiting and self._free()):
-                self._woken.clear()
-                await self._woken.wait()
+        if self._waiting and self._running is None and self._grace is None and self.free():
             # A client that commits by hand asks for its response in the next message: that one goes first.
-            await asyncio.sleep(self._config.limits.transcript_grace_s)
-            if self._free():
-                await self._transcribe(self._waiting.popleft())
+            self._grace = self._timers.after(self._config.limits.transcript_grace_s, self._begin)
 
-    async def _transcribe(self, turn: _Turn) -> None:
+    def stop(self) -> None:
+        """The session ends."""
+        if self._running is not None:
+            self._end(self._running)
+
+    def _begin(self) -> None:
+        self._grace = None
+        if not (self._waiting and self.free()):
+            return
+        turn = self._waiting.popleft()
         generation = self._engine.generate(self._request(turn))
-        transcript = ""
-        logprobs: list[wire.LogProb] = []
-        try:
-            async for event in generation:
-                if turn.item_id not in self._history:
-                    return self._fail("item_deleted", turn, "The item was deleted.")
-                if isinstance(event, GenerationDone):
-                    return self._conclude(turn, transcript, tuple(logprobs) if turn.logprobs else None, event)
-                if event.text:
-                    transcript += event.text
-                    new = tuple(map(_shown, event.logprobs)) if turn.logprobs else None
-                    logprobs += new or ()
-                    self._outbox.put(
-                        wire.InputAudioTranscriptionDelta(item_id=turn.item_id, delta=event.text, logprobs=new)
-                    )
-            raise EngineError("a generation ended without its GenerationDone")
-        except Exception:  # the transcript's border: the caller is told and the session lives on
-            self._log.exception("the transcript of %s failed", turn.item_id)
-            self._fail("internal_error", turn, "The server failed to make this transcript.")
-        finally:
-            generation.cancel()
-            self._engine.release(self._cache_key)
+        running = self._running = _Running(turn, generation)
+        running.work = self._work.start(
+            generation, partial(self._take, running), partial(self._ended, running), f"transcript of {turn.item_id}"
+        )
+
+    def _take(self, running: _Running, event: TokenDelta | GenerationDone) -> None:
+        turn = running.turn
+        if turn.item_id not in self._history:
+            self._end(running)
+            self._fail("item_deleted", turn, "The item was deleted.")
+        elif isinstance(event, GenerationDone):
+            self._end(running)
+            self._conclude(turn, running.transcript, tuple(running.logprobs) if turn.logprobs else None, event)
+        elif event.text:
+            running.transcript += event.text
+            new = tuple(map(_shown, event.logprobs)) if turn.logprobs else None
+            running.logprobs += new or ()
+            self._outbox.put(wire.InputAudioTranscriptionDelta(item_id=turn.item_id, delta=event.text, logprobs=new))
+        self.wake()
+
+    def _ended(self, running: _Running, fault: str | None) -> None:
+        """The generation ended without its `GenerationDone`."""
+        self._log.error("the transcript of %s failed: %s", running.turn.item_id, fault)
+        self._end(running)
+        self._fail("internal_error", running.turn, "The server failed to make this transcript.")
+        self.wake()
+
+    def _end(self, running: _Running) -> None:
+        self._running = None
+        running.generation.cancel()
+        if running.work is not None:
+            self._work.cancel(running.work)
+        self._engine.release(self._cache_key)
 
     def _request(self, turn: _Turn) -> GenerationRequest:
         messages = (Message("system", turn.prompt), Message("human", (turn.audio,)))
@@ -166,3 +189,16 @@ def _usage(usage: TokenUsage) -> wire.TokensUsage:
         output_tokens=made,
         input_token_details=wire.TranscriptionInputTokens(text_tokens=usage.input_text, audio_tokens=usage.input_audio),
     )
+
+
+def with_hints(prompt: str, asked: Transcription) -> str:
+    """The prompt for one turn's transcript."""
+    languages = asked.languages or ((asked.language,) if asked.language else ())
+    lines = [prompt]
+    if languages:
+        lines.append(f"Language of the speech: {', '.join(languages)}.")
+    if asked.keywords:
+        lines.append(f"Words that may occur: {', '.join(asked.keywords)}.")
+    if asked.prompt:
+        lines.append(asked.prompt)
+    return "\n".join(lines)

@@ -7,17 +7,14 @@ then, and at a pause the reply to it is made (`speculation`).
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 
 from realtime.audio.streams import Samples, samples_of_ms
-from realtime.ports.engine import Engine
 from realtime.ports.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
-from realtime.protocol.ids import Ids
 from realtime.protocol.responses import ResponseConfig, configure_response
 from realtime.protocol.session_config import Session
 from realtime.session.context.history import History, told
+from realtime.session.environment import Environment
 from realtime.session.input.audio_input import AudioInput
 from realtime.session.output.prompt_builder import PromptBuilder
 from realtime.session.output.speculation import Speculator
@@ -32,20 +29,18 @@ class UserTurn:
 
     def __init__(
         self,
-        session_id: str,
-        mic: AudioInput,
-        ids: Ids,
+        env: Environment,
+        audio_input: AudioInput,
         history: History,
-        prompter: PromptBuilder,
-        engine: Engine,
+        prompts: PromptBuilder,
         speculator: Speculator,
     ) -> None:
-        self._session_id = session_id
-        self._audio_input = mic
-        self._ids = ids
+        self._session_id = env.id
+        self._audio_input = audio_input
+        self._ids = env.ids
         self._history = history
-        self._prompts = prompter
-        self._engine = engine
+        self._prompts = prompts
+        self._engine = env.services.engine
         self._speculator = speculator
         self._silence_start: int | None = None
         self._audio_at_silence: Audio | None = None  # the turn up to the silence_started
@@ -100,12 +95,12 @@ class UserTurn:
             audio = self._audio(self._audio_input.peek(start + count * SEGMENT_SAMPLES))
             self._prepare(settings, Message("human", (audio,), closed=False))
 
-    def speculate(self, settings: Session, group: asyncio.TaskGroup) -> None:
+    def speculate(self, settings: Session) -> None:
         """Make the reply to the turn as it is at its last silence_started, held back until that is sure."""
         config = configure_response(settings)
         messages = (*told(self._history), Message("human", (self._audio_until_silence(),)))
         request = self._prompts.request(config, messages, self._session_id)
-        self._speculator.begin(request, config, group, f"{self._session_id} work speculator")
+        self._speculator.begin(request, config, "speculative reply")
 
     def make_room(self, settings: Session) -> None:
         """Nobody waits: cut a conversation that has grown too long now and not in the next turn."""

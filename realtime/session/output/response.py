@@ -1,9 +1,9 @@
 """One reply: what the model generates -> transcript deltas and speech -> the wire, until it ends or is cancelled.
 
-Two loops run beside each other. One reads the generation: text goes out as it comes, speech tokens go to the
-vocoder. The other reads the vocoder: speech goes out in pieces of at most 200 ms, no faster than the peer
-reads and not more than the allowed lead ahead of the caller's ear. Tool calls come behind the speech, with
-`response.done` in one go: clients answer a call as soon as they see it.
+Token deltas arrive as inputs of the session: text goes out as it comes, speech tokens go to the vocoder. Audio chunks
+arrive likewise: speech goes out in pieces of at most 200 ms, no faster than the peer reads and not more than the
+allowed lead ahead of playout. Tool calls come after the speech, together with `response.done`: clients answer a call as
+soon as they see it.
 
 `cancel` is immediate: it stops the generation and closes the vocoder stream, takes back the audio that waits,
 sends the closing events, and from then on nothing of this reply is sent, whatever still arrives.
@@ -11,21 +11,20 @@ sends the closing events, and from then on nothing of this reply is sent, whatev
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from realtime.audio.streams import AudioWriter, Samples
 from realtime.audio.time_scale import TimeScaler
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import Engine, Generation, GenerationDone, GenerationRequest, TokenDelta, TokenUsage
+from realtime.ports.engine import Generation, GenerationDone, GenerationRequest, TokenDelta, TokenUsage
 from realtime.ports.tool_calls import parse_tool_calls
-from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, Vocoder, VocoderStream
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from realtime.protocol.events import ServerEvent
-from realtime.protocol.ids import Ids
 from realtime.protocol.response_stream import (
     MAX_AUDIO_DELTA_MS,
     ResponseStream,
@@ -40,16 +39,16 @@ from realtime.protocol.responses import (
     StatusReason,
     Usage,
 )
-from realtime.session.config import SessionLimits
 from realtime.session.context.history import History, reply_message, set_heard
+from realtime.session.environment import Environment
 from realtime.session.formats import audio_format
-from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
 from realtime.session.output.speculation import SpeculativeReply
 from realtime.session.playout import PlayoutLedger
 from realtime.session.tools.offer import Offer
 from realtime.session.tools.reply_calls import ReplyToolCalls
 from realtime.session.tools.session_tools import ServerCall
+from realtime.session.work import Work
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
@@ -60,14 +59,9 @@ _PIECE_SAMPLES = OUTPUT_SAMPLE_RATE * MAX_AUDIO_DELTA_MS // 1000
 class ReplyPorts:
     """What a reply works with; the session's own."""
 
-    engine: Engine
-    vocoder: Vocoder
+    env: Environment
     outbox: Outbox
     playout: PlayoutLedger
-    ids: Ids
-    limits: SessionLimits
-    log: SessionLogger
-    clock: Callable[[], float] = time.monotonic
     on_first_audio: Callable[[], None] = lambda: None
     """Told when the first audio of a reply in the conversation was sent."""
     on_speech: Callable[[str, Samples], None] = lambda item_id, samples: None
@@ -112,19 +106,67 @@ class _Progress:
     usage: TokenUsage | None = None
 
 
-class Reply:
-    """One response from `response.created` to `response.done`. `run` it once in a task; `cancel` at any time."""
+class _Speech:
+    """The audio of one reply on its way to the wire: at the speed and in the format of the response."""
 
-    def __init__(self, plan: ReplyPlan, ports: ReplyPorts) -> None:
+    def __init__(self, config: ResponseConfig) -> None:
+        self._writer = AudioWriter(audio_format(config.output_format), OUTPUT_SAMPLE_RATE)
+        self._scaler = TimeScaler(config.speed, OUTPUT_SAMPLE_RATE)
+        self._made: deque[Samples] = deque()
+        self._scaled: deque[Samples] = deque()
+        self._flushed = False
+        self.ended = False
+
+    def add(self, samples: Samples) -> None:
+        """More of what the vocoder made."""
+        self._made.extend(_pieces(samples))
+
+    def next(self) -> Samples | None:
+        """The next piece of at most 200 ms as the caller is to hear it; None where there is none now."""
+        while not self._scaled and self._made:
+            self._scaled.extend(_pieces(self._scaler.push(self._made.popleft())))
+        if not self._scaled and self.ended and not self._flushed:
+            self._flushed = True
+            self._scaled.extend(_pieces(self._scaler.flush()))
+        return self._scaled.popleft() if self._scaled else None
+
+    def undo(self, piece: Samples) -> None:
+        """This piece cannot go out yet."""
+        self._scaled.appendleft(piece)
+
+    def encode(self, piece: Samples) -> bytes:
+        """Samples of `next` as the client wants them, less what resampling holds back."""
+        return self._writer.push(piece)
+
+    def rest(self) -> bytes:
+        """What resampling held back."""
+        return self._writer.flush()
+
+
+class Reply:
+    """One response from `response.created` to `response.done`. `start` it once; `cancel` at any time."""
+
+    def __init__(self, plan: ReplyPlan, ports: ReplyPorts, on_end: Callable[[Reply], None]) -> None:
+        """``on_end``: told when it has come to its end, unless it was cancelled."""
         self._plan = plan
         self._ports = ports
+        self._on_end = on_end
         predecessor = plan.history.predecessor if plan.history is not None else None
         self._stream = ResponseStream(plan.response, predecessor)
         self._draft = plan.draft
-        self._generation: Generation | None = self._draft
+        self._generation: Generation | SpeculativeReply | None = self._draft
         self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
+        self._works: list[Work] = []
+        self._voice_work: Work | None = None
+        self._speech = _Speech(plan.config)
+        self._speech_sent = not plan.config.speech
+        self._done: GenerationDone | None = None
+        self._waits = False  # for room or for playout
+        self._stopped = False
         self._progress = _Progress()
-        self._calling = ReplyToolCalls(plan.offer, self._stream, ports.ids, plan.history, self._send)
+        self._calling = ReplyToolCalls(
+            plan.offer, self._stream, ports.env.ids, plan.history, self._send, ports.env.work
+        )
         self._held_samples = 0  # made, but still inside the resampler
 
     @property
@@ -169,24 +211,10 @@ class Reply:
         """Whether `response.done` was queued."""
         return self._stream.state is State.DONE
 
-    def announce(self) -> None:
-        """Send `response.created`; before `run`, so that nothing can come in between."""
+    def start(self) -> None:
+        """Send `response.created` and begin. A fault of the model side becomes a failed response, not an exception."""
         self._send(self._stream.create())
-
-    async def run(self) -> None:
-        """Generate and speak to the end. A fault of the model side becomes a failed response, not an exception."""
-        if self._plan.refused is not None:
-            self.stop_work()
-            self._finish("failed", error=self._plan.refused)
-            return
-        try:
-            await self._calling.run_approved(self._plan.approved)
-            await self._conclude(await self._speak())
-        except* Exception as faults:  # the reply's border: the caller is told and the session lives on
-            self._ports.log.error("response %s failed", self.id, exc_info=faults)
-            self._fail("internal_error", "The server failed to make this response. Ask again.")
-        finally:
-            self.stop_work()
+        self._ports.env.inputs.defer(self._guarded(self._begin))
 
     def cancel(self, reason: CancelReason) -> None:
         """End now. Returns when the closing events are queued; does nothing after the end."""
@@ -197,38 +225,67 @@ class Reply:
                 self._ports.playout.retracted(self._plan.item_id)
             self._finish("cancelled", reason=reason)
 
+    def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
+        """The reply's border: what fails in ``step`` fails the response, and the session lives on."""
+
+        def guarded(*arguments: Any) -> None:
+            if self._stopped:
+                return
+            try:
+                step(*arguments)
+            except Exception:
+                self._ports.env.log.exception("response %s failed", self.id)
+                self._fail("internal_error", "The server failed to make this response. Ask again.")
+
+        return guarded
+
     # Generation
 
-    async def _speak(self) -> GenerationDone:
-        if not self._plan.config.speech:
-            return await self._generate(None)
-        voice = self._voice = self._voice or self._ports.vocoder.open(self._plan.config.voice)
-        async with asyncio.TaskGroup() as group:
-            generating = group.create_task(self._generate(voice), name=f"{self.id} generation")
-            group.create_task(self._play(voice), name=f"{self.id} speech")
-        return generating.result()
-
-    async def _generate(self, voice: VocoderStream | None) -> GenerationDone:
-        while True:
-            done = await self._generate_once(voice)
-            if done.reason != "context_full" or not self._plan.forget():
-                break
-        if voice is not None:
-            voice.finish()
-        return done
-
-    async def _generate_once(self, voice: VocoderStream | None) -> GenerationDone:
-        draft, self._draft = self._draft, None
-        self._generation = draft or self._ports.engine.generate(self._plan.request())
-        async for event in self._generation:
-            if isinstance(event, GenerationDone):
-                return event
-            self._take(event, voice if draft is None else None)  # a draft's tokens are with the vocoder already
-        raise EngineError("a generation ended without its GenerationDone")
-
-    def _take(self, delta: TokenDelta, voice: VocoderStream | None) -> None:
-        if self.ended:
+    def _begin(self) -> None:
+        if self._plan.refused is not None:
+            self._end("failed", error=self._plan.refused)
             return
+        self._calling.run_approved(self._plan.approved, self._guarded(self._speak))
+
+    def _speak(self) -> None:
+        if self._plan.config.speech:
+            voice = self._voice = self._voice or self._ports.env.services.vocoder.open(self._plan.config.voice)
+            self._voice_work = self._ports.env.work.start(
+                voice,
+                self._guarded(self._take_chunk),
+                self._guarded(self._voice_ended),
+                f"{self.id} speech",
+                paced=True,
+            )
+            self._works.append(self._voice_work)
+        self._generate()
+
+    def _generate(self) -> None:
+        take = self._guarded(self._take)
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.attach(take, self._guarded(partial(self._generation_ended, draft)))
+            return
+        generation = self._generation = self._ports.env.services.engine.generate(self._plan.request())
+        ended = self._guarded(partial(self._generation_ended, generation))
+        self._works.append(self._ports.env.work.start(generation, take, ended, f"{self.id} generation"))
+
+    def _take(self, event: TokenDelta | GenerationDone) -> None:
+        if isinstance(event, TokenDelta):
+            self._take_delta(event)
+        elif event.reason == "context_full" and self._plan.forget():
+            self._generate()
+        else:
+            self._done = event
+            if self._voice is not None:
+                self._voice.finish()
+            self._conclude_if_complete()
+
+    def _generation_ended(self, generation: Generation | SpeculativeReply, fault: str | None) -> None:
+        if generation is self._generation and self._done is None:
+            raise EngineError(f"the generation ended without its GenerationDone: {fault}")
+
+    def _take_delta(self, delta: TokenDelta) -> None:
         self._progress.ids += delta.ids
         self._progress.audio_tokens += len(delta.audio_tokens)
         if delta.thought:
@@ -239,46 +296,60 @@ class Reply:
             self._send(self._stream.text(delta.text))
         if delta.audio_tokens:
             self._send(self._stream.end_thought())
-            if voice is not None:
-                voice.push(delta.audio_tokens)
+            if self._voice is not None and not self._is_draft:  # a draft's tokens are with the vocoder already
+                self._voice.push(delta.audio_tokens)
+
+    @property
+    def _is_draft(self) -> bool:
+        return self._generation is self._plan.draft
 
     # Speech
 
-    async def _play(self, voice: VocoderStream) -> None:
-        """From here on all samples count as the caller hears them: at the speed of the response."""
-        writer = AudioWriter(audio_format(self._plan.config.output_format), OUTPUT_SAMPLE_RATE)
-        scaler = TimeScaler(self._plan.config.speed, OUTPUT_SAMPLE_RATE)
-        async for chunk in voice:
-            self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
-            for start in range(0, len(chunk.samples), _PIECE_SAMPLES):  # scaling takes time, and others wait
-                await self._play_samples(scaler.push(chunk.samples[start : start + _PIECE_SAMPLES]), writer)
-                await asyncio.sleep(0)
-        await self._play_samples(scaler.flush(), writer)
-        self._send_audio(writer.flush(), 0)
+    def _take_chunk(self, chunk: AudioChunk) -> None:
+        self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
+        self._speech.add(chunk.samples)
+        self._send_speech()
 
-    async def _play_samples(self, samples: Samples, writer: AudioWriter) -> None:
-        for start in range(0, len(samples), _PIECE_SAMPLES):
-            piece = samples[start : start + _PIECE_SAMPLES]
-            await self._wait_for_room()
-            if not self.out_of_band:
-                self._ports.on_speech(self._plan.item_id, piece)
-            self._send_audio(writer.push(piece), len(piece))
+    def _voice_ended(self, fault: str | None) -> None:
+        if fault is not None:
+            raise EngineError(f"the vocoder failed: {fault}")
+        self._speech.ended = True
+        self._send_speech()
 
-    async def _wait_for_room(self) -> None:
-        """Until the peer has read enough and the caller has heard enough of what went before."""
-        await self._ports.outbox.room()
-        if (ahead := self._lead()) > 0:
-            await asyncio.sleep(ahead)
+    def _send_speech(self) -> None:
+        """Send what may go out now; the rest when the peer has read enough and the caller has heard enough."""
+        while not self._waits and (piece := self._speech.next()) is not None:
+            if not self._ports.outbox.has_room:
+                self._ports.outbox.on_room(self._guarded(self._go_on))
+            elif (ahead := self._lead()) > 0:
+                self._ports.env.timers.after(ahead, self._guarded(self._go_on))
+            else:
+                if not self.out_of_band:
+                    self._ports.on_speech(self._plan.item_id, piece)
+                self._send_audio(self._speech.encode(piece), len(piece))
+                continue
+            self._waits = True
+            self._speech.undo(piece)
+        if self._waits or self._speech_sent:
+            return
+        if self._speech.ended:
+            self._speech_sent = True
+            self._send_audio(self._speech.rest(), 0)
+            self._conclude_if_complete()
+        elif self._voice_work is not None:
+            self._voice_work.more()
+
+    def _go_on(self) -> None:
+        self._waits = False
+        self._send_speech()
 
     def _lead(self) -> float:
         if self.out_of_band:
             return 0.0
-        return self._ports.playout.remaining(self._ports.clock()) - self._ports.limits.lead_s
+        return self._ports.playout.remaining(self._ports.env.inputs.now()) - self._ports.env.config.limits.lead_s
 
     def _send_audio(self, data: bytes, samples: int) -> None:
         """``data`` is what the format makes of ``samples`` at 24 kHz, give or take what resampling holds back."""
-        if self.ended:
-            return
         self._held_samples += samples
         if not data:
             return
@@ -293,14 +364,12 @@ class Reply:
         if not self.out_of_band:
             self._ports.playout.queued(self._plan.item_id, samples)
         self._ports.outbox.put_audio(
-            event,
-            samples,
-            retractable=not self.out_of_band,
-            sent=lambda now: self._audio_sent(samples, now),
+            event, samples, retractable=not self.out_of_band, sent=lambda: self._audio_sent(samples)
         )
 
-    def _audio_sent(self, samples: int, now: float) -> None:
+    def _audio_sent(self, samples: int) -> None:
         """The transport took ``samples`` over. May come after the end: the last audio waits in the outbox."""
+        now = self._ports.env.inputs.now()
         first = not self.audible
         self._progress.sent_samples += samples
         self.trace.chunk_sent(now, samples / OUTPUT_SAMPLE_RATE)
@@ -315,44 +384,52 @@ class Reply:
 
     # The end
 
-    async def _conclude(self, done: GenerationDone) -> None:
-        if self.ended:
-            return
+    def _conclude_if_complete(self) -> None:
+        if self._done is not None and self._speech_sent:
+            self._conclude(self._done)
+
+    def _conclude(self, done: GenerationDone) -> None:
         self._progress.usage = done.usage
         timings = done.timings
         self.trace.engine_report(timings.queued, timings.encoded, timings.first_token, timings.decode_seconds)
         if done.reason in ("looped", "silent"):
-            self._ports.log.warning("response %s said nothing new any more (%s) and was ended", self.id, done.reason)
+            self._ports.env.log.warning(
+                "response %s said nothing new any more (%s) and was ended", self.id, done.reason
+            )
             del self._progress.ids[len(self._progress.ids) - done.surplus :]
         match done.reason:
             case "stop" | "silent":
-                await self._call_functions(done)
-                self._finish("completed")
+                self._call_functions(done, lambda: self._end("completed"))
             case "length" | "looped":
-                await self._call_functions(done)
-                self._finish("incomplete", reason="max_output_tokens")
+                self._call_functions(done, lambda: self._end("incomplete", reason="max_output_tokens"))
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
             case _:
-                self._ports.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
+                self._ports.env.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
 
-    async def _call_functions(self, done: GenerationDone) -> None:
-        """Make the calls that stand behind the reply's words."""
+    def _call_functions(self, done: GenerationDone, then: Callable[[], None]) -> None:
+        """Make the calls that stand behind the reply's words; ``then`` goes on when their results are there."""
         reply = parse_tool_calls(done.rest, {callee.name for callee in self._plan.offer.callees})
         if not reply.calls:
             if done.rest.strip():
-                self._ports.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
+                self._ports.env.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
+            then()
             return
         if reply.content.strip() and not self._plan.config.speech:
             self._open_message()
             self._send(self._stream.text(reply.content))
         self._progress.call_ids = done.rest_count
-        await self._calling.make(reply.calls)
+        self._calling.make(reply.calls, self._guarded(then))
 
     def _fail(self, code: str, message: str) -> None:
         if not self.ended:
-            self._finish("failed", error=ResponseError(code=code, message=message))
+            self._end("failed", error=ResponseError(code=code, message=message))
+
+    def _end(self, status: FinalStatus, reason: StatusReason | None = None, error: ResponseError | None = None) -> None:
+        self.stop_work()
+        self._finish(status, reason, error)
+        self._on_end(self)
 
     def _finish(
         self, status: FinalStatus, reason: StatusReason | None = None, error: ResponseError | None = None
@@ -403,10 +480,15 @@ class Reply:
 
     def stop_work(self) -> None:
         """Stop what generates and vocodes for this reply. May be called at any time, more than once."""
+        self._stopped = True
         if self._generation is not None:
             self._generation.cancel()
         if self._voice is not None:
             self._voice.close()
+        self._calling.stop()
+        for work in self._works:
+            self._ports.env.work.cancel(work)
+        self._works.clear()
 
     def _open_message(self) -> None:
         if self._stream.item_id is None:
@@ -419,3 +501,8 @@ class Reply:
     def _send(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
             self._ports.outbox.put(event)
+
+
+def _pieces(samples: Samples) -> Iterator[Samples]:
+    """Of at most 200 ms."""
+    return (samples[start : start + _PIECE_SAMPLES] for start in range(0, len(samples), _PIECE_SAMPLES))

@@ -5,10 +5,8 @@ The turn-taking table decides when one starts and when it is cut off (`session`)
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from realtime.metrics import ReplyTrace
 from realtime.ports.engine import GenerationRequest
@@ -16,24 +14,12 @@ from realtime.ports.messages import Message
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.responses import ResponseConfig, ResponseError
 from realtime.protocol.session_config import ToolChoice
-from realtime.session.config import SessionConfig
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
 from realtime.session.output.prompt_builder import PromptBuilder
 from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts
 from realtime.session.output.speculation import SpeculativeReply, Speculator
-from realtime.session.quota import Quota
 from realtime.session.tools.session_tools import SessionTools
-
-ReplyListener = Callable[[str, Mapping[str, float | None]], None]
-"""Takes a response's id and its latencies (`ReplyTrace.summary`)."""
-
-TaskStarter = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-"""Starts a task of the session; the text says what it does."""
-
-
-def ignore_reply(response_id: str, summary: Mapping[str, float | None]) -> None:
-    """Nobody keeps the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +51,30 @@ class _Running:
     """A reply that is being made."""
 
     reply: Reply
-    task: asyncio.Task[None]
     cache_key: str
 
 
 class Replies:
-    """One session's replies. ``active``: the one in the conversation. ``spoken_id``: the last response of the
-    conversation, which may still be audible."""
+    """One session's replies. ``events``: what the session does about them. ``active``: the one in the conversation.
+    ``spoken_id``: the last response of the conversation, which may still be audible."""
 
     def __init__(
         self,
-        session_id: str,
         ports: ReplyPorts,
-        prompter: PromptBuilder,
+        prompts: PromptBuilder,
         tools: SessionTools,
         history: History,
-        ahead: Speculator,
-        config: SessionConfig,
-        quota: Quota,
-        listener: ReplyListener,
-        start_task: TaskStarter,
-        events: ReplyEvents,
+        speculator: Speculator,
     ) -> None:
-        self._session_id = session_id
         self._ports = ports
-        self._prompts = prompter
+        self._env = ports.env
+        self._prompts = prompts
         self._tools = tools
         self._history = history
-        self._speculator = ahead
-        self._config = config
-        self._quota = quota
-        self._listener = listener
-        self._start_task = start_task
-        self._events = events
+        self._speculator = speculator
+        self.events = ReplyEvents(lambda reply: None, lambda: None, lambda: None, lambda seconds: None)
         self._running: dict[str, _Running] = {}
+        self._unreported: dict[str, Reply] = {}
         self._unanswered: ResponseRequest | None = None
         self.active: Reply | None = None
         self.spoken_id = ""
@@ -120,7 +96,7 @@ class Replies:
     def check_room_beside(self) -> None:
         """Raises `ProtocolError` when too many run beside the conversation already."""
         beside = len(self._running) - (self.active is not None)
-        if beside >= self._config.limits.out_of_band:
+        if beside >= self._env.config.limits.out_of_band:
             raise ProtocolError(
                 "conversation_already_has_active_response",
                 f"{beside} responses outside the conversation are in progress, the most allowed. Wait for one.",
@@ -136,8 +112,8 @@ class Replies:
         offer = self._tools.offer(config)
         if not config.out_of_band:
             self._unanswered = None
-        response = config.response(self._ports.ids.response(), self._history.id)
-        cache_key = f"{self._session_id}/{response.id}" if config.out_of_band else self._session_id
+        response = config.response(self._env.ids.response(), self._history.id)
+        cache_key = f"{self._env.id}/{response.id}" if config.out_of_band else self._env.id
 
         def request() -> GenerationRequest:
             messages = self._prompts.conversation(config, truncation) if context is None else context
@@ -150,7 +126,7 @@ class Replies:
             config=config,
             request=request,
             forget=lambda: context is None and self._prompts.shorten(truncation),
-            item_id=self._ports.ids.item(),
+            item_id=self._env.ids.item(),
             history=None if config.out_of_band else self._history,
             trace=self._new_trace(draft, speech_end),
             offer=offer,
@@ -159,13 +135,12 @@ class Replies:
             refused=self._refused_by_quota(),
             draft=draft,
         )
-        reply = Reply(plan, self._ports)
-        reply.announce()
+        reply = Reply(plan, self._ports, self._made)
         if not config.out_of_band:
             self.active = reply
             self.spoken_id = response.id
-        task = self._start_task(self._run(reply), response.id)
-        self._running[response.id] = _Running(reply, task, cache_key)
+        self._running[response.id] = _Running(reply, cache_key)
+        reply.start()
 
     def cancel_active(self, reason: CancelReason) -> None:
         """Cut off the reply in the conversation."""
@@ -184,27 +159,27 @@ class Replies:
         for running in list(self._running.values()):
             running.reply.stop_work()
             self._retire(running)
-            self._report(running.reply)
+            self._unreported[running.reply.id] = running.reply
+        for reply in list(self._unreported.values()):
+            self._report(reply)
 
-    async def _run(self, reply: Reply) -> None:
-        await reply.run()
+    def _made(self, reply: Reply) -> None:
+        """The reply has come to its end by itself."""
         running = self._running.get(reply.id)
-        if running is None:  # cancelled in its last moment
+        if running is None:
             return
         was_active = reply is self.active
         self._retire(running)
         if was_active:
-            self._events.done(reply)
+            self.events.done(reply)
         self._pursue_calls(reply)
-        try:
-            await self._ports.outbox.audio_taken()  # only then is it known when the first audio was sent
-        finally:
-            self._report(reply)
+        self._unreported[reply.id] = reply  # only then is it known when the first audio was sent
+        self._ports.outbox.on_audio_taken(lambda: self._report(reply))
 
     def _cancel(self, running: _Running, reason: CancelReason) -> None:
         running.reply.cancel(reason)
-        running.task.cancel()
         self._retire(running)
+        self._unreported[running.reply.id] = running.reply
         self._report(running.reply)
 
     def _retire(self, running: _Running) -> None:
@@ -213,27 +188,29 @@ class Replies:
         self._running.pop(reply.id, None)
         if reply is self.active:
             self.active = None
-            self._events.retired()
-        if (limits := self._quota.updated()) is not None:
+            self.events.retired()
+        if (limits := self._env.quota.updated()) is not None:
             self._ports.outbox.put(limits)
         if reply.out_of_band:
-            self._ports.engine.release(running.cache_key)
+            self._env.services.engine.release(running.cache_key)
 
     def _report(self, reply: Reply) -> None:
-        """One line in the log, and the figures to who wants them."""
+        """One line in the log, and the figures to who wants them; once."""
+        if self._unreported.pop(reply.id, None) is None:
+            return
         summary = reply.trace.summary()
-        self._events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
-        self._listener(reply.id, summary)
+        self.events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
+        self._env.services.on_reply(reply.id, summary)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
-        self._ports.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
+        self._env.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 
     def _new_trace(self, draft: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
         voiced, stopped = speech_end or (None, None)
-        requested = self._ports.clock() if draft is None else draft.begun
+        requested = self._env.inputs.now() if draft is None else draft.begun
         return ReplyTrace(requested, voiced, stopped, waste=self._speculator.take_stats())
 
     def _refused_by_quota(self) -> ResponseError | None:
-        wait = self._quota.take_response()
+        wait = self._env.quota.take_response()
         if not wait:
             return None
         message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
@@ -249,7 +226,7 @@ class Replies:
     def answer_later(self, asked: ResponseRequest) -> None:
         """Make this reply as soon as nobody speaks."""
         self._unanswered = asked
-        self._events.answer_results()
+        self.events.answer_results()
 
     def forget_results(self) -> None:
         """The client wants no reply to the results of tools."""
@@ -260,12 +237,11 @@ class Replies:
         for question in reply.calling.questions:
             self._tools.ask(question)
         if reply.calling.server_calls:
-            self._start_task(self._run_tools(reply), f"{reply.id} tools")
+            self._tools.run(reply.calling.server_calls, lambda voice: self._tools_ran(reply, voice))
         elif reply.calling.answers_itself and not reply.out_of_band:
             self._answer_results(reply.plan, reply.calling.voice)
 
-    async def _run_tools(self, reply: Reply) -> None:
-        voice = await self._tools.run(reply.calling.server_calls)
+    def _tools_ran(self, reply: Reply, voice: str | None) -> None:
         if reply.calling.answers_itself:
             self._answer_results(reply.plan, voice or reply.calling.voice)
 
@@ -273,8 +249,8 @@ class Replies:
         """Let the model go on with the results, as soon as nobody speaks. A choice of tools held for the calls only."""
         config, round = plan.config, plan.round + 1
         choice: ToolChoice = "auto"
-        if round >= self._config.limits.tool_rounds:
-            self._ports.log.warning("%d replies in a row called tools: the next one may not", round)
+        if round >= self._env.config.limits.tool_rounds:
+            self._env.log.warning("%d replies in a row called tools: the next one may not", round)
             choice = "none"
         config = replace(config, tool_choice=choice, metadata=None, input=None, voice=voice or config.voice)
         self.answer_later(ResponseRequest(config, round=round))

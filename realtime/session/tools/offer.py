@@ -9,7 +9,7 @@ from typing import Any
 
 from realtime.ports.messages import Message
 from realtime.ports.tool_calls import CallableFunction, CallRules, tool_schemas
-from realtime.ports.tools import ToolSet
+from realtime.ports.tools import ToolRunner
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.responses import ResponseConfig
 from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction, ToolChoiceMcp
@@ -31,7 +31,7 @@ class ToolBinding:
     """
 
     function: FunctionTool
-    runner: ToolSet | None = None
+    runner: ToolRunner | None = None
     tool: str = ""
     server_label: str | None = None
     asks: bool = False

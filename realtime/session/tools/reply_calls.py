@@ -6,8 +6,8 @@ an item that is open while the tool runs. Where the client wants to be asked, th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from realtime.ports.tool_calls import ToolCall, tool_result
 from realtime.ports.tools import ToolFault, ToolResult
@@ -26,6 +26,7 @@ from realtime.protocol.response_stream import ResponseStream, opening_function_c
 from realtime.session.context.history import History
 from realtime.session.tools.offer import Offer, ToolBinding
 from realtime.session.tools.session_tools import ServerCall
+from realtime.session.work import OutsideWork, Work
 
 
 class ReplyToolCalls:
@@ -40,6 +41,7 @@ class ReplyToolCalls:
         ids: Ids,
         history: History | None,
         send: Callable[[Iterable[ServerEvent]], None],
+        work: OutsideWork,
     ) -> None:
         self.items: list[str] = []
         self.server_calls: list[ServerCall] = []
@@ -50,6 +52,8 @@ class ReplyToolCalls:
         self._ids = ids
         self._history = history
         self._send = send
+        self._work = work
+        self._running: list[Work] = []
         self._for_client = False
         self._ran = False
 
@@ -58,23 +62,33 @@ class ReplyToolCalls:
         """The server has, or will have, every result: the conversation goes on without the client."""
         return (self._ran or bool(self.server_calls)) and not self._for_client and not self.questions
 
-    async def make(self, calls: Sequence[ToolCall]) -> None:
-        """Tell of the model's calls. Those of MCP servers come first: what the client runs it begins at once, and the
-        response must then be done."""
+    def make(self, calls: Sequence[ToolCall], then: Callable[[], None]) -> None:
+        """Announce the model's calls; ``then`` goes on when all is announced. Those of MCP servers come first: what the
+        client runs it begins at once, and the response must then be done."""
         found = [(call, callee) for call in calls if (callee := self._offer.find(call.name)) is not None]
         remote = [pair for pair in found if pair[1].server_label is not None]
         self._finish_item()
         free = [ServerCall(callee, call.arguments, "") for call, callee in remote if not callee.asks]
-        await self._run_mcp(free, True)
-        for call, callee in found:
-            if callee.server_label is None:
-                self._tell_function(call, callee)
-            elif callee.asks:
-                self._ask(callee, call.arguments)
 
-    async def run_approved(self, calls: Sequence[ServerCall]) -> None:
-        """Carry out what the client has approved."""
-        await self._run_mcp(calls, False)
+        def rest() -> None:
+            for call, callee in found:
+                if callee.server_label is None:
+                    self._tell_function(call, callee)
+                elif callee.asks:
+                    self._ask(callee, call.arguments)
+            then()
+
+        self._run_mcp(free, True, rest)
+
+    def run_approved(self, calls: Sequence[ServerCall], then: Callable[[], None]) -> None:
+        """Carry out what the client has approved, then go on."""
+        self._run_mcp(calls, False, then)
+
+    def stop(self) -> None:
+        """Stop the calls that run."""
+        for work in self._running:
+            self._work.cancel(work)
+        self._running.clear()
 
     def _tell_function(self, call: ToolCall, callee: ToolBinding) -> None:
         item_id, call_id = self._ids.item(), self._ids.call()
@@ -98,20 +112,41 @@ class ReplyToolCalls:
         self.items.append(item.id)
         self.questions.append(ServerCall(callee, arguments, item.id))
 
-    async def _run_mcp(self, calls: Sequence[ServerCall], by_model: bool) -> None:
-        """All run at once and are told one after the other. ``by_model``: the reply itself made them just now."""
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(_result(call)) for call in calls]
-            for call, task in zip(calls, running, strict=True):
-                opening = self._open_mcp(call)
+    def _run_mcp(self, calls: Sequence[ServerCall], by_model: bool, then: Callable[[], None]) -> None:
+        """All run at once and are announced one after the other. ``by_model``: the reply itself made them just now."""
+        results: list[ToolResult | None] = [None] * len(calls)
+        openings: list[McpCall] = []
+
+        def announce() -> None:
+            """Results in the order of the calls, as far as they are there; then the next call is shown as running."""
+            while len(openings) <= len(calls):
+                if openings:
+                    result = results[len(openings) - 1]
+                    if result is None:
+                        return
+                    self._conclude_mcp(openings[-1], result, by_model)
+                if len(openings) == len(calls):
+                    then()
+                    return
+                openings.append(self._open_mcp(calls[len(openings)]))
                 if by_model:
-                    self.items.append(opening.id)
-                result = await task
-                self._ran = True
-                self.voice = self.voice or result.voice
-                self._remember(opening.id, result, behind=by_model and opening.id == self.items[0])
-                error = _error(result.fault) if result.fault is not None else None
-                self._send(self._stream.finish_mcp_call(None if error is not None else result.output, error))
+                    self.items.append(openings[-1].id)
+
+        def take(index: int, result: ToolResult) -> None:
+            results[index] = result
+            if index == len(openings) - 1:
+                announce()
+
+        for index, call in enumerate(calls):
+            self._running.append(_start(self._work, call, partial(take, index)))
+        announce()
+
+    def _conclude_mcp(self, opening: McpCall, result: ToolResult, by_model: bool) -> None:
+        self._ran = True
+        self.voice = self.voice or result.voice
+        self._remember(opening.id, result, behind=by_model and opening.id == self.items[0])
+        error = _error(result.fault) if result.fault is not None else None
+        self._send(self._stream.finish_mcp_call(None if error is not None else result.output, error))
 
     def _open_mcp(self, call: ServerCall) -> McpCall:
         assert call.callee.server_label is not None
@@ -146,9 +181,15 @@ class ReplyToolCalls:
             self._send(self._stream.finish_item())
 
 
-async def _result(call: ServerCall) -> ToolResult:
-    assert call.callee.runner is not None
-    return await call.callee.runner.call(call.callee.tool, call.arguments)
+def _start(work: OutsideWork, call: ServerCall, take: Callable[[ToolResult], None]) -> Work:
+    """Run one call; a fault is a result, too."""
+    runner = call.callee.runner
+    assert runner is not None
+
+    def failed(fault: str) -> None:
+        take(ToolResult("The tool failed.", ToolFault("execution", fault)))
+
+    return work.call(lambda: runner.call(call.callee.tool, call.arguments), take, failed, f"tool {call.callee.tool}")
 
 
 def _error(fault: ToolFault) -> McpError:

@@ -8,37 +8,34 @@ session its tools and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from realtime.errors import ToolServerError
 from realtime.ports.tool_calls import tool_result
-from realtime.ports.tools import ServerTool, ToolServers, ToolSet
+from realtime.ports.tools import ServerTool, ToolFault, ToolResult, ToolSet
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
-from realtime.protocol.ids import Ids
 from realtime.protocol.items import FunctionCallOutput, McpListTools, McpToolDescription
 from realtime.protocol.responses import ResponseConfig
 from realtime.protocol.session_config import FunctionTool, McpTool, McpToolFilter, Session, Tool
 from realtime.session.context.history import History
-from realtime.session.log import SessionLogger
+from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
 from realtime.session.tools.offer import (
     Offer,
-    SchemaCheck,
     ToolBinding,
     callable_name,
     check_choice,
     check_functions,
     make_offer,
 )
+from realtime.session.work import Work
 
 MAX_SERVER_TOOLS = 128
 """Tools of one MCP server that the model is told of."""
-
-Spawn = Callable[[Any, str], "asyncio.Task[None]"]
-"""Starts a task of the session, by coroutine and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +52,39 @@ class _Server:
     """One MCP server of the session. ``tools`` None: not connected (yet)."""
 
     spec: McpTool
-    task: asyncio.Task[None] | None = None
+    work: Work | None = None
     tools: ToolSet | None = None
     listed: tuple[ServerTool, ...] = field(default=())
+    lost: bool = False
 
-    @property
-    def lost(self) -> bool:
-        return self.task is not None and self.task.done()
+    async def call(self, name: str, arguments: str) -> ToolResult:
+        """Call one of its tools."""
+        if self.tools is None:
+            message = "The MCP server is not connected."
+            return ToolResult(message, ToolFault("http", message))
+        return await self.tools.call(name, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """Why the connection to an MCP server ended."""
+
+    message: str
 
 
 class SessionTools:
     """One session's tools. `configure` with every change of the session object; `offer` for every response."""
 
-    def __init__(
-        self,
-        builtin: ToolSet,
-        servers: ToolServers,
-        check: SchemaCheck,
-        history: History,
-        outbox: Outbox,
-        ids: Ids,
-        log: SessionLogger,
-        spawn: Spawn,
-    ) -> None:
-        self._builtin = builtin
-        self._connector = servers
-        self._check = check
+    def __init__(self, env: Environment, history: History, outbox: Outbox) -> None:
+        services = env.services
+        self._builtin = services.tools
+        self._connector = services.tool_servers
+        self._check = services.schema_check
         self._history = history
         self._outbox = outbox
-        self._ids = ids
-        self._log = log
-        self._spawn = spawn
+        self._ids = env.ids
+        self._log = env.log
+        self._work = env.work
         self._active: tuple[str, ...] | None = None
         self._servers: dict[str, _Server] = {}
         self._unapproved: dict[str, ServerCall] = {}
@@ -129,13 +128,13 @@ class SessionTools:
         wanted = {tool.server_label: tool for tool in settings.tools if isinstance(tool, McpTool)}
         stale = [label for label, server in self._servers.items() if wanted.get(label) != server.spec or server.lost]
         for label in stale:
-            task = self._servers.pop(label).task
-            if task is not None:
-                task.cancel()
+            work = self._servers.pop(label).work
+            if work is not None:
+                self._work.cancel(work)
         for label, spec in wanted.items():
             if label not in self._servers:
                 server = self._servers[label] = _Server(spec)
-                server.task = self._spawn(self._hold(server), f"MCP server {label[:40]}")
+                self._connect(server)
 
     def offer(self, config: ResponseConfig) -> Offer:
         """What a response may call. Outside the conversation that is only what the client runs."""
@@ -143,24 +142,39 @@ class SessionTools:
 
     # Calls
 
-    async def run(self, calls: Sequence[ServerCall]) -> str | None:
+    def run(self, calls: Sequence[ServerCall], then: Callable[[str | None], None]) -> None:
         """Carry out calls of the server's own tools, all at once; each result is an item as soon as it is there.
 
-        The voice that the results ask for, None: no other.
+        ``then`` goes on after the last, with the voice that the results ask for; None: no other.
         """
-        voices = await asyncio.gather(*map(self._run, calls))
-        return next((voice for voice in voices if voice is not None), None)
+        voices: dict[str, str | None] = {}
 
-    async def _run(self, call: ServerCall) -> str | None:
-        assert call.callee.runner is not None
-        result = await call.callee.runner.call(call.callee.tool, call.arguments)
+        def take(call: ServerCall, result: ToolResult) -> None:
+            self._add_result(call, result)
+            voices[call.call_id] = result.voice
+            if len(voices) == len(calls):
+                in_order = (voices[one.call_id] for one in calls)
+                then(next((voice for voice in in_order if voice is not None), None))
+
+        for call in calls:
+            self._run(call, partial(take, call))
+
+    def _run(self, call: ServerCall, take: Callable[[ToolResult], None]) -> None:
+        runner = call.callee.runner
+        assert runner is not None
+
+        def failed(fault: str) -> None:
+            take(ToolResult("The tool failed.", ToolFault("execution", fault)))
+
+        self._work.call(lambda: runner.call(call.callee.tool, call.arguments), take, failed, f"tool {call.callee.tool}")
+
+    def _add_result(self, call: ServerCall, result: ToolResult) -> None:
         item = FunctionCallOutput(id=self._ids.item(), call_id=call.call_id, output=result.output)
         self._history.make_room()
         self._history.add(item, tool_result(result.output))
         previous = self._history.predecessor(item.id)
         self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=item))
         self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=item))
-        return result.voice
 
     def ask(self, call: ServerCall) -> None:
         """This call waits for the client's approval."""
@@ -220,30 +234,52 @@ class SessionTools:
                 name = tool.name if tool.name not in taken else f"{server.spec.server_label}_{tool.name}"
                 taken.add(name)
                 asks = needs_approval(server.spec, tool)
-                yield ToolBinding(_function(tool, name), server.tools, tool.name, server.spec.server_label, asks)
+                yield ToolBinding(_function(tool, name), server, tool.name, server.spec.server_label, asks)
 
-    async def _hold(self, server: _Server) -> None:
-        """Connect, tell of the tools, and stay until the task is cancelled."""
-        label = server.spec.server_label
-        item = McpListTools(id=self._ids.item(), server_label=label)
+    def _connect(self, server: _Server) -> None:
+        """Connect, list the tools, and hold the connection until the server is taken out."""
+        item = McpListTools(id=self._ids.item(), server_label=server.spec.server_label)
         self._history.make_room()
         self._history.add(item, None)
         previous = self._history.predecessor(item.id)
         self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=item))
         self._outbox.put(wire.McpListToolsInProgress(item_id=item.id))
+        label = f"MCP server {server.spec.server_label[:80]}"
+        server.work = self._work.start(
+            self._connection(server),
+            partial(self._connected, server, item),
+            lambda fault: self._disconnected(server, item, ServerLost(fault or "The connection was closed.")),
+            label,
+        )
+
+    async def _connection(self, server: _Server) -> AsyncIterator[tuple[ServerTool, ...] | ServerLost]:
+        """The server's tools, then nothing while the connection lasts, then why it ended."""
         try:
             async with self._connector.connect(server.spec) as tools:
-                server.tools, server.listed = tools, _allowed(server.spec, tools.tools)
-                self._log.info("MCP server %s: %d tools", label[:80], len(server.listed))
-                self._outbox.put(wire.McpListToolsCompleted(item_id=item.id))
-                self._tell_done(item.model_copy(update={"tools": tuple(map(_description, server.listed))}))
+                server.tools = tools
+                yield tuple(tools.tools)
                 await asyncio.get_running_loop().create_future()
         except ToolServerError as error:
-            self._log.warning("MCP server %s: %s", label[:80], error)
-            if not server.listed:
-                self._outbox.put(wire.McpListToolsFailed(item_id=item.id, message=str(error)))
-                self._tell_done(item)
-            server.listed = ()
+            yield ServerLost(str(error))
+
+    def _connected(self, server: _Server, item: McpListTools, found: tuple[ServerTool, ...] | ServerLost) -> None:
+        if isinstance(found, ServerLost):
+            self._disconnected(server, item, found)
+            return
+        server.listed = _allowed(server.spec, found)
+        self._log.info("MCP server %s: %d tools", server.spec.server_label[:80], len(server.listed))
+        self._outbox.put(wire.McpListToolsCompleted(item_id=item.id))
+        self._tell_done(item.model_copy(update={"tools": tuple(map(_description, server.listed))}))
+
+    def _disconnected(self, server: _Server, item: McpListTools, fault: ServerLost) -> None:
+        if server.lost:
+            return
+        server.lost = True
+        self._log.warning("MCP server %s: %s", server.spec.server_label[:80], fault.message)
+        if not server.listed:
+            self._outbox.put(wire.McpListToolsFailed(item_id=item.id, message=fault.message))
+            self._tell_done(item)
+        server.listed = ()
 
     def _tell_done(self, item: McpListTools) -> None:
         self._history.update(item)

@@ -1,0 +1,47 @@
+"""What all parts of one session share: its name, settings of the server, log, inputs, timers, work, quota, ids."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from realtime.protocol.ids import Ids
+from realtime.session.config import SessionConfig
+from realtime.session.inputs import InputQueue
+from realtime.session.log import SessionLogger
+from realtime.session.quota import Quota
+from realtime.session.services import Services
+from realtime.session.work import OutsideWork, TaskStarter, Timers
+
+logger = logging.getLogger("realtime.session")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """``id``: of the session. ``inputs`` has the clock that all parts read."""
+
+    id: str
+    config: SessionConfig
+    services: Services
+    ids: Ids
+    quota: Quota
+    log: SessionLogger
+    inputs: InputQueue
+    timers: Timers
+    work: OutsideWork
+
+    @classmethod
+    def of(
+        cls,
+        session_id: str,
+        services: Services,
+        config: SessionConfig,
+        ids: Ids,
+        quota: Quota,
+        inputs: InputQueue,
+        start_task: TaskStarter,
+    ) -> Environment:
+        """The environment of a new session. ``start_task``: starts a task that ends with the session."""
+        log = SessionLogger(logger, session_id)
+        work = OutsideWork(inputs, start_task, log)
+        return cls(session_id, config, services, ids, quota, log, inputs, Timers(inputs), work)
