@@ -52,7 +52,7 @@ class Received:
         return base64.b64decode(self["delta"])
 
 
-class Connection:
+class RealtimeConnection:
     """An open session. One task sends, one receives; `error` events are raised by `receive`."""
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -97,7 +97,7 @@ class Connection:
 @asynccontextmanager
 async def open_session(
     url: str, *, api_key: str | None = None, any_certificate: bool = False
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[RealtimeConnection]:
     """Connect to ``ws(s)://HOST/v1/realtime`` and wait for the session. Raises `ClientError`.
 
     ``any_certificate``: do not ask who a ``wss`` server is (for one that signed its certificate itself).
@@ -116,7 +116,7 @@ async def open_session(
     except (OSError, InvalidHandshake, InvalidURI) as error:
         raise ClientError(_why_not_connected(url, error)) from error
     async with socket:
-        connection = Connection(socket)
+        connection = RealtimeConnection(socket)
         first = await connection.receive()
         if first.type != "session.created":
             raise ClientError(f"{url} began with {first.type}, expected session.created: is it a realtime server?")

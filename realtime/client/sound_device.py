@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from realtime.audio.streams import ms_of_samples
-from realtime.client.connection import WIRE_RATE, ClientError, Connection, Received
+from realtime.client.connection import WIRE_RATE, ClientError, RealtimeConnection, Received
 from realtime.client.speech_turn import FRAME_MS, FRAME_SAMPLES, Watcher, beside
 
 _BACKLOG_FRAMES = 1000 // FRAME_MS
@@ -126,7 +126,7 @@ class PortAudioDevice:
 _PAUSING = {"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}
 
 
-async def converse(connection: Connection, device: SoundDevice, watch: Watcher) -> None:
+async def converse(connection: RealtimeConnection, device: SoundDevice, watch: Watcher) -> None:
     """Speak and listen until the connection ends (raises `ClientError`) or the task is cancelled.
 
     The user's voice stops the answer at once, and the server is told how much of it was heard. What may be nothing
@@ -140,12 +140,12 @@ async def converse(connection: Connection, device: SoundDevice, watch: Watcher) 
             await _follow(event, connection, device.playback)
 
 
-async def _send_microphone(connection: Connection, device: SoundDevice) -> None:
+async def _send_microphone(connection: RealtimeConnection, device: SoundDevice) -> None:
     async for frame in device.frames():
         await connection.append(frame)
 
 
-async def _follow(event: Received, connection: Connection, playback: Playback) -> None:
+async def _follow(event: Received, connection: RealtimeConnection, playback: Playback) -> None:
     if event.type == "response.output_audio.delta":
         playback.push(event["item_id"], event.sound())
     elif event.type == "output_audio_buffer.paused":

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.client.connection import WIRE_RATE, ClientError, Connection, Received
+from realtime.client.connection import WIRE_RATE, ClientError, RealtimeConnection, Received
 from realtime.client.utterance import Utterance
 
 FRAME_MS = 20
@@ -136,7 +136,7 @@ class TurnRecord:
 
 
 async def speak(
-    connection: Connection, utterance: Utterance, *, watch: Watcher = _ignore, patience_s: float = 60.0
+    connection: RealtimeConnection, utterance: Utterance, *, watch: Watcher = _ignore, patience_s: float = 60.0
 ) -> TurnRecord:
     """Say it and hear the reply out. Raises `ClientError` when the reply is not complete ``patience_s`` after
     the speech, or the server reports a fault."""
@@ -148,7 +148,9 @@ async def speak(
     return record
 
 
-async def ask(connection: Connection, text: str, *, watch: Watcher = _ignore, patience_s: float = 60.0) -> TurnRecord:
+async def ask(
+    connection: RealtimeConnection, text: str, *, watch: Watcher = _ignore, patience_s: float = 60.0
+) -> TurnRecord:
     """Send a typed turn and collect its reply. Raises `ClientError` as `speak` does."""
     record = TurnRecord(asked=time.perf_counter())
     await connection.ask(text)
@@ -167,7 +169,7 @@ async def beside(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _listen(connection: Connection, record: TurnRecord, watch: Watcher, deadline: float) -> None:
+async def _listen(connection: RealtimeConnection, record: TurnRecord, watch: Watcher, deadline: float) -> None:
     try:
         async with asyncio.timeout(deadline - time.perf_counter()):
             while not record.complete:
@@ -178,7 +180,7 @@ async def _listen(connection: Connection, record: TurnRecord, watch: Watcher, de
         raise ClientError(f"no complete reply in time: {record.missing()}") from None
 
 
-async def _hear_out(connection: Connection, record: TurnRecord, watch: Watcher) -> None:
+async def _hear_out(connection: RealtimeConnection, record: TurnRecord, watch: Watcher) -> None:
     """Until a listener has heard it all: what comes meanwhile is of no later turn."""
     try:
         async with asyncio.timeout(record.heard_at - time.perf_counter()):
@@ -188,7 +190,7 @@ async def _hear_out(connection: Connection, record: TurnRecord, watch: Watcher) 
         pass
 
 
-async def _stream(connection: Connection, utterance: Utterance, started: float) -> None:
+async def _stream(connection: RealtimeConnection, utterance: Utterance, started: float) -> None:
     """A microphone: frame k leaves when its last sample has been spoken; after a stall it catches up."""
     for index in itertools.count():
         due = started + (index + 1) * FRAME_MS / 1000

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, Connection, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received, open_session
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
 from realtime.client.utterance import load_utterance
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[Connection]:
+def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[RealtimeConnection]:
     return open_session(arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
 
 

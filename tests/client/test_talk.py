@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from realtime.cli import main
-from realtime.client.connection import ClientError, Connection, Received, open_session
+from realtime.client.connection import ClientError, RealtimeConnection, Received, open_session
 from realtime.client.sound_device import Playback, converse
 from realtime.client.speech_turn import beside
 from tests.client.stub_server import StubServer, running
@@ -156,7 +156,7 @@ def _sound(first: int, count: int) -> dict[str, object]:
 async def _converse(*events: dict[str, object]) -> tuple[_Told, _Device]:
     told, device = _Told(*events), _Device()
     with pytest.raises(ClientError, match="the end"):
-        await converse(cast(Connection, told), device, device.watch)
+        await converse(cast(RealtimeConnection, told), device, device.watch)
     return told, device
 
 
