@@ -182,7 +182,7 @@ class Application:
 
     @property
     def waiting_s(self) -> float:
-        return float(self._settings.waiting_seconds)
+        return float(self._settings.queue_seconds)
 
     @property
     def handshake_s(self) -> float:
@@ -278,7 +278,7 @@ class Application:
             McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(
-            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line
+            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.queue_size
         )
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
