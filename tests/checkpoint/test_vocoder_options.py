@@ -60,6 +60,6 @@ def test_a_server_with_impossible_options_does_not_start(flags: list[str], probl
         serve.run(parser.parse_args(flags))
 
 
-def test_a_word_of_the_environment_must_be_a_known_one() -> None:
+def test_a_variable_must_have_a_known_value() -> None:
     with pytest.raises(ConfigError, match="REALTIME_VOCODER_TRIM: got 'all', expected one of upstream, prompt"):
         read(REALTIME_VOCODER_TRIM="all")

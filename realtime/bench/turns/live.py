@@ -43,6 +43,6 @@ async def _listen(connection: RealtimeConnection, caller: SimulatedCaller, opene
         event = await connection.receive()
         response_id = str(event.body.get("response_id", ""))
         if event.type == "response.output_audio.delta":
-            caller.take_audio(response_id, event.sound())
+            caller.take_audio(response_id, event.audio())
         else:
             caller.take_event(event.type, event.at - opened, response_id)

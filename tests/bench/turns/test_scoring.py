@@ -42,7 +42,7 @@ def test_delay_runs_from_turn_end_to_next_stop() -> None:
     assert (outcome.delay_ms, outcome.cut_ins, outcome.missed) == (600.0, 0, False)
 
 
-def test_a_stop_before_the_end_is_a_cut_in() -> None:
+def test_an_early_stop_is_a_cut_in() -> None:
     outcome = score(TURN, seen((0.5, STARTED), (1.2, STOPPED), (1.4, STARTED), (2.7, STOPPED)))
     assert (outcome.delay_ms, outcome.cut_ins, outcome.missed) == (700.0, 1, False)
     assert faults(outcome) == ("cut in",)
@@ -60,7 +60,7 @@ def test_a_turn_where_nobody_spoke_is_false() -> None:
     assert silent.false_turn is False and silent.missed is None
 
 
-def test_a_barge_in_is_timed_from_its_first_sample() -> None:
+def test_barge_ins_are_timed_from_their_first_sample() -> None:
     outcome = score(BARGE_IN, seen((0.5, STARTED), (2.6, STOPPED), (4.2, PAUSED), (4.6, STARTED), played=b"wh"))
     assert (outcome.silenced_ms, outcome.stopped_ms, outcome.missed_stop) == (200.0, 600.0, False)
     assert outcome.exact is None and outcome.false_stop is None
