@@ -71,7 +71,7 @@ def build_access(settings: Settings) -> Access:
     if not keys and not settings.allow_anonymous and not is_loopback(settings.host):
         raise ConfigError(
             f"host {settings.host!r} can be reached from other machines and no API key is set: anyone could use this "
-            "server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous to permit it, or listen on 127.0.0.1"
+            "server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
         )
     allowed = settings.allowed_origins.replace(",", " ").split()
     return Access(keys, Origins(allowed, trust_names=bool(keys) or settings.allow_anonymous))
