@@ -11,11 +11,6 @@ from realtime.bench.turns.synthetic_noise import RATE, level_db
 KINDS = ("sentence", "filler", "short", "barge", "backchannel", "reply")
 
 
-@pytest.fixture(scope="module")
-def corpus() -> tuple[Case, ...]:
-    return compose(0)
-
-
 def test_a_seed_determines_the_samples(corpus: tuple[Case, ...]) -> None:
     again, other = compose(0), compose(1)
     assert [case.name for case in corpus] == [case.name for case in again] == [case.name for case in other]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from realtime.bench.turns.caller import PAUSED, Echo, Observation
-from realtime.bench.turns.corpus import Case, compose
+from realtime.bench.turns.corpus import Case
 from realtime.bench.turns.runner import Mode, observe
 from realtime.bench.turns.scoring import score
 from realtime.cli import main
@@ -23,46 +23,40 @@ def vad() -> SileroVad:
     return SileroVad()
 
 
-@pytest.fixture(scope="module")
-def corpus() -> dict[str, Case]:
-    """The first case of each kind."""
-    return {case.kind: case for case in reversed(compose(0))}
-
-
 def facts(seen: Observation) -> tuple[object, ...]:
     return seen.events, seen.playback_began, seen.overlap_began, seen.played, seen.speculations
 
 
-def test_a_case_plays_the_same_each_time(corpus: dict[str, Case], vad: SileroVad) -> None:
-    case = corpus["mhm"]
+def test_a_case_plays_the_same_each_time(cases: dict[str, Case], vad: SileroVad) -> None:
+    case = cases["mhm"]
     assert facts(observe(case, PAUSE, vad)) == facts(observe(case, PAUSE, vad))
 
 
-def test_a_turn_ends_after_the_set_silence(corpus: dict[str, Case], vad: SileroVad) -> None:
+def test_a_turn_ends_after_the_set_silence(cases: dict[str, Case], vad: SileroVad) -> None:
     delays = [
         score(case, observe(case, Mode("", {"type": "server_vad", "silence_duration_ms": silence_ms}), vad)).delay_ms
-        for case in (corpus["short"],)
+        for case in (cases["short"],)
         for silence_ms in (300, 700)
     ]
     assert all(delays) and delays[1] - delays[0] == pytest.approx(400, abs=40)  # type: ignore[operator]
 
 
-def test_a_pause_longer_than_the_silence_cuts_in(corpus: dict[str, Case], vad: SileroVad) -> None:
-    case = corpus["pause 0.9 s"]
+def test_a_pause_longer_than_the_silence_cuts_in(cases: dict[str, Case], vad: SileroVad) -> None:
+    case = cases["pause 0.9 s"]
     assert score(case, observe(case, Mode("", {"type": "server_vad"}), vad)).cut_ins == 1
     patient = Mode("", {"type": "server_vad", "silence_duration_ms": 1500})
     assert score(case, observe(case, patient, vad)).cut_ins == 0
 
 
-def test_a_barge_in_stops_the_reply(corpus: dict[str, Case], vad: SileroVad) -> None:
-    seen = observe(corpus["barge-in"], Mode("", {"type": "server_vad"}), vad)
-    outcome = score(corpus["barge-in"], seen)
+def test_a_barge_in_stops_the_reply(cases: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(cases["barge-in"], Mode("", {"type": "server_vad"}), vad)
+    outcome = score(cases["barge-in"], seen)
     assert outcome.missed_stop is False and outcome.late_bytes == 0
     assert 0 < len(seen.played) < len(seen.reply) and seen.reply.startswith(seen.played)
 
 
-def test_a_hum_only_pauses_the_reply(corpus: dict[str, Case], vad: SileroVad) -> None:
-    seen = observe(corpus["mhm"], PAUSE, vad)
+def test_a_hum_only_pauses_the_reply(cases: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(cases["mhm"], PAUSE, vad)
     assert [event.type for event in seen.events].count(PAUSED) >= 1
     assert seen.played == seen.reply
 
