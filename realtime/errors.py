@@ -48,8 +48,8 @@ class AudioFormatError(RealtimeError):
 
 
 class PeerError(RealtimeError):
-    """A client's mistake, with the fields of its `error` event. ``code`` is stable: clients match on it. ``param`` is the
-    path of the wrong field, ``event_id`` the id of the client's event, if it had one."""
+    """A client's mistake, with the fields of its `error` event. ``code`` is stable: clients match on it. ``param`` is
+    the path of the wrong field, ``event_id`` the id of the client's event, if it had one."""
 
     def __init__(
         self,

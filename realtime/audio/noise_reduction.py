@@ -2,8 +2,8 @@
 
 In frames of 32 ms, the noise of each frequency bin is estimated as its minimum power over about a second (minimum
 statistics, Martin 2001, in the simplest form). The gain follows the estimated signal-to-noise ratio, smoothed over time
-against musical noise (decision-directed, Ephraim and Malah 1984). Steady noise (fans, hum, hiss) is attenuated; music and
-other voices are not.
+against musical noise (decision-directed, Ephraim and Malah 1984). Steady noise (fans, hum, hiss) is attenuated; music
+and other voices are not.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _MINIMUM_BIAS = 2.0
 
 
 class NoiseReducer:
-    """One stream, float32 mono at 16 kHz. Sample i of the output corresponds to sample i of the input, with a delay of up
-    to 32 ms. ``most_db``: the largest attenuation.
+    """One stream, float32 mono at 16 kHz. Sample i of the output corresponds to sample i of the input, with a delay of
+    up to 32 ms. ``most_db``: the largest attenuation.
     """
 
     def __init__(self, most_db: float) -> None:

@@ -1,7 +1,7 @@
 """Sample formats, sample rates and frames.
 
-Each stream has an object with its own state, so two sessions cannot mix. Inside, samples are float32 mono in [-1, 1]; on the
-wire they are PCM16 little endian or G.711.
+Each stream has an object with its own state, so two sessions cannot mix. Inside, samples are float32 mono in [-1, 1];
+on the wire they are PCM16 little endian or G.711.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a checkpoint is used: the file `profile.json` beside the weights.
 
-Official folders have no such file. They get the profile of the official model with the folder's name (`KNOWN`), else that
-of the instruct model; ``--profile`` selects another. All differences between models are in the profile: no other code
-depends on which model is served.
+Official folders have no such file. They get the profile of the official model with the folder's name (`KNOWN`), else
+that of the instruct model; ``--profile`` selects another. All differences between models are in the profile: no other
+code depends on which model is served.
 """
 
 from __future__ import annotations
