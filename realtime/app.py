@@ -1,7 +1,7 @@
-"""Builds the parts from `Settings` and joins them: the only module that imports all of them.
+"""Builds the parts from `Settings` and joins them; the only module that imports all of them.
 
-`load_model` gives the loaded checkpoint, `start_threads` its two threads, `Application` a server's whole life:
-loading in the background while `/healthz` answers 503, warm-up, sessions, draining.
+`start_threads` starts the engine's and the vocoder's thread for a loaded checkpoint. `Application` is the life of a
+server: loading in the background while `/healthz` answers 503, warm-up, sessions, draining.
 """
 
 from __future__ import annotations
@@ -55,24 +55,23 @@ MODEL_THREADS = 2
 
 
 REMEMBERED_TURNS = 1000
-"""Responses whose latencies `/v1/realtime/turns` can tell."""
+"""Responses whose latencies `/v1/realtime/turns` can list."""
 
 
 def find_frontend() -> Path | None:
-    """The console's folder, in a checkout or in an installed wheel; None where it is not there."""
+    """The folder of the web page, in a checkout or in an installed wheel; None if it is missing."""
     package = Path(__file__).parent
     folders = (package.parent / "frontend", package / "frontend")
     return next((folder for folder in folders if (folder / "index.html").exists()), None)
 
 
 def build_access(settings: Settings) -> Access:
-    """Who may connect. Raises `ConfigError`, also when an open server would listen to other machines."""
+    """Who may connect. Raises `ConfigError`, also for a server without keys that would listen on a public address."""
     keys = _read_keys(settings)
     if not keys and not settings.allow_anonymous and not is_loopback(settings.host):
         raise ConfigError(
-            f"host {settings.host!r} can be reached from other machines, and no key is set: anyone could use this "
-            "server. Set REALTIME_API_KEY or give --api-keys-file; or --allow-anonymous if that is what you want; "
-            "or listen on 127.0.0.1"
+            f"host {settings.host!r} can be reached from other machines and no API key is set: anyone could use this "
+            "server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
         )
     allowed = settings.allowed_origins.replace(",", " ").split()
     return Access(keys, Origins(allowed, trust_names=bool(keys) or settings.allow_anonymous))
@@ -86,15 +85,15 @@ def _read_keys(settings: Settings) -> ApiKeys:
     try:
         listed = ApiKeys.read(path.read_text("utf-8").splitlines(), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"API keys file {path}: {error}; give a text file with a key a line") from error
+        raise ConfigError(f"API keys file {path}: {error}; use a text file with one key per line") from error
     if not listed:
-        raise ConfigError(f"API keys file {path} has no key in it; write one a line")
+        raise ConfigError(f"API keys file {path} contains no key; write one per line")
     return keys + listed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelThreads:
-    """The two threads that compute. `stop` when done."""
+    """The engine's and the vocoder's thread. Call `stop` when done."""
 
     engine: ThreadedEngine
     vocoder: ThreadedVocoder
@@ -106,10 +105,11 @@ class ModelThreads:
 
 
 def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
-    """Warm both up and start their threads. Blocks for the warm-up."""
+    """Warm up engine and vocoder and start their threads. Blocks during the warm-up. Raises `ConfigError` without
+    voices."""
     if not loaded.voices:
         raise ConfigError(
-            f"model folder {settings.model} has no voices/*.safetensors; give --voice a .wav of 3 to 15 s to enroll"
+            f"model folder {settings.model} has no voices/*.safetensors; set --voice to a .wav of 3 to 15 s to enroll"
         )
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
     runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens)
@@ -117,7 +117,7 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     loaded.vocoder.prepare(next(iter(loaded.voices.values())))
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
     vocoder.warm_up()
-    # A session's transcripts and its answers outside the conversation have caches of their own.
+    # Two KV caches per session: transcripts and out-of-band responses do not share the conversation's.
     core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
     model = loaded.speech_model
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
@@ -128,7 +128,7 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
 
 
 def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
-    """Raises `ConfigError` for a tool that lacks what it needs."""
+    """The server tools. Raises `ConfigError` for a tool whose settings are missing."""
     voices = ClipVoices(vocoder, settings.model / "token2wav")
     config = ToolConfig(
         names=tuple(settings.tools.replace(",", " ").split()),
@@ -140,7 +140,7 @@ def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
 
 
 class Application:
-    """`realtime.transports.http.http.Host`: one server's life. Enter `running`, then it loads in the background."""
+    """The life of one server; implements `realtime.transports.http.host.Host`. Entering `running` starts loading."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -182,7 +182,7 @@ class Application:
 
     @property
     def waiting_s(self) -> float:
-        return float(self._settings.waiting_seconds)
+        return float(self._settings.queue_seconds)
 
     @property
     def handshake_s(self) -> float:
@@ -215,7 +215,7 @@ class Application:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Starts loading, and at the end lets nobody in, ends the sessions and stops the threads."""
+        """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
         loading = asyncio.create_task(self._load(), name="load the model")
         try:
             yield
@@ -278,7 +278,7 @@ class Application:
             McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(
-            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.waiting_line
+            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.queue_size
         )
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:

@@ -1,7 +1,7 @@
 """The command line: `realtime serve | talk | infer | doctor | bench | voice`. Results on stdout, all else on stderr.
 
-Each command lives in `realtime.commands.NAME` with ``add_arguments(parser)`` and ``run(arguments) -> exit status``,
-and is imported when it is asked for: `realtime --help` needs no torch.
+Each command is a module `realtime.commands.NAME` with ``add_arguments(parser)`` and ``run(arguments) -> exit status``.
+Only the chosen command is imported, so `realtime --help` does not load torch.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from realtime.errors import RealtimeError
 
 COMMANDS = {
-    "serve": "start the server and its console",
-    "talk": "speak to a running server from a wav file or the microphone",
-    "infer": "answer one wav file offline, without a server",
-    "doctor": "say what is installed, which device is used and whether the model loads",
-    "bench": "measure latency, or the vocoder alone",
-    "voice": "add voices from recordings, list them, listen to them",
+    "serve": "start the server and its web page",
+    "talk": "talk to a running server by recording, text or microphone",
+    "infer": "answer one recording without a server",
+    "doctor": "check packages, device and model",
+    "bench": "measure latency, turn-taking or the vocoder",
+    "voice": "add voices from recordings, list and preview them",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status. Errors of the user's making are one line on stderr."""
+    """Run one command and return its exit status. A `RealtimeError` is printed as one line on stderr."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="realtime", description="Realtime voice agent server.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def configure_logging(level: str) -> None:
-    """Log to stderr; the session's id stands in the message's own prefix."""
+    """Log to stderr. Messages of a session begin with its id."""
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )

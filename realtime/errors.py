@@ -1,27 +1,27 @@
-"""What can go wrong, as one tree.
+"""All errors of the server, as one tree.
 
 ::
 
     RealtimeError
-    ├── ConfigError            settings that do not fit: named at start, nothing runs
-    ├── CheckpointError        a model folder that is wrong or partial: what is missing, which shape differs
+    ├── ConfigError            invalid settings: reported at start, nothing runs
+    ├── CheckpointError        an incomplete or wrong model folder: what is missing, which shape differs
     ├── AudioFormatError       samples that no codec here can read or write
-    ├── PeerError              the peer's fault: becomes an `error` event with a code, the session lives
-    │   └── ProtocolError      (realtime.protocol.errors) cannot be read, or is not legal now
-    ├── SessionEnd             why a session ends in good order: told to the peer, then the channel closes
-    │   ├── ChannelClosed      the peer is gone, nothing can be told
-    │   ├── SessionExpired     the session has reached its greatest age
-    │   ├── SlowReader         the peer does not read what it asked for
-    │   ├── QuotaSpent         the caller's key has used up its audio
+    ├── PeerError              a client's mistake: becomes an `error` event with a code, the session continues
+    │   └── ProtocolError      (realtime.protocol.errors) an event that is invalid, or not allowed in this state
+    ├── SessionEnd             an orderly end of a session: the client is told why, then the channel closes
+    │   ├── ChannelClosed      the client has disconnected and cannot be told
+    │   ├── SessionExpired     the session has reached its longest duration
+    │   ├── SlowReader         the client does not read its events
+    │   ├── QuotaSpent         the API key has used up its audio
     │   ├── Draining           the server is shutting down
-    │   └── SessionFault       an exception of ours ended it; what the peer is told of an `InternalError`
-    ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not there
-    ├── CapacityError          no room for one session more: an honest refusal before the session begins
-    └── InternalError          our fault: the session closes, the log has the traceback
+    │   └── SessionFault       an exception in the server; what the client is told of an `InternalError`
+    ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not offered
+    ├── CapacityError          all sessions are taken: the client is refused before the session begins
+    └── InternalError          a fault of the server: the session closes, the log has the traceback
         ├── IllegalTransition  a state machine got an event that its table does not have
-        └── EngineError        the model side failed
+        └── EngineError        the model failed
 
-A text says what came, what was expected and what to do.
+A message says what was received, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ ErrorType = Literal["invalid_request_error", "server_error", "authentication_err
 
 
 class RealtimeError(Exception):
-    """The root: catch this at a border, nothing narrower is missed."""
+    """The root of all errors of this package."""
 
 
 class ConfigError(RealtimeError):
-    """Settings that do not fit together or that this machine cannot fulfil."""
+    """Settings that contradict each other or that this machine cannot fulfil."""
 
 
 class CheckpointError(RealtimeError):
-    """A model folder that cannot be loaded; the text names every file, key or shape that is at fault."""
+    """A model folder that cannot be loaded; the message names every wrong file, key or shape."""
 
 
 class AudioFormatError(RealtimeError):
-    """A sample format, rate or length that the audio code does not know."""
+    """An unsupported sample format, rate or length."""
 
 
 class PeerError(RealtimeError):
-    """The peer's fault: the fields of an `error` event. ``code`` is stable and clients match on it, ``param`` is the
-    path of the field at fault, ``event_id`` the id of the client's event where it had one."""
+    """A client's mistake, with the fields of its `error` event. ``code`` is stable: clients match on it. ``param`` is
+    the path of the wrong field, ``event_id`` the id of the client's event, if it had one."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class PeerError(RealtimeError):
 
 
 class SessionEnd(RealtimeError):
-    """A session ends in good order. ``code`` and ``type`` go into a last `error` event unless ``silent``;
-    ``close_code`` closes the channel (1000: many clients show any other as a fault)."""
+    """An orderly end of a session. ``code`` and ``type`` are sent in a last `error` event unless ``silent``;
+    ``close_code`` closes the channel (1000, because many clients report any other code as a failure)."""
 
     code = "session_ended"
     type: ErrorType = "invalid_request_error"
@@ -79,27 +79,27 @@ class SessionEnd(RealtimeError):
 
 
 class ChannelClosed(SessionEnd):
-    """The peer is gone: nothing more can be sent or received."""
+    """The client has disconnected: nothing more can be sent or received."""
 
     code = "channel_closed"
     silent = True
 
 
 class SessionExpired(SessionEnd):
-    """The session has reached its greatest age (`SessionLimits.max_session_s`)."""
+    """The session has reached its longest duration (`SessionLimits.session_s`)."""
 
     code = "session_expired"
 
 
 class SlowReader(SessionEnd):
-    """The peer did not read for longer than allowed, or let more pile up than we keep."""
+    """The client did not read for too long, or left more unread events than the server buffers."""
 
     code = "slow_reader"
     close_code = 1008
 
 
 class QuotaSpent(SessionEnd):
-    """The caller's key has used all the audio that it may."""
+    """The API key has used up its audio quota."""
 
     code = "insufficient_quota"
     type: ErrorType = "rate_limit_error"
@@ -107,7 +107,7 @@ class QuotaSpent(SessionEnd):
 
 
 class Draining(SessionEnd):
-    """The server shuts down; the peer may call again."""
+    """The server is shutting down; the client may reconnect."""
 
     code = "server_draining"
     type: ErrorType = "server_error"
@@ -115,7 +115,7 @@ class Draining(SessionEnd):
 
 
 class SessionFault(SessionEnd):
-    """Something of ours failed; the log has the traceback and the peer no details."""
+    """The server failed; the log has the traceback, the client gets no details."""
 
     code = "internal_error"
     type: ErrorType = "server_error"
@@ -123,18 +123,18 @@ class SessionFault(SessionEnd):
 
 
 class CapacityError(RealtimeError):
-    """The server holds as many sessions as it can serve well, or is draining."""
+    """All sessions are taken, or the server is draining."""
 
     code = "server_full"
     type: ErrorType = "server_error"
 
 
 class ToolServerError(RealtimeError):
-    """A server of tools cannot be reached, or does not do what it should; the text says which and why."""
+    """An MCP server cannot be reached or answers wrongly; the message says which and why."""
 
 
 class InternalError(RealtimeError):
-    """Our own fault: the session closes and the traceback is logged."""
+    """A fault of the server: the session closes and the traceback is logged."""
 
 
 class IllegalTransition(InternalError):
@@ -142,7 +142,7 @@ class IllegalTransition(InternalError):
 
 
 class EngineError(InternalError):
-    """The model side failed: an encoder, decoder or vocoder raised."""
+    """The model failed: encoder, decoder or vocoder raised an exception."""
 
 
 SESSION_ENDS: dict[str, type[SessionEnd]] = {

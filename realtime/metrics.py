@@ -1,8 +1,8 @@
-"""How late a reply came and what it cost. A leaf without a clock: times are seconds of one monotonic clock.
+"""Latency and compute time of a reply. No clock of its own: all times are seconds of one monotonic clock.
 
-First-packet latency runs from the last voiced sample to the first audio sent; its parts are those of
-`LatencyParts`. RTF is compute / audio: under 1 keeps up. The margin of a chunk is how long it was sent
-before the caller runs dry; a negative one is heard as a gap.
+First-packet latency is the time from the last voiced sample to the first audio sent; `LatencyParts` are its parts. RTF
+(real-time factor) is compute time / audio time: below 1 keeps up with playback. The margin of a chunk is the time from
+its sending to the moment at which playback needs it; a negative margin is an audible gap.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 FAULT_PREFIX = "vocoder_fault_"
-"""Of the vocoder's faults in a summary: there only if they happened."""
+"""Prefix of the vocoder's fault counters in a summary, which has only those that occurred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speculated:
-    """How a reply came out that was begun before its turn was over: ``used``, or made in vain as far as it was made.
+    """The outcome of one speculative reply: ``used`` as the answer, or discarded.
 
-    ``ids``: computed by the model, of the prompt too when it was in vain; ``audio_s``: seconds vocoded.
+    ``ids``: tokens computed, including the prompt's if it was discarded; ``audio_s``: seconds vocoded.
     """
 
     used: bool
@@ -28,14 +28,14 @@ class Speculated:
 
 @dataclass(slots=True)
 class SpeculationStats:
-    """What was made in vain before one reply: how many drafts of it, the ids computed, the seconds vocoded."""
+    """The speculative replies discarded before one reply: their number, tokens computed and seconds vocoded."""
 
     drafts: int = 0
     ids: int = 0
     audio_s: float = 0.0
 
     def add(self, ids: int, audio_s: float) -> None:
-        """One draft more."""
+        """Count one discarded reply."""
         self.drafts += 1
         self.ids += ids
         self.audio_s += audio_s
@@ -43,12 +43,12 @@ class SpeculationStats:
 
 @dataclass(frozen=True, slots=True)
 class LatencyParts:
-    """Seconds from one milestone of a turn to the next; None where the turn does not have one (text turns have no end
-    of speech, text replies no audio). They add up to ``total`` where all are known. Work that was begun before the end
-    of the turn was sure makes ``queued`` negative."""
+    """Seconds from one milestone of a turn to the next; None where a milestone does not exist (text turns have no end
+    of speech, text replies no audio). They add up to ``total`` where all are known. ``queued`` is negative for a
+    speculative reply, which started before the end of the turn was decided."""
 
     endpointing: float | None  # last voiced sample -> speech_stopped
-    queued: float | None  # speech_stopped or response.create -> the engine takes the request up
+    queued: float | None  # speech_stopped or response.create -> the engine starts the request
     encoded: float | None  # -> prompt encoded and prefilled
     first_token: float | None  # -> first id
     first_audio: float | None  # -> first audio sent
@@ -59,10 +59,10 @@ class LatencyParts:
 class ReplyTrace:
     """Collects the milestones of one reply; owned by the session's response.
 
-    ``voiced`` and ``stopped``: when the last voiced sample came in and when the end of speech was decided, None for a
-    turn without speech. ``requested``: when the engine was asked, for a reply made ahead before ``stopped``; the
-    engine's own milestones are seconds after that. ``waste``: what was made before it in vain.
-    ``audio_s`` was made, ``sent_s`` of it sent. ``margins``: of every chunk sent but the first.
+    ``voiced`` and ``stopped``: when the last voiced sample arrived and when the end of speech was decided; None for a
+    turn without speech. ``requested``: when the engine got the request, before ``stopped`` for a speculative reply; the
+    engine's milestones are seconds after it. ``waste``: discarded speculative replies. ``audio_s``: seconds vocoded;
+    ``sent_s``: seconds sent. ``margins``: of every chunk sent but the first.
     """
 
     requested: float
@@ -82,22 +82,23 @@ class ReplyTrace:
 
     @property
     def ahead_s(self) -> float | None:
-        """How long before the end of the turn this reply was begun; None if it was not."""
+        """How long before the end of the turn this reply was started; None if it was not speculative."""
         return None if self.stopped is None or self.requested >= self.stopped else self.stopped - self.requested
 
     def engine_report(self, queued: float, encoded: float, first_token: float, decode_s: float) -> None:
-        """What the engine measured, in seconds from the arrival of the request."""
+        """Note the engine's measurements, in seconds from the arrival of the request."""
         self.queued_s, self.encoded_s, self.first_token_s = queued, encoded, first_token
         self.decode_s = decode_s
 
     def chunk_made(self, compute_s: float, audio_s: float, faults: Mapping[str, int] | None = None) -> None:
-        """The vocoder took ``compute_s`` seconds for ``audio_s`` seconds of speech; ``faults`` of the reply so far."""
+        """Note a vocoded chunk: ``compute_s`` seconds for ``audio_s`` seconds of audio; ``faults``: of the reply so
+        far."""
         self.vocoder_s += compute_s
         self.audio_s += audio_s
         self.faults = dict(faults or {})
 
     def chunk_sent(self, now: float, audio_s: float) -> None:
-        """``audio_s`` seconds of speech went out at ``now``; playback is taken to begin with the first of them."""
+        """Note a chunk of ``audio_s`` seconds sent at ``now``. Playback is assumed to begin with the first chunk."""
         if self.first_audio is None:
             self.first_audio = now
         else:
@@ -105,7 +106,7 @@ class ReplyTrace:
         self.sent_s += audio_s
 
     def latency(self) -> LatencyParts:
-        """The parts as far as they are known."""
+        """The parts; None for those that are not known."""
         begin = self.stopped if self.stopped is not None else self.requested
         arrival = self.requested - begin
         end = self.first_audio - self.requested if self.first_audio is not None else None
@@ -121,13 +122,13 @@ class ReplyTrace:
         )
 
     def rtf(self) -> dict[str, float | None]:
-        """RTF of the decoder and of the vocoder over this reply, None without audio."""
+        """RTF of decoder and vocoder over this reply; None without audio."""
         if not self.audio_s:
             return {"decoder": None, "vocoder": None}
         return {"decoder": self.decode_s / self.audio_s, "vocoder": self.vocoder_s / self.audio_s}
 
     def summary(self) -> dict[str, float | None]:
-        """One flat record for the log: milliseconds, RTFs, and the smallest margin in milliseconds."""
+        """One flat record for the log and `/v1/realtime/turns`: milliseconds, RTFs, counters."""
         parts = {f"{name}_ms": _ms(value) for name, value in asdict(self.latency()).items()}
         rtf = {f"{name}_rtf": None if value is None else round(value, 3) for name, value in self.rtf().items()}
         return {

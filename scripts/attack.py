@@ -1,14 +1,14 @@
-"""How much one session suffers from what others do: its latency under each of several attacks, as a table.
+"""Measures the latency of one session while other clients attack the server, for each of several attacks.
 
-Start a server with a few seats, then:
+Start a server that admits enough sessions, then:
 
     REALTIME_MAX_SESSIONS=64 .venv/bin/realtime serve &
     .venv/bin/python scripts/attack.py --pid $!
 
-One caller (the victim) alternates between a round trip (`input_audio_buffer.clear` -> `cleared`) and a spoken answer to
-a written question, while another process attacks. Printed are the round trips and the time to the first audio of the
-answers, in milliseconds, and the memory of the server at the end. Attackers and victim share this machine with the
-server, so part of what the victim suffers is the attackers' own use of the CPU.
+One client (the victim) alternates between round trips (`input_audio_buffer.clear` -> `cleared`) and spoken answers to a
+written question, while another process attacks. The table has the round trips and the times to the first audio of the
+answers in milliseconds, and the server's memory at the end. Attackers and victim run on the server's machine, so part
+of the slowdown is the attackers' own CPU time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from realtime.bench.stats import percentile
+
 Attack = Callable[[str], Awaitable[None]]
 PEERS = 4
-"""Connections of each attack over a WebSocket."""
+"""WebSocket connections per attack."""
 
 
 async def _flood(url: str, message: str | bytes, *, batch: int = 1000) -> None:
-    """Sends one message over and over, and reads what comes."""
+    """Send one message repeatedly and read the answers."""
 
     async def read(ws: ClientConnection) -> None:
         async for _ in ws:
@@ -75,7 +77,7 @@ async def giant_audio(url: str) -> None:
 
 
 async def never_reads(url: str) -> None:
-    """Makes the server talk and reads nothing of it."""
+    """Request much speech and read nothing."""
     async with connect(url, max_queue=1) as ws:
         for _ in range(200):
             content = [{"type": "input_text", "text": "tell me a story"}]
@@ -86,7 +88,7 @@ async def never_reads(url: str) -> None:
 
 
 async def slow_requests(url: str) -> None:
-    """300 requests that never end, a byte a second each."""
+    """300 requests that never end, at one byte per second each."""
     parts = urlsplit(url)
 
     async def dribble() -> None:
@@ -104,7 +106,7 @@ async def slow_requests(url: str) -> None:
 
 
 async def handshakes(url: str) -> None:
-    """Connects and leaves as fast as it can."""
+    """Connect and disconnect as fast as possible."""
     while True:
         with suppress(OSError, InvalidHandshake, ConnectionClosed):
             async with connect(url):
@@ -145,7 +147,7 @@ def _attack(attack: Attack, url: str) -> None:
 
 
 async def _expect(ws: ClientConnection, kind: str) -> float:
-    """When the next event of this type came."""
+    """The time at which the next event of this type arrived."""
     while json.loads(await ws.recv())["type"] != kind:
         pass
     return time.perf_counter()
@@ -173,10 +175,6 @@ async def _victim(url: str, seconds: float) -> tuple[list[float], list[float]]:
     return trips, answers
 
 
-def _share(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
 def _memory_mb(pid: int) -> str:
     """The process's resident memory in MB."""
     if not pid:
@@ -188,8 +186,8 @@ def _memory_mb(pid: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="ws://127.0.0.1:8765/v1/realtime")
-    parser.add_argument("--seconds", type=float, default=15, help="of each attack")
-    parser.add_argument("--pid", type=int, default=0, help="the server's process, for its memory")
+    parser.add_argument("--seconds", type=float, default=15, help="duration of each attack")
+    parser.add_argument("--pid", type=int, default=0, help="process id of the server, to report its memory")
     parser.add_argument("--only", choices=[attack.__name__ for attack in ATTACKS], action="append")
     arguments = parser.parse_args()
     print("| attack | round trip p50 | p95 | most | first audio p50 | most | answers | server MB |")
@@ -205,8 +203,8 @@ def main() -> None:
         process.terminate()
         process.join()
         print(
-            f"| {attack.__name__.replace('_', ' ')} | {_share(trips, 0.5):.1f} | {_share(trips, 0.95):.1f} "
-            f"| {max(trips):.0f} | {_share(answers, 0.5):.0f} | {max(answers):.0f} | {len(answers)} | {memory} |",
+            f"| {attack.__name__.replace('_', ' ')} | {percentile(trips, 50):.1f} | {percentile(trips, 95):.1f} "
+            f"| {max(trips):.0f} | {percentile(answers, 50):.0f} | {max(answers):.0f} | {len(answers)} | {memory} |",
             flush=True,
         )
         time.sleep(2)

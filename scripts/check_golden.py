@@ -1,9 +1,8 @@
-"""Check this code against golden vectors: every golden folder below the given ones.
+"""Compares this code with golden vectors, in every golden folder at or below the given ones.
 
     python scripts/check_golden.py DIR...
 
-Prints the largest error of each comparison beside its tolerance. Exits with 1 when one fails or nothing is
-found.
+Prints the largest error of each comparison and its tolerance. Exits with 1 if one fails or none is found.
 """
 
 # /// script
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checks belong to this very checkout
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # use the code of this checkout, not an installed version
 
 from scripts.golden import speech_model, vocoder
 from scripts.golden.report import Check, Row
@@ -29,7 +28,7 @@ CHECKS: dict[str, Check] = speech_model.CHECKS | vocoder.CHECKS
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all checks; gives the exit status."""
+    """Run all checks and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a golden folder, or a folder above some")
     folders = parser.parse_args(arguments).folders
@@ -48,8 +47,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def find_folders(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Golden folders at or below the roots, with their kinds. Raises FileNotFoundError for a root that is
-    none."""
+    """The golden folders at or below the roots, with their kinds. Raises FileNotFoundError for a root that is no
+    folder."""
     for root in roots:
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder")
@@ -63,7 +62,7 @@ def find_folders(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """By content, since a set may name its folders as it likes; else by name; None: not a golden folder."""
+    """The kind by content, because folder names are free; else by name. None: not a golden folder."""
     config = _config(folder)
     kinds = [kind for kind, fits in _SIGNATURES.items() if fits(folder, config)]
     if len(kinds) == 1:
@@ -73,13 +72,13 @@ def kind_of(folder: Path) -> str | None:
 
 
 def run(check: Check, folder: Path) -> Iterator[Row]:
-    """The check's rows; a check that breaks off is one failed row, and the other folders still run."""
+    """The check's rows. An exception becomes a failed row, so that the other folders still run."""
     compared = False
     try:
         for row in check(folder):
             compared = True
             yield row
-    except Exception as error:  # the border of one folder: whatever is wrong with it must not hide the rest
+    except Exception as error:  # any fault in one folder must not hide the others
         yield Row(f"broke off: {type(error).__name__}: {error}", float("inf"), 0.0)
     else:
         if not compared:

@@ -1,16 +1,16 @@
 # /// script
 # dependencies = ["numpy", "onnxruntime", "silero-vad", "soundfile"]
 # ///
-"""How well the echo gate works on simulated loudspeakers: self-interruptions, missed barge-ins, added delay.
+"""Measures the echo gate in simulated rooms: self-interruptions, missed barge-ins, added delay.
 
     python scripts/measure_echo.py [--rooms 4]
 
-Each mix: recorded speech is played for some 20 s; the microphone hears it after 60 to 400 ms through a room (a decaying
-noise, 0.2 to 0.5 s to -60 dB), a loudspeaker that saturates, at the given echo level; and a room at -60 dBFS. In half
-of the mixes another voice speaks over it four times, at -26 dBFS; ours is played at -23 dBFS. Everything is seeded.
+In each mix, recorded speech is played at -23 dBFS for about 20 s. The microphone receives it after 60 to 400 ms at the
+given echo level, through a saturating loudspeaker and a room (decaying noise, 0.2 to 0.5 s to -60 dB), with room noise
+at -60 dBFS. In half of the mixes another voice speaks over it four times at -26 dBFS. Everything is seeded.
 
-Prints a table, one row an echo level: the starts of speech per minute that were only echo, the share of utterances
-during which no speech started, and the median delay of their start against the same utterance without an echo.
+Prints a table with one row per echo level: false speech starts per minute, the share of utterances for which no speech
+start was detected, and the median delay of the detected starts relative to the same utterance without an echo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from realtime.turns.vad import SileroVad
 RATE = 16_000
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "speech"
 LEVELS_DB = (None, -30, -24, -18, -12, -6, 0)
-OURS_DB, THEIRS_DB, ROOM_DB = -23.0, -26.0, -60.0
+REPLY_DB, CALLER_DB, ROOM_DB = -23.0, -26.0, -60.0
 
 Sound = NDArray[np.float32]
 
@@ -45,17 +45,17 @@ def voice(pattern: str) -> list[Sound]:
     return [soundfile.read(path, dtype="float32")[0] for path in sorted(SPEECH.glob(pattern))]
 
 
-def our_speech(rng: np.random.Generator) -> Sound:
+def reply_speech(rng: np.random.Generator) -> Sound:
     """About 20 s of two voices, with short gaps."""
     parts: list[Sound] = []
     clips = voice("*_slt.wav") + voice("*_awb.wav")
     for index in rng.permutation(len(clips)).tolist() * 2:
-        parts += [at_level(clips[index], OURS_DB), np.zeros(int(rng.uniform(0.05, 0.3) * RATE), np.float32)]
+        parts += [at_level(clips[index], REPLY_DB), np.zeros(int(rng.uniform(0.05, 0.3) * RATE), np.float32)]
     return np.concatenate(parts)[: 20 * RATE]
 
 
 def through_the_room(played: Sound, echo_db: float, rng: np.random.Generator) -> Sound:
-    """What the microphone hears of it."""
+    """The echo in the microphone."""
     decay = rng.uniform(0.2, 0.5)
     response = rng.normal(size=int(decay * RATE)) * 10 ** (-3 * np.arange(int(decay * RATE)) / (decay * RATE))
     response[0] = 3 * np.abs(response).max()  # the direct path
@@ -64,15 +64,15 @@ def through_the_room(played: Sound, echo_db: float, rng: np.random.Generator) ->
     wet = np.fft.irfft(np.fft.rfft(saturated, size) * np.fft.rfft(response, size), size)[: len(played)]
     delay = int(rng.uniform(0.06, 0.4) * RATE)
     echo = np.concatenate((np.zeros(delay), wet))[: len(played)]
-    return at_level(echo, OURS_DB + echo_db)
+    return at_level(echo, REPLY_DB + echo_db)
 
 
-def with_somebody(length: int, rng: np.random.Generator) -> tuple[Sound, list[tuple[int, int]]]:
-    """Another voice, four times, and from where to where."""
+def caller_speech(length: int, rng: np.random.Generator) -> tuple[Sound, list[tuple[int, int]]]:
+    """Four utterances of another voice, and their (first, last) samples."""
     heard, spans = np.zeros(length, np.float32), []
     clips = voice("*_rms.wav") + voice("short/*_rms.wav")
     for start in np.linspace(3.0, 17.0, 4) + rng.uniform(-0.5, 0.5, 4):
-        clip = at_level(clips[int(rng.integers(len(clips)))], THEIRS_DB)
+        clip = at_level(clips[int(rng.integers(len(clips)))], CALLER_DB)
         first = int(start * RATE)
         heard[first : first + len(clip)] += clip
         spans.append((first, first + len(clip)))
@@ -81,7 +81,7 @@ def with_somebody(length: int, rng: np.random.Generator) -> tuple[Sound, list[tu
 
 @dataclass
 class Tally:
-    """Of one echo level."""
+    """The counts of one echo level."""
 
     minutes: float = 0.0
     self_starts: int = 0
@@ -91,9 +91,9 @@ class Tally:
 
 
 def starts(model: SileroVad, heard: Sound, played: Sound, gated: bool) -> list[int]:
-    """Where speech started."""
-    ears = Endpointer(model.open(), EndpointingConfig(silence_ms=300), EchoGate() if gated else None)
-    events = ears.push(heard, played)
+    """The samples at which speech started."""
+    endpointer = Endpointer(model.open(), EndpointingConfig(silence_ms=300), EchoGate() if gated else None)
+    events = endpointer.push(heard, played)
     return [event.at for event in events if isinstance(event, SpeechStarted)]
 
 
@@ -101,14 +101,14 @@ def measure(model: SileroVad, echo_db: float | None, rooms: int, gated: bool) ->
     tally = Tally()
     for seed in range(rooms):
         rng = np.random.default_rng(seed)
-        played = our_speech(rng)
+        played = reply_speech(rng)
         echo = through_the_room(played, echo_db, rng) if echo_db is not None else np.zeros_like(played)
         room = at_level(rng.normal(size=len(played)), ROOM_DB)
         tally.self_starts += len(starts(model, echo + room, played, gated))
         tally.minutes += len(played) / RATE / 60
-        theirs, spans = with_somebody(len(played), rng)
-        alone = starts(model, theirs + room, np.zeros_like(played), False)
-        found = starts(model, theirs + echo + room, played, gated)
+        caller, spans = caller_speech(len(played), rng)
+        alone = starts(model, caller + room, np.zeros_like(played), False)
+        found = starts(model, caller + echo + room, played, gated)
         for first, last in spans:
             spoken = [at for at in alone if first <= at <= last + RATE // 4]
             heard = [at for at in found if first <= at <= last + RATE // 4]

@@ -1,9 +1,9 @@
-"""Make the clips that `realtime bench turns` composes its conversations from, with free synthesizers.
+"""Makes the speech clips of `realtime bench turns` with free synthesizers.
 
     python scripts/turn_clips.py            # writes realtime/bench/turns/clips/*.flac and clips.json
 
-Needs what scripts/nano/data/input_speech.py needs (flite, ttspico) and pocketsphinx, which finds the word at which
-a sentence may be parted: it is spoken as a whole, so that its first half does not sound like an end.
+Needs the synthesizers of scripts/nano/data/input_speech.py (flite, ttspico) and pocketsphinx. A sentence with a pause
+is synthesized as a whole, so that its first half does not sound like an end; pocketsphinx finds the word to cut at.
 """
 
 import json
@@ -21,10 +21,10 @@ from scripts.nano.data.input_speech import SAMPLE_RATE, Samples, synthesize
 
 OUT = Path(__file__).resolve().parents[1] / "realtime" / "bench" / "turns" / "clips"
 SLT, AWB, RMS, US, GB = "flite:slt", "flite:awb", "flite:rms", "pico:en-US", "pico:en-GB"
-_NEAR = SAMPLE_RATE // 12  # a cut goes to the quietest place this close to the word boundary
+_NEAR = SAMPLE_RATE // 12  # the cut is at the quietest sample this close to the word boundary
 _WINDOW = SAMPLE_RATE // 100
 
-# kind -> (text, voice); "|" is where the speaker may pause
+# kind -> (text, voice); "|" marks a possible pause
 TEXTS = {
     "sentence": (
         ("i would like to book a table | for four people tomorrow", SLT),
@@ -69,13 +69,13 @@ TEXTS = {
 
 
 def trim(samples: Samples) -> Samples:
-    """Without the pauses before and after."""
+    """The samples without leading and trailing silence."""
     samples = samples[: end_of_speech(samples, SAMPLE_RATE)]
     return samples[len(samples) - end_of_speech(samples[::-1], SAMPLE_RATE) :]
 
 
 def cut_before(samples: Samples, before: str, after: str) -> int:
-    """The sample at which the words ``before`` are over and ``after`` begin."""
+    """The sample between the words ``before`` and ``after``."""
     decoder = Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
     decoder.set_align_text(f"{before} {after}")
     decoder.start_utt()

@@ -141,9 +141,9 @@ class _Bench:
 
     def figures(self, streams: int, rung: int, times: Sequence[Timing], stream_bytes: int) -> ChunkFigures:
         walls = [time.wall_ms for time in times]
-        middle, high = percentile(walls, 50), percentile(walls, 95)
+        middle, high = _p50_p95(walls)
         sound_ms = 1000.0 * rung / TOKEN_RATE
-        busy = percentile([time.busy_ms for time in times], 50)
+        busy, _ = _p50_p95([time.busy_ms for time in times])
         share = streams * self._flops(rung) / (busy / 1000.0) / self.product_flops
         return ChunkFigures(
             streams=streams,
@@ -162,7 +162,7 @@ class _Bench:
         for _ in range(self.plan.chunks):
             requests = [(self.vocoder.open(self.voice), tokens, False) for _ in range(streams)]
             times.append(self._timed(partial(self.vocoder.step, requests))[0].wall_ms)
-        return FirstPacket(streams, percentile(times, 50), percentile(times, 95))
+        return FirstPacket(streams, *_p50_p95(times))
 
     def growth(self) -> Growth:
         rung = max(self.plan.ladder)
@@ -276,10 +276,10 @@ class _Bench:
         return 2.0 * PRODUCT_SIZE**3 / (best_ms / 1000.0)
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Nearest rank: a value that was seen."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100.0) - 1)]
+def _p50_p95(values: Sequence[float]) -> tuple[float, float]:
+    """Nearest-rank percentiles: values that were measured."""
+    p50, p95 = np.percentile(values, (50, 95), method="inverted_cdf")
+    return float(p50), float(p95)
 
 
 def _voice(config: VocoderConfig, tokens: int) -> Voice:

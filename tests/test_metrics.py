@@ -15,7 +15,7 @@ def spoken_turn() -> ReplyTrace:
     return trace
 
 
-def test_the_parts_add_up_to_the_first_packet_latency() -> None:
+def test_parts_add_up_to_first_packet_latency() -> None:
     parts = spoken_turn().latency()
     assert parts.endpointing == pytest.approx(0.5)
     assert parts.queued == pytest.approx(0.02)
@@ -25,7 +25,7 @@ def test_the_parts_add_up_to_the_first_packet_latency() -> None:
     assert parts.total == pytest.approx(0.71)
 
 
-def test_a_text_turn_has_no_endpointing_and_ends_with_its_first_token() -> None:
+def test_a_text_turn_ends_with_its_first_token() -> None:
     trace = ReplyTrace(requested=5.0)
     trace.engine_report(queued=0.0, encoded=0.1, first_token=0.2, decode_s=0.3)
     parts = trace.latency()
@@ -33,7 +33,7 @@ def test_a_text_turn_has_no_endpointing_and_ends_with_its_first_token() -> None:
     assert parts.total == pytest.approx(0.2)
 
 
-def test_faults_of_the_vocoder_are_in_the_summary_if_there_were_any() -> None:
+def test_the_summary_has_only_faults_that_occurred() -> None:
     trace = spoken_turn()
     assert not any(name.startswith(FAULT_PREFIX) for name in trace.summary())
     trace.chunk_made(0.25, 1.0, {"broken_chunks": 1})
@@ -41,7 +41,7 @@ def test_faults_of_the_vocoder_are_in_the_summary_if_there_were_any() -> None:
     assert trace.summary()[f"{FAULT_PREFIX}broken_chunks"] == 2
 
 
-def test_a_margin_is_what_the_caller_still_had_to_play() -> None:
+def test_a_margin_is_the_audio_left_to_play() -> None:
     trace = spoken_turn()
     trace.chunk_sent(11.0, 0.5)
     trace.chunk_sent(12.5, 0.5)
@@ -54,7 +54,7 @@ def test_rtf_is_compute_over_audio() -> None:
     assert ReplyTrace(requested=0.0).rtf() == {"decoder": None, "vocoder": None}
 
 
-def test_the_summary_of_a_reply_without_audio_has_no_margin() -> None:
+def test_a_summary_without_audio_has_no_margin() -> None:
     summary = ReplyTrace(requested=0.0).summary()
     assert summary["least_margin_ms"] is None
     assert summary["audio_ms"] == 0

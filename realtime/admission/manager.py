@@ -1,10 +1,10 @@
-"""All sessions of this server: who may come in, who is there, and how they leave.
+"""Admission of sessions, the list of running sessions, and shutdown.
 
-A transport asks for a seat first, so that a caller who cannot be served well is told before anything begins::
+A transport takes a lease before it accepts a connection, so that a client is refused before anything starts::
 
-    with manager.admit() as seat:           # raises CapacityError
+    with manager.admit() as lease:           # raises CapacityError
         await websocket.accept()
-        await seat.serve(channel)
+        await lease.serve(channel)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One session, for people who look after the server."""
+    """One running session, for the operator."""
 
     id: str
     seconds: float
@@ -54,69 +54,72 @@ class SessionManager:
     """Admission, the list of sessions, and draining."""
 
     def __init__(self, services: Services, config: SessionConfig, *, max_sessions: int, max_waiting: int = 0) -> None:
-        """``max_waiting``: callers who may wait for a seat when all are taken."""
+        """``max_waiting``: clients that may wait when all sessions are taken."""
         self._services = services
         self._config = config
         self._max_sessions = max_sessions
-        self._seats: set[SessionLease] = set()
-        self._line: AdmissionQueue[SessionLease] = AdmissionQueue(max_waiting)
+        self._leases: set[SessionLease] = set()
+        self._queue: AdmissionQueue[SessionLease] = AdmissionQueue(max_waiting)
         self.draining = False
         self._empty = asyncio.Event()
         self._empty.set()
 
     @property
     def sessions(self) -> tuple[SessionInfo, ...]:
-        """Those that run now."""
-        return tuple(seat.info for seat in self._seats if seat.session is not None)
+        """The sessions that run now."""
+        return tuple(lease.info for lease in self._leases if lease.session is not None)
+
+    @property
+    def waiting(self) -> int:
+        """The number of clients in the queue."""
+        return len(self._queue)
 
     def admit(self) -> SessionLease:
-        """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
+        """A lease for one session, to be entered with ``with``. Raises `CapacityError` when none is free."""
         if self.draining:
             raise CapacityError("The server is shutting down. Try again in a minute.")
-        if self._line or len(self._seats) >= self._max_sessions:
-            raise CapacityError(
-                f"The server holds {self._max_sessions} sessions, as many as it serves. Try again later."
-            )
-        return self._new_seat()
+        if self._queue or len(self._leases) >= self._max_sessions:
+            raise CapacityError(f"The server is full: {self._max_sessions} sessions are running. Try again later.")
+        return self._new_lease()
 
     def join_queue(self) -> QueueEntry[SessionLease]:
-        """A place in the line for a seat, where `admit` has none. Raises `CapacityError` when that is full as well."""
+        """A queue entry, for when `admit` has no lease. Raises `CapacityError` when the queue is full too."""
         if self.draining:
             raise CapacityError("The server is shutting down. Try again in a minute.")
-        return self._line.join()
+        return self._queue.join()
 
     def find(self, call_id: str) -> SessionLease | None:
-        """The seat whose session, or whose call, has this id."""
-        return next((seat for seat in self._seats if seat.session is not None and seat.answers_to(call_id)), None)
+        """The lease whose session or call has this id."""
+        return next((lease for lease in self._leases if lease.session is not None and lease.answers_to(call_id)), None)
 
-    def _new_seat(self) -> SessionLease:
-        seat = SessionLease(self, self._services, self._config)
-        self._seats.add(seat)
+    def _new_lease(self) -> SessionLease:
+        lease = SessionLease(self, self._services, self._config)
+        self._leases.add(lease)
         self._empty.clear()
-        return seat
+        return lease
 
     async def drain(self, grace_s: float = 0.0) -> None:
-        """Admit nobody any more, let the sessions go on for ``grace_s``, then end them; returns when all are gone."""
+        """Stop admission, let sessions continue for ``grace_s`` seconds, then end them; returns when all have ended."""
         self.draining = True
-        self._line.dissolve(CapacityError("The server is shutting down. Try again in a minute."))
+        self._queue.close(CapacityError("The server is shutting down. Try again in a minute."))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._empty.wait()
-        for seat in self._seats:
-            seat.end_session()
+        for lease in self._leases:
+            lease.end_session()
         await self._empty.wait()
 
-    def leave(self, seat: SessionLease) -> None:
-        """Give a seat back; done by its ``with``."""
-        self._seats.discard(seat)
-        if self._line and not self.draining:
-            self._line.call(self._new_seat())
-        if not self._seats:
+    def leave(self, lease: SessionLease) -> None:
+        """Return a lease; called by its ``with``. The first client in the queue gets a new one."""
+        self._leases.discard(lease)
+        if self._queue and not self.draining:
+            self._queue.assign(self._new_lease())
+        if not self._leases:
             self._empty.set()
 
 
 class SessionLease(AbstractContextManager["SessionLease"]):
-    """A place for one session."""
+    """The right to run one session."""
 
     def __init__(self, manager: SessionManager, services: Services, config: SessionConfig) -> None:
         self.session: Session | None = None
@@ -129,7 +132,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
 
     @property
     def info(self) -> SessionInfo:
-        """As it is now; only while a session runs here."""
+        """The state of the session; only while one runs."""
         assert self.session is not None
         return SessionInfo(self.session.id, time.monotonic() - self._since, self.session.floor.value)
 
@@ -146,11 +149,11 @@ class SessionLease(AbstractContextManager["SessionLease"]):
     ) -> None:
         """Run a session over ``channel`` to its end.
 
-        ``model``: the name that the client asked for, echoed whatever it is. ``settings``: a patch of the
-        session object to begin with, as in `session.update`; raises `ProtocolError` when it is wrong. Only here can
-        it ask for a session that transcribes: ``{"type": "transcription"}``.
-        ``ids``: shared with the transport, which numbers the events. ``owner``: who may attach to it. ``quota``: what
-        the caller may use. ``call_id``: another name by which `SessionManager.find` finds it.
+        ``model``: the name that the client requested, echoed unchanged. ``settings``: an initial patch of the session
+        object, as in `session.update`; raises `ProtocolError` when it is invalid. Only here can it select a
+        transcription session: ``{"type": "transcription"}``. ``ids``: shared with the transport, which numbers the
+        events. ``owner``: who may attach to the session. ``quota``: the caller's quota. ``call_id``: an additional id
+        for `SessionManager.find`.
         """
         ids = ids or Ids()
         first = first_settings(self._config, ids, model=model, patch=settings)
@@ -164,10 +167,11 @@ class SessionLease(AbstractContextManager["SessionLease"]):
             self.session = None
 
     def answers_to(self, call_id: str) -> bool:
+        """Whether ``call_id`` is the id of the session or of its call."""
         return self.session is not None and call_id in (self.session.id, self.call_id)
 
     def end_session(self) -> None:
-        """The server shuts down: let the session that runs here end."""
+        """End the session, because the server shuts down."""
         if self.session is not None:
             self.session.end(Draining("The server is shutting down. Connect again."))
 
@@ -183,7 +187,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
 def first_settings(
     config: SessionConfig, ids: Ids, *, model: str | None = None, patch: Mapping[str, Any] | None = None
 ) -> WireSession | TranscriptionSession:
-    """The session object to begin with: the defaults, and a ``patch`` over them. Raises `ProtocolError`."""
+    """The initial session object: the defaults with ``patch`` applied. Raises `ProtocolError`."""
     if patch and patch.get("type") == "transcription":
         return merge_transcription(_first_transcription(config, ids, model), patch)
     first = WireSession(

@@ -1,4 +1,4 @@
-"""Callers who wait for a seat: first come, first served; each can see its place."""
+"""The queue of clients that wait for a session: first come, first served; each can see its position."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import Generic, TypeVar
 
 from realtime.errors import CapacityError
 
-SessionLease = TypeVar("SessionLease", bound=AbstractContextManager[object])
+Lease = TypeVar("Lease", bound=AbstractContextManager[object])
 
 
-class QueueEntry(AbstractContextManager["QueueEntry[SessionLease]"], Generic[SessionLease]):
-    """One caller's place, held with ``with``. Leaving the line gives back a seat that nobody has taken."""
+class QueueEntry(AbstractContextManager["QueueEntry[Lease]"], Generic[Lease]):
+    """One client's place in the queue, held with ``with``. Leaving it releases a lease that was assigned but not
+    taken."""
 
-    def __init__(self, line: AdmissionQueue[SessionLease]) -> None:
-        self._line = line
-        self._seat: asyncio.Future[SessionLease] = asyncio.get_running_loop().create_future()
+    def __init__(self, queue: AdmissionQueue[Lease]) -> None:
+        self._queue = queue
+        self._lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._moved = asyncio.Event()
         self._taken = False
 
     @property
     def place(self) -> int:
-        """1 is next; 0: not in the line any more."""
-        return self._line.place(self)
+        """The position, 1 for the next; 0: not in the queue any more."""
+        return self._queue.place(self)
 
     async def moved(self) -> None:
-        """Returns when the place has changed."""
+        """Returns when the position has changed."""
         await self._moved.wait()
         self._moved.clear()
 
     async def called(self) -> None:
-        """Returns when it is this caller's turn: then `take`. Raises `CapacityError` when no seat will come."""
-        await asyncio.shield(self._seat)
+        """Returns when a lease is assigned; then call `take`. Raises `CapacityError` when the queue was closed."""
+        await asyncio.shield(self._lease)
 
-    def take(self) -> SessionLease:
-        """The seat, once called. The caller enters it."""
+    def take(self) -> Lease:
+        """The assigned lease, which the caller enters."""
         self._taken = True
-        return self._seat.result()
+        return self._lease.result()
 
-    def call(self, seat: SessionLease | CapacityError) -> None:
-        """It is this caller's turn, or nobody's any more."""
-        if isinstance(seat, CapacityError):
-            self._seat.set_exception(seat)
+    def assign(self, lease: Lease | CapacityError) -> None:
+        """Assign a lease, or the reason why there will be none."""
+        if isinstance(lease, CapacityError):
+            self._lease.set_exception(lease)
         else:
-            self._seat.set_result(seat)
+            self._lease.set_result(lease)
 
-    def step(self) -> None:
-        """The line has moved."""
+    def notify(self) -> None:
+        """The position has changed."""
         self._moved.set()
 
     def __exit__(
@@ -57,51 +58,53 @@ class QueueEntry(AbstractContextManager["QueueEntry[SessionLease]"], Generic[Ses
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._line.leave(self)
-        if not self._seat.cancel() and self._seat.exception() is None and not self._taken:
-            with self._seat.result():
+        self._queue.leave(self)
+        if not self._lease.cancel() and self._lease.exception() is None and not self._taken:
+            with self._lease.result():
                 pass
 
 
-class AdmissionQueue(Generic[SessionLease]):
-    """At most ``most`` callers."""
+class AdmissionQueue(Generic[Lease]):
+    """A queue of at most ``max_waiting`` clients."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._tickets: list[QueueEntry[SessionLease]] = []
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._entries: list[QueueEntry[Lease]] = []
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._entries)
 
-    def join(self) -> QueueEntry[SessionLease]:
-        """A place at the end. Raises `CapacityError` when the line is full."""
-        if len(self._tickets) >= self._most:
-            waiting = f"{self._most} callers wait already" if self._most else "nobody may wait"
-            raise CapacityError(f"All sessions are taken and {waiting}. Try again later.")
-        ticket = QueueEntry(self)
-        self._tickets.append(ticket)
-        return ticket
+    def join(self) -> QueueEntry[Lease]:
+        """A new entry at the end. Raises `CapacityError` when the queue is full."""
+        if len(self._entries) >= self._max_waiting:
+            queue = f"the queue of {self._max_waiting} is full" if self._max_waiting else "there is no queue"
+            raise CapacityError(f"All sessions are taken and {queue}. Try again later.")
+        entry = QueueEntry(self)
+        self._entries.append(entry)
+        return entry
 
-    def place(self, ticket: QueueEntry[SessionLease]) -> int:
-        return self._tickets.index(ticket) + 1 if ticket in self._tickets else 0
+    def place(self, entry: QueueEntry[Lease]) -> int:
+        """The position of ``entry``, 1 for the next; 0 if it is not in the queue."""
+        return self._entries.index(entry) + 1 if entry in self._entries else 0
 
-    def call(self, seat: SessionLease) -> None:
-        """Give a seat to the first."""
-        first = self._tickets.pop(0)
-        first.call(seat)
-        self._step()
+    def assign(self, lease: Lease) -> None:
+        """Assign a lease to the first client."""
+        first = self._entries.pop(0)
+        first.assign(lease)
+        self._notify()
 
-    def dissolve(self, reason: CapacityError) -> None:
-        """There will be no more seats."""
-        for ticket in self._tickets:
-            ticket.call(reason)
-        self._tickets.clear()
+    def close(self, reason: CapacityError) -> None:
+        """Remove all clients: there will be no more leases."""
+        for entry in self._entries:
+            entry.assign(reason)
+        self._entries.clear()
 
-    def leave(self, ticket: QueueEntry[SessionLease]) -> None:
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
-            self._step()
+    def leave(self, entry: QueueEntry[Lease]) -> None:
+        """Remove ``entry``, if it is still in the queue."""
+        if entry in self._entries:
+            self._entries.remove(entry)
+            self._notify()
 
-    def _step(self) -> None:
-        for ticket in self._tickets:
-            ticket.step()
+    def _notify(self) -> None:
+        for entry in self._entries:
+            entry.notify()

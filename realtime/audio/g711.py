@@ -1,7 +1,7 @@
-"""G.711 mu-law and A-law as tables: one take per block, no loop over samples.
+"""G.711 mu-law and A-law by table lookup, without a loop over samples.
 
 The decoder follows ITU-T G.711. The encoder takes the nearest decodable value, so it differs from other
-encoders by at most one step where two values are equally near.
+encoders by at most one step, where two values are equally near.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def _alaw_values() -> NDArray[np.int16]:
 
 
 def _nearest_codes(values: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Table [65536] from the bits of an int16 to the code whose value is nearest."""
-    # Codes from the top down, so that of mu-law's two zeros the positive one (0xFF) is taken.
+    """Table [65536]: the bits of an int16 -> the code with the nearest value."""
+    # Codes in descending order, so that mu-law's positive zero (0xFF) is used and not the negative one.
     codes = np.arange(255, -1, -1)
     levels, first = np.unique(values[codes].astype(np.int32), return_index=True)
     borders = (levels[:-1] + levels[1:]) / 2

@@ -1,9 +1,9 @@
-"""Quieter noise under speech: a spectral gate. A leaf: numpy only.
+"""Noise reduction by a spectral gate. Depends on numpy only.
 
-Frames of 32 ms; in each frequency bin the noise is the least power of the last second or so (minimum statistics,
-Martin 2001, in its simplest form), and the gain follows the estimated ratio of speech to noise, smoothed over time so
-that what is left does not warble (decision-directed, Ephraim and Malah 1984). Steady noise (fans, hum, hiss) is
-lowered; music and other voices are not.
+In frames of 32 ms, the noise of each frequency bin is estimated as its minimum power over about a second (minimum
+statistics, Martin 2001, in the simplest form). The gain follows the estimated signal-to-noise ratio, smoothed over time
+against musical noise (decision-directed, Ephraim and Malah 1984). Steady noise (fans, hum, hiss) is attenuated; music
+and other voices are not.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ _BINS = _FRAME // 2 + 1
 _POWER_SMOOTHING = 0.8
 _GAIN_SMOOTHING = 0.96
 _MINIMA, _MINIMUM_FRAMES = 6, 12
-"""The noise is the least power of 6 · 12 frames of 16 ms: 1.15 s, longer than a syllable."""
+"""The minimum is taken over 6 · 12 hops of 16 ms: 1.15 s, longer than a syllable."""
 _MINIMUM_BIAS = 2.0
-"""The least of many smoothed powers lies below their mean by about this much."""
+"""The minimum of many smoothed powers is below their mean by about this factor."""
 
 
 class NoiseReducer:
-    """One stream, float32 mono at 16 kHz. Sample i of the output is sample i of the input; it comes up to 32 ms later.
-
-    ``most_db``: by how much noise is lowered at most.
+    """One stream, float32 mono at 16 kHz. Sample i of the output corresponds to sample i of the input, with a delay of
+    up to 32 ms. ``most_db``: the largest attenuation.
     """
 
     def __init__(self, most_db: float) -> None:
@@ -36,7 +35,7 @@ class NoiseReducer:
         self._smoothed: NDArray[np.float32] | None = None
         self._minima = np.full((_MINIMA, _BINS), np.inf, np.float32)
         self._frames = 0
-        self._cleaned = np.zeros(_BINS, np.float32)  # of the last frame: power after the gain, over the noise
+        self._cleaned = np.zeros(_BINS, np.float32)  # last frame: power after the gain divided by the noise
         self._restart()
 
     def _restart(self) -> None:
@@ -53,14 +52,14 @@ class NoiseReducer:
         while len(self._input) >= _FRAME:
             hops.append(self._frame(self._input[:_FRAME]))
             self._input = self._input[_HOP:]
-        if hops and self._fresh:  # what lies before the stream's first sample
+        if hops and self._fresh:  # the part before the stream's first sample
             hops, self._fresh = hops[1:], False
         out = np.concatenate(hops) if hops else np.zeros(0, np.float32)
         self._owed -= len(out)
         return out
 
     def flush(self) -> Samples:
-        """What was held back. The next `push` begins a new stream with the noise that is known."""
+        """The samples held back. The next `push` begins a new stream and keeps the noise estimate."""
         wanted = self._owed
         rest = self.push(np.zeros(2 * _FRAME, np.float32))[:wanted]
         self._restart()
@@ -82,7 +81,7 @@ class NoiseReducer:
         return gain
 
     def _noise(self, power: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Power of the noise, by bin."""
+        """Noise power per bin."""
         if self._smoothed is None:
             self._smoothed = power
         self._smoothed = _POWER_SMOOTHING * self._smoothed + (1 - _POWER_SMOOTHING) * power

@@ -1,7 +1,7 @@
-"""Sample formats, rates and frames. A leaf: knows no sessions and no models.
+"""Sample formats, sample rates and frames.
 
-Everything that streams is an object with its own state, so two callers can not mix. Samples are float32
-mono in [-1, 1] inside; on the wire they are PCM16 little endian or G.711.
+Each stream has an object with its own state, so two sessions cannot mix. Inside, samples are float32 mono in [-1, 1];
+on the wire they are PCM16 little endian or G.711.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """How samples look on the wire: mono, ``rate`` in Hz."""
+    """A sample format on the wire: mono, ``rate`` in Hz."""
 
     encoding: Encoding = "pcm16"
     rate: int = 24_000
@@ -35,7 +35,7 @@ class AudioFormat:
         return 2 if self.encoding == "pcm16" else 1
 
     def duration_ms(self, n_bytes: int) -> int:
-        """Whole milliseconds that ``n_bytes`` last."""
+        """The duration of ``n_bytes`` in whole milliseconds."""
         return n_bytes // self.sample_bytes * 1000 // self.rate
 
 
@@ -45,7 +45,7 @@ def int16_to_float(samples: NDArray[np.int16]) -> Samples:
 
 
 def float_to_int16(samples: Samples) -> NDArray[np.int16]:
-    """Float32 [n] -> int16 [n]; what lies outside [-1, 1) is clipped. The inverse of `int16_to_float`."""
+    """Float32 [n] -> int16 [n]; values outside [-1, 1) are clipped. The inverse of `int16_to_float`."""
     scaled: Samples = np.clip(np.rint(samples * _FULL_SCALE), -32768, 32767)
     return scaled.astype(np.int16)
 
@@ -53,7 +53,7 @@ def float_to_int16(samples: Samples) -> NDArray[np.int16]:
 def pcm16_to_float(data: bytes) -> Samples:
     """PCM16 little endian -> float32 [len / 2]. Raises `AudioFormatError` for half a sample."""
     if len(data) % 2:
-        raise AudioFormatError(f"{len(data)} bytes of PCM16 end in half a sample: send an even number")
+        raise AudioFormatError(f"{len(data)} bytes of PCM16 end with half a sample: send an even number")
     return int16_to_float(np.frombuffer(data, "<i2"))
 
 
@@ -63,17 +63,17 @@ def float_to_pcm16(samples: Samples) -> bytes:
 
 
 class Resampler:
-    """Streaming change of rate (libswresample): holds back 1 to 2 ms until the next `push` or `flush`."""
+    """Streaming sample rate conversion (libswresample). It holds back 1 to 2 ms until the next `push` or `flush`."""
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
         if min(source_rate, target_rate) < 1:
-            raise AudioFormatError(f"rates are positive: not {source_rate} Hz to {target_rate} Hz")
+            raise AudioFormatError(f"sample rates must be positive: got {source_rate} Hz to {target_rate} Hz")
         self._source_rate = source_rate
         self._target_rate = target_rate
         self._graph = self._open()
 
     def push(self, samples: Samples) -> Samples:
-        """Float32 [n] at the source rate -> float32 [about n * target / source], perhaps none yet."""
+        """Float32 [n] at the source rate -> float32 [about n * target / source], may be empty."""
         if self._source_rate == self._target_rate or not len(samples):
             return samples
         frame = av.AudioFrame.from_ndarray(samples[None, :].astype(np.float32), format="flt", layout="mono")
@@ -81,7 +81,7 @@ class Resampler:
         return self._collect(frame)
 
     def flush(self) -> Samples:
-        """What was held back. The next `push` begins a new stream."""
+        """The samples held back. The next `push` begins a new stream."""
         if self._source_rate == self._target_rate:
             return _NOTHING
         rest = self._collect(None)
@@ -97,7 +97,7 @@ class Resampler:
 
 
 class AudioReader:
-    """Wire bytes of one stream -> float32 at ``target_rate``. Half a sample waits for its other half."""
+    """Wire bytes of one stream -> float32 at ``target_rate``. Half a sample is kept until its other half arrives."""
 
     def __init__(self, format: AudioFormat, target_rate: int) -> None:
         self.format = format
@@ -105,11 +105,11 @@ class AudioReader:
         self._half = b""
 
     def push(self, data: bytes) -> Samples:
-        """Bytes of any number -> float32 [n] at the target rate."""
+        """Any number of bytes -> float32 [n] at the target rate."""
         return self._resampler.push(self._decode(data))
 
     def flush(self) -> Samples:
-        """What the change of rate still holds back; half a sample is dropped."""
+        """The samples that the resampler holds back; half a sample is dropped."""
         self._half = b""
         return self._resampler.flush()
 
@@ -127,14 +127,14 @@ class AudioReader:
 
 
 class AudioWriter:
-    """Float32 of one stream at ``source_rate`` -> wire bytes, whole samples only."""
+    """Float32 of one stream at ``source_rate`` -> wire bytes, complete samples only."""
 
     def __init__(self, format: AudioFormat, source_rate: int) -> None:
         self.format = format
         self._resampler = Resampler(source_rate, format.rate)
 
     def push(self, samples: Samples) -> bytes:
-        """Float32 [n] -> bytes, perhaps none yet."""
+        """Float32 [n] -> bytes, may be empty."""
         return self._encode(self._resampler.push(samples))
 
     def flush(self) -> bytes:
@@ -152,7 +152,7 @@ class AudioWriter:
 
 
 class Framer:
-    """Cuts a stream into frames of one length; the rest waits for the next push."""
+    """Cuts a stream into frames of one length; the remainder is kept for the next push."""
 
     def __init__(self, frame_samples: int) -> None:
         self._frame_samples = frame_samples
@@ -160,7 +160,7 @@ class Framer:
 
     @property
     def pending(self) -> int:
-        """Samples that wait for their frame to fill."""
+        """Samples of the incomplete frame."""
         return len(self._rest)
 
     def push(self, samples: Samples) -> Samples:
@@ -171,7 +171,7 @@ class Framer:
         return samples[: frames * self._frame_samples].reshape(frames, self._frame_samples)
 
     def clear(self) -> None:
-        """Forget the rest."""
+        """Drop the incomplete frame."""
         self._rest = _NOTHING
 
 

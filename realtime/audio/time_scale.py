@@ -1,8 +1,8 @@
-"""Faster or slower speech at the same pitch: waveform-similarity overlap-add (Verhelst and Roelands, ICASSP 1993).
+"""Changes the speed of speech at the same pitch: waveform-similarity overlap-add (Verhelst and Roelands, ICASSP 1993).
 
-Windows of 40 ms are taken from the input ``speed`` times as far apart as they are laid into the output. Each is shifted
-by up to 10 ms to where the input looks most like what the window before would have gone on with, so that the periods of
-the voice fit together. A leaf: numpy only.
+Windows of 40 ms are read from the input at ``speed`` times the distance at which they are added to the output. Each is
+shifted by up to 10 ms to where the input is most similar to the continuation of the window before, so that the pitch
+periods align. Depends on numpy only.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 
 _HOP_MS = 20
-"""Of the output. Two hops are a window: long enough for two periods of the lowest voices (50 Hz)."""
+"""Hop of the output. A window is two hops, two periods of the lowest voices (50 Hz)."""
 _SEARCH_MS = 10
-"""How far a window may be shifted: a period of a 100 Hz voice each way."""
+"""Largest shift of a window in each direction: one period of a 100 Hz voice."""
 
 
 class TimeScaler:
     """One stream of speech, float32 mono. Holds back up to 50 ms of input until the next `push` or `flush`.
 
-    All output together is as long as all input divided by ``speed``, to a sample. Speed 1 passes the input through.
+    The total output is as long as the total input divided by ``speed``, to a sample. Speed 1 passes the input through.
     """
 
     def __init__(self, speed: float, rate: int) -> None:
         if not 0.25 <= speed <= 4.0:
-            raise ValueError(f"the speed must be from 0.25 to 4, not {speed}")
+            raise ValueError(f"speed: got {speed}, expected 0.25 to 4")
         self._speed = speed
         self._hop = rate * _HOP_MS // 1000
         self._search = rate * _SEARCH_MS // 1000
@@ -41,11 +41,11 @@ class TimeScaler:
         self._received = 0
         self._windows = 0
         self._made = 0
-        self._tail = np.zeros(self._hop, np.float32)  # of the last window: waits for the next one's rise
-        self._expected: Samples | None = None  # how the input goes on behind the last window's first half
+        self._tail = np.zeros(self._hop, np.float32)  # second half of the last window, to be added to the next one
+        self._expected: Samples | None = None  # the input after the last window's first half
 
     def push(self, samples: Samples) -> Samples:
-        """Float32 [n] -> float32 [about n / speed], perhaps none yet."""
+        """Float32 [n] -> float32 [about n / speed], may be empty."""
         if self._speed == 1.0:
             return samples
         self._received += len(samples)
@@ -53,7 +53,7 @@ class TimeScaler:
         return self._take_windows()
 
     def flush(self) -> Samples:
-        """What was held back. The next `push` begins a new stream."""
+        """The samples held back. The next `push` begins a new stream."""
         if self._speed == 1.0 or not self._received:
             return np.zeros(0, np.float32)
         wanted = round(self._received / self._speed) - self._made
@@ -64,7 +64,7 @@ class TimeScaler:
         return np.concatenate((rest, np.zeros(wanted - len(rest), np.float32)))
 
     def _take_windows(self) -> Samples:
-        """All that the input suffices for."""
+        """All output for which there is enough input."""
         hops: list[Samples] = []
         while (hop := self._take_window()) is not None:
             hops.append(hop)
@@ -72,7 +72,7 @@ class TimeScaler:
         return np.concatenate(hops) if hops else np.zeros(0, np.float32)
 
     def _take_window(self) -> Samples | None:
-        """The next hop of output; None when more input is needed."""
+        """The next hop of output; None if more input is needed."""
         nominal = round(self._windows * self._hop * self._speed)
         first = max(nominal - self._search, 0) if self._expected is not None else nominal
         last = nominal + self._search if self._expected is not None else nominal
@@ -96,7 +96,7 @@ class TimeScaler:
 
 
 def _most_alike(region: Samples, wanted: Samples) -> int:
-    """Where in ``region`` a piece begins that has the shape of ``wanted`` (normalized correlation)."""
+    """The offset in ``region`` with the highest normalized correlation to ``wanted``."""
     products = np.correlate(region, wanted, "valid")
     energies = np.einsum("ij,ij->i", *(2 * [sliding_window_view(region, len(wanted))]))
     return int(np.argmax(products / np.sqrt(energies + 1e-8)))

@@ -1,7 +1,7 @@
-"""Latency of spoken turns against a server: what the caller measures, joined with what the server tells.
+"""Latency of spoken turns against a server: the client's measurements joined with the server's own.
 
-All times of a turn count from its last voiced sample, in ms. A server of ours also lists its latest replies
-at `/v1/realtime/turns`; without that list the server's own figures stay None.
+All times of a turn are in ms after its last voiced sample. This server lists its latest replies at
+`/v1/realtime/turns`; for a server without that list, the server's figures are None.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
+from realtime.bench.stats import percentile, to_ms
 from realtime.client.connection import ClientError, open_session
 from realtime.client.speech_turn import TurnRecord, speak
 from realtime.client.utterance import Utterance
 
 _POLL_S = 0.25
-_TURN_LIST_PATIENCE_S = 1.0
-"""The server writes a reply down after its last event has left."""
+_TURN_LIST_TIMEOUT_S = 1.0
+"""The server lists a reply shortly after it has sent the reply's last event."""
 
 
 @dataclass(frozen=True, slots=True)
-class TurnFigures:
-    """One turn. Milestones in ms after the last voiced sample; ``error``: why there is no figure.
+class TurnLatency:
+    """One turn. Milestones in ms after the last voiced sample; ``error``: why there are no figures.
 
-    ``wait_ms``: from speech_stopped to the first audio sent, both as the server saw them. ``ahead_ms``: how long before
-    speech_stopped the answer was begun that was given; ``wasted_drafts``: others that were begun in vain.
+    ``wait_ms``: from speech_stopped to the first audio sent, both on the server's clock. ``ahead_ms``: how long before
+    speech_stopped the reply was started, if it was speculative; ``wasted_drafts``: speculative replies discarded
+    before.
     """
 
     turn: int
@@ -69,13 +69,14 @@ MEASURES = (
     "ahead_ms",
     "wasted_drafts",
 )
-"""The figures that percentiles are made of."""
+"""The figures that have percentiles."""
 
 
 async def measure(
     url: str, utterances: Sequence[Utterance], *, api_key: str | None = None, conversation: bool = False
-) -> AsyncIterator[TurnFigures]:
-    """One spoken turn an utterance: each in a session of its own, or all in one ``conversation``."""
+) -> AsyncIterator[TurnLatency]:
+    """Speak each utterance as one turn, each in its own session or all in one ``conversation``; yield one result
+    each."""
     if not conversation:
         for turn, utterance in enumerate(utterances, 1):
             async for figures in _session(url, api_key, [(turn, utterance)]):
@@ -85,25 +86,28 @@ async def measure(
         yield figures
 
 
-async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utterance]]) -> AsyncIterator[TurnFigures]:
-    """Turns of one session; the first that fails ends it, for what follows would not be comparable."""
+async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utterance]]) -> AsyncIterator[TurnLatency]:
+    """Turns of one session. The first failure ends it: later turns would have another history than in other runs."""
     turn, utterance = turns[0]
     try:
         async with open_session(url, api_key=api_key) as connection:
             for turn, utterance in turns:
                 record = await speak(connection, utterance)
                 server = await server_figures(url, record.response_id)
-                yield figures_of(turn, utterance, record, server)
+                yield turn_latency(turn, utterance, record, server)
     except ClientError as error:
-        yield TurnFigures(turn, utterance.name, error=str(error))
+        yield TurnLatency(turn, utterance.name, error=str(error))
 
 
-def figures_of(turn: int, utterance: Utterance, record: TurnRecord, server: dict[str, Any]) -> TurnFigures:
-    """Join both views. The server tells durations from its own speech_stopped on; nothing arrives before it was
-    sent, so that moment lies no later than either of the two arrivals allows."""
+def turn_latency(turn: int, utterance: Utterance, record: TurnRecord, server: dict[str, Any]) -> TurnLatency:
+    """Join both views on the client's clock.
+
+    The server reports durations that start at its own speech_stopped. That moment is taken as the earlier of two: when
+    the client received speech_stopped, and the latest moment at which the first audio can have been sent in time.
+    """
 
     def since(at: float | None) -> float | None:
-        return None if at is None else round((at - record.asked) * 1000, 1)
+        return None if at is None else to_ms(at - record.asked)
 
     stopped, received = since(record.speech_stopped), since(record.first_audio)
     to_token = _sum(*(server.get(part) for part in ("queued_ms", "encoded_ms", "first_token_ms")))
@@ -111,7 +115,7 @@ def figures_of(turn: int, utterance: Utterance, record: TurnRecord, server: dict
     begin = stopped
     if begin is not None and received is not None and to_audio is not None:
         begin = min(begin, received - to_audio)
-    return TurnFigures(
+    return TurnLatency(
         turn=turn,
         utterance=utterance.name,
         seconds=round(utterance.voiced_s, 1),
@@ -121,10 +125,10 @@ def figures_of(turn: int, utterance: Utterance, record: TurnRecord, server: dict
         audio_sent_ms=_sum(begin, to_audio),
         wait_ms=to_audio,
         audio_received_ms=received,
-        audio_ms=round(record.audio_s * 1000, 1),
+        audio_ms=to_ms(record.audio_s),
         decoder_rtf=server.get("decoder_rtf"),
         vocoder_rtf=server.get("vocoder_rtf"),
-        least_margin_ms=None if record.least_margin_s is None else round(record.least_margin_s * 1000, 1),
+        least_margin_ms=to_ms(record.least_margin_s),
         ahead_ms=server.get("ahead_ms"),
         wasted_drafts=server.get("wasted_drafts"),
         margins_ms=tuple(round(chunk.margin_s * 1000, 1) for chunk in record.chunks),
@@ -132,20 +136,13 @@ def figures_of(turn: int, utterance: Utterance, record: TurnRecord, server: dict
     )
 
 
-def percentiles(turns: Sequence[TurnFigures], percent: float) -> dict[str, float | None]:
-    """The nearest-rank percentile of each of `MEASURES`: a value that was really seen.
+def percentiles(turns: Sequence[TurnLatency], percent: float) -> dict[str, float | None]:
+    """The percentile of each of `MEASURES`.
 
-    The small end is the bad one for margins: their p95 is what 95 % of the turns were better than.
+    Small margins are the bad ones, so the p95 of the margin is the value that 95 % of the turns exceed.
     """
-    return {name: _percentile([getattr(turn, name) for turn in turns], name, percent) for name in MEASURES}
-
-
-def _percentile(values: Sequence[float | None], name: str, percent: float) -> float | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    rank = 100 - percent if name == "least_margin_ms" else percent
-    return float(np.percentile(known, rank, method="inverted_cdf"))
+    ranks = {name: 100 - percent if name == "least_margin_ms" else percent for name in MEASURES}
+    return {name: percentile([getattr(turn, name) for turn in turns], rank) for name, rank in ranks.items()}
 
 
 def _sum(*parts: float | None) -> float | None:
@@ -153,8 +150,8 @@ def _sum(*parts: float | None) -> float | None:
 
 
 async def server_figures(url: str, response_id: str) -> dict[str, Any]:
-    """The server's own record of this response; empty when it keeps none."""
-    deadline = time.perf_counter() + _TURN_LIST_PATIENCE_S
+    """The server's own record of this response; empty when it has none."""
+    deadline = time.perf_counter() + _TURN_LIST_TIMEOUT_S
     while time.perf_counter() < deadline:
         status, body = await _get(http_url(url, "/v1/realtime/turns?limit=20"))
         if status != 200:
@@ -167,7 +164,7 @@ async def server_figures(url: str, response_id: str) -> dict[str, Any]:
 
 
 async def wait_until_ready(url: str) -> None:
-    """Until `/healthz` says 200. Raises `ClientError` when it says that this will never be, or nothing."""
+    """Returns when `/healthz` answers 200. Raises `ClientError` when loading has failed or nothing answers."""
     while True:
         status, body = await _get(http_url(url, "/healthz"))
         if status == 200:

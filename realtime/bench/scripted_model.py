@@ -1,7 +1,7 @@
-"""An engine and a vocoder that play a recording in the place of a model: always the same, at a set pace.
+"""A scripted engine and vocoder that play a recording instead of running a model: the same output at a fixed speed.
 
-The pace is about that of nano on two cores (README, "Measured"). Work ahead of a turn's end is held at `HELD_SECONDS`
-until it is confirmed, as the real ones do.
+The speed is about that of nano on two cores (docs/performance.md). A speculative reply pauses at `HELD_SECONDS` until
+it is confirmed, as in the real engine.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from realtime.ports.vocoder import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk
 
 FIRST_TOKEN_S = 0.025
 TRANSCRIPT_S = 0.15
-"""Of a short word."""
+"""Time to transcribe a short word."""
 REAL_TIME_FACTOR = 0.2
-"""Of engine and vocoder together."""
+"""Compute time per second of speech, engine and vocoder together."""
 
 TOKEN_SAMPLES = OUTPUT_SAMPLE_RATE // 25
 _TOKENS = 5  # speech tokens that come with one text token
@@ -35,15 +35,15 @@ _HEARD_TOKENS_PER_S = 12.5
 
 
 class ScriptedEngine:
-    """Answers everything with ``reply_s`` seconds of speech. A transcript is ``said``, always right."""
+    """Answers every request with ``reply_s`` seconds of speech, and every transcription with ``transcript``."""
 
-    def __init__(self, reply_s: float, said: str = "") -> None:
+    def __init__(self, reply_s: float, transcript: str = "") -> None:
         self._steps = round(reply_s / _STEP_S)
-        self._said = said
+        self._transcript = transcript
 
     def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
         if not request.speech:
-            return ScriptedTranscript(self._said)
+            return ScriptedTranscript(self._transcript)
         return ScriptedGeneration(self._steps, _heard_tokens(request), ahead=ahead)
 
     def prefetch(self, request: GenerationRequest) -> None:
@@ -97,10 +97,10 @@ class ScriptedTranscript:
         self._text = text
 
     def confirm(self) -> None:
-        """It is wanted from the start."""
+        """Nothing to do: a transcript is never speculative."""
 
     def cancel(self) -> None:
-        """It costs nothing."""
+        """Nothing to free."""
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         await asyncio.sleep(TRANSCRIPT_S)
@@ -123,7 +123,7 @@ class ScriptedVocoder:
 
 
 class ScriptedVoice:
-    """See `realtime.ports.engine.VocoderStream`. Its tokens come at the pace of both, so it takes no time itself."""
+    """See `realtime.ports.vocoder.VocoderStream`. It takes no time: the engine's speed includes the vocoder's."""
 
     def __init__(self, recording: Samples) -> None:
         self._recording = recording
@@ -136,7 +136,7 @@ class ScriptedVoice:
         return self._made
 
     def confirm(self) -> None:
-        """It makes what it is given."""
+        """Nothing to do: speculative tokens are vocoded as they come."""
 
     def push(self, tokens: Sequence[int]) -> None:
         samples = self._recording[tokens[0] * TOKEN_SAMPLES : (tokens[-1] + 1) * TOKEN_SAMPLES]
@@ -156,7 +156,7 @@ class ScriptedVoice:
 
 
 def _heard_tokens(request: GenerationRequest) -> int:
-    """Ids of the newest turn: what came before is in the cache."""
+    """Input tokens of the newest turn; earlier turns are in the KV cache."""
     content = request.messages[-1].content if request.messages else None
     parts = content if isinstance(content, tuple) else ()
     return round(sum(len(part.samples) for part in parts if isinstance(part, Audio)) / RATE * _HEARD_TOKENS_PER_S)

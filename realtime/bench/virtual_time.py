@@ -1,6 +1,6 @@
-"""An asyncio event loop whose clock jumps: what waits for a time is run at once, and the clock says it is that time.
+"""An asyncio event loop with a virtual clock: instead of waiting for a timer, the clock jumps to it.
 
-So a session of minutes plays in seconds, and always in the same way: nothing in it depends on how fast the machine is.
+A session of minutes plays in seconds and the same way each time: nothing depends on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class _Jump(selectors.SelectSelector):
-    """Instead of waiting, moves the clock on."""
+    """A selector that advances the clock instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class _Jump(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("every task waits for another: nothing can happen any more")
+            raise RuntimeError("deadlock: every task waits for another and no timer is set")
         self.now += max(0.0, timeout)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time begins at 0. Work for threads (`asyncio.to_thread`) is done in the loop, and takes ``thread_s`` of its time:
-    a thread's own time would not be the same twice."""
+    """Time begins at 0. Thread work (`asyncio.to_thread`) runs in the loop and takes ``thread_s`` seconds of virtual
+    time, because a real thread's time differs from run to run."""
 
     def __init__(self, thread_s: float = 0.0) -> None:
         self._jump = _Jump()
@@ -47,13 +47,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future: asyncio.Future[Result] = self.create_future()
         try:
             self.call_later(self._thread_s, _resolve, future, func(*args))
-        except Exception as error:  # the future's, as with a thread
+        except Exception as error:  # raised where the future is awaited, as with a thread
             future.set_exception(error)
         return future
 
 
 def run(main: Coroutine[Any, Any, Result], thread_s: float = 0.0) -> Result:
-    """`asyncio.run` in virtual time."""
+    """`asyncio.run` in virtual time. Raises `RuntimeError` when all tasks wait and no timer is set."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(thread_s)) as runner:
         return runner.run(main)
 

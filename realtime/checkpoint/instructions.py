@@ -1,4 +1,4 @@
-"""Moments as spoken English words: what an instructions template may ask for."""
+"""Times and dates as spoken English words, for the placeholders of an instructions template."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def date(moment: datetime) -> str:
 
 
 def fill(template: str, moment: datetime) -> str:
-    """Replace ``{time}``, ``{weekday}`` and ``{date}``; text without placeholders comes back unchanged.
+    """Replace ``{time}``, ``{weekday}`` and ``{date}``; text without placeholders is returned unchanged.
 
-    Braces of any other kind are left alone: instructions come from strangers and may hold JSON.
+    All other braces are kept: instructions may contain JSON.
     """
     values = {"time": time(moment), "weekday": f"{moment:%A}", "date": date(moment)}
     for name, value in values.items():

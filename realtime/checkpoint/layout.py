@@ -1,4 +1,4 @@
-"""Which files a checkpoint folder must have: looked at before anything is read, so that one error names them all."""
+"""The files that a checkpoint folder must have. Checked before loading, so that one error names all missing files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _REQUIRED: tuple[tuple[str, ...], ...] = (
     ("token2wav/flow.pt", "token2wav/flow.safetensors"),
     ("token2wav/hift.pt", "token2wav/hift.safetensors"),
 )
-"""Each row: names of which one must be there."""
+"""Each row: alternative names, one of which must exist."""
 
 
 def missing_files(folder: Path) -> list[str]:
-    """What the folder lacks, as names relative to it; alternatives are joined with "or"."""
+    """The missing files, as names relative to the folder; alternatives are joined with "or"."""
     return [" or ".join(names) for names in _REQUIRED if not any((folder / name).is_file() for name in names)]

@@ -19,7 +19,7 @@ from streaming_vocoder.voice import Voice
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto``: CUDA when there is one. Raises `ConfigError` for a device that this machine lacks."""
+    """``auto``: CUDA if available. Raises `ConfigError` for a device that this machine does not have."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -49,12 +49,12 @@ class LoadedModel:
 
 
 def load_model(settings: Settings) -> LoadedModel:
-    """Everything of a checkpoint folder. Raises `CheckpointError` or `ConfigError` with all that is wrong."""
+    """Load a checkpoint folder. Raises `CheckpointError` or `ConfigError` with all faults."""
     folder = settings.model
     if not folder.is_dir():
         raise CheckpointError(
-            f"model folder {folder} does not exist; give --model a local folder in the Step-Audio 2 layout "
-            "(nothing is ever downloaded), or leave it out for the embedded nano model"
+            f"model folder {folder} does not exist; set --model to a local folder in the Step-Audio 2 layout "
+            "(nothing is downloaded), or omit it for the embedded nano model"
         )
     missing = missing_files(folder)
     if missing:
@@ -78,7 +78,7 @@ def load_model(settings: Settings) -> LoadedModel:
 
 
 def _profile(settings: Settings) -> Profile:
-    """The checkpoint's profile with what the settings say otherwise."""
+    """The checkpoint's profile with the settings applied."""
     profile = load_profile(settings.model, settings.profile)
     if settings.instructions:
         profile = replace(profile, instructions=settings.instructions)
@@ -87,7 +87,7 @@ def _profile(settings: Settings) -> Profile:
     if settings.call_confidence > 1:
         raise ConfigError(
             f"--call-confidence (REALTIME_CALL_CONFIDENCE): got {settings.call_confidence}, expected a likelihood "
-            "from 0 (every call stands) to 1; leave it out for the checkpoint's own"
+            "from 0 (keep every call) to 1; omit it for the checkpoint's own"
         )
     if settings.call_confidence >= 0:
         profile = replace(profile, sampling=replace(profile.sampling, call_confidence=settings.call_confidence))
@@ -97,7 +97,7 @@ def _profile(settings: Settings) -> Profile:
 
 
 def load_voices(folder: Path, wanted: str) -> dict[str, Voice]:
-    """The folder's voices and the wanted one (a name, a .safetensors or a .wav), which comes first.
+    """The folder's voices; the wanted one (a name, a .safetensors or a .wav) comes first.
 
     Raises `ConfigError` for a voice that cannot be used.
     """
@@ -117,7 +117,7 @@ def _read_voices(folder: Path, wanted: str) -> dict[str, Voice]:
         if not path.is_file():
             known = ", ".join(voices) or "none"
             raise ConfigError(
-                f"voice {wanted!r} is neither a voice of this checkpoint ({known}) nor a file; give --voice one of "
+                f"voice {wanted!r} is neither a voice of this checkpoint ({known}) nor a file; set --voice to one of "
                 "these, a .safetensors voice, or a .wav of 3 to 15 s to enroll"
             )
         wanted = path.stem

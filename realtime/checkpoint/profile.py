@@ -1,8 +1,8 @@
-"""What a checkpoint folder says of how it wants to be used: `profile.json` beside the weights.
+"""How a checkpoint is used: the file `profile.json` beside the weights.
 
-Official folders have none. They get the profile of the official model that their folder is named after (`KNOWN`), else
-the instruct model's; ``--profile`` names another. Nothing else ever asks which model is served: what differs stands in
-the profile.
+Official folders have no such file. They get the profile of the official model with the folder's name (`KNOWN`), else
+that of the instruct model; ``--profile`` selects another. All differences between models are in the profile: no other
+code depends on which model is served.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from realtime.errors import CheckpointError, ConfigError
 from realtime.ports.engine import SamplingParams
 
 PromptFormat = Literal["chat", "plain"]
-"""``chat``: turns with roles. ``plain``: parts one after the other, as the base model was trained."""
+"""``chat``: turns with roles. ``plain``: a sequence of parts without roles, for the base model."""
 
 _THINK_INSTRUCTIONS = (
     "你的名字叫小跃，你是由阶跃星辰(StepFun)公司训练出来的语音大模型，你能听见用户的声音特征并在思维过程中描述出来，"
@@ -28,7 +28,7 @@ _THINK_INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Defaults of one checkpoint. ``instructions`` may hold {time}, {weekday} and {date}
+    """Defaults of one checkpoint. ``instructions`` may contain {time}, {weekday} and {date}
     (`realtime.checkpoint.instructions`)."""
 
     name: str = "step-audio-2-mini"
@@ -37,12 +37,12 @@ class Profile:
     voice: str = ""
     flow_steps: int = 10
     max_context_tokens: int = 0
-    """Length of a conversation the model was trained for; 0: its table of positions."""
+    """Context length in tokens that the model was trained for; 0: the size of its position table."""
     thinking_tokens: int = 0
-    """The most ids of a thought before each answer; 0: the model was not trained to think."""
+    """Longest thought before an answer, in tokens; 0: the model was not trained to think."""
     prompt_format: PromptFormat = "chat"
     transcription_hints: bool = False
-    """Whether the model follows words behind its prompt for transcripts, as the official models do."""
+    """Whether the model follows hints appended to its transcription prompt, as the official models do."""
 
 
 _INSTRUCT = Profile(transcription_hints=True)
@@ -58,15 +58,15 @@ KNOWN = {
         Profile(name="step-audio-2-mini-base", instructions="", prompt_format="plain"),
     )
 }
-"""The official models (spec/model.md sections 7 and 10)."""
+"""Profiles of the official models, from the examples of their model cards."""
 
 
 def load_profile(folder: Path, name: str = "") -> Profile:
-    """The profile ``name`` of `KNOWN`; else the folder's profile.json over the defaults; else the known one of the
-    folder's name. Raises `ConfigError` for an unknown name, `CheckpointError` on a file that cannot be used."""
+    """The profile ``name`` of `KNOWN`; else the folder's profile.json over the defaults; else the known profile of the
+    folder's name. Raises `ConfigError` for an unknown name, `CheckpointError` for an invalid file."""
     if name:
         if name not in KNOWN:
-            raise ConfigError(f"profile {name!r} is not known; give --profile one of {', '.join(KNOWN)}")
+            raise ConfigError(f"profile {name!r} is unknown; set --profile to one of {', '.join(KNOWN)}")
         return KNOWN[name]
     path = folder / "profile.json"
     if not path.exists():
@@ -75,13 +75,13 @@ def load_profile(folder: Path, name: str = "") -> Profile:
         values = json.loads(path.read_text("utf-8"))
         return _build(values)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: {error}; correct the file, or remove it for upstream's defaults") from error
+        raise CheckpointError(f"{path}: {error}; fix the file, or remove it to use upstream's defaults") from error
 
 
 def _build(values: dict[str, Any]) -> Profile:
     known = {f.name for f in dataclasses.fields(Profile)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ValueError(f"got unknown entries {', '.join(unknown)}, expected some of {', '.join(sorted(known))}")
+        raise ValueError(f"got unknown entries {', '.join(unknown)}, expected: {', '.join(sorted(known))}")
     sampling = SamplingParams(**values.pop("sampling", {}))
     return Profile(sampling=sampling, **values)

@@ -1,4 +1,4 @@
-"""What the settings say of the vocoder, as the one value that `streaming_vocoder` takes."""
+"""Builds the vocoder's options from the settings."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from streaming_vocoder.hift_stream import CrossFade
 from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.solver_cache import TrimRule
 
+_SETTINGS = {"steps": "flow_steps", "ladder": "vocoder_chunks"}
+"""Settings that are named differently from the vocoder's option."""
+
 
 def vocoder_options(settings: Settings, flow_steps: int) -> VocoderOptions:
-    """``flow_steps``: the checkpoint's own or the settings'. Raises `ConfigError`, which names the setting."""
+    """The options of the vocoder. ``flow_steps``: Euler steps. Raises `ConfigError` that names the wrong setting."""
     try:
         return VocoderOptions(
             steps=flow_steps,
             trim=cast(TrimRule, settings.vocoder_trim),
             fade=cast(CrossFade, settings.vocoder_fade),
             dtype=getattr(torch, settings.vocoder_dtype),
-            ladder=_ladder(settings.vocoder_ladder),
+            ladder=_chunk_schedule(settings.vocoder_chunks),
             fixed_streams=settings.vocoder_fixed_streams,
         )
     except OptionError as error:
-        name = "flow_steps" if error.option == "steps" else f"vocoder_{error.option}"
+        name = _SETTINGS.get(error.option, f"vocoder_{error.option}")
         flag = name.replace("_", "-")
         raise ConfigError(f"--{flag} ({ENV_PREFIX}{name.upper()}): {error.problem}") from error
 
 
-def _ladder(text: str) -> ChunkSchedule:
+def _chunk_schedule(text: str) -> ChunkSchedule:
     try:
-        rungs = tuple(int(rung) for rung in text.split(","))
+        lengths = tuple(int(length) for length in text.split(","))
     except ValueError:
-        raise OptionError("ladder", f"got {text!r}, expected numbers with commas between them, as 5,10,25") from None
-    return ChunkSchedule(rungs)
+        raise OptionError("ladder", f"got {text!r}, expected comma-separated numbers, e.g. 5,10,25") from None
+    return ChunkSchedule(lengths)

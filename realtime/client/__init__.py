@@ -1,1 +1,1 @@
-"""A caller of a realtime server, as `realtime talk` and `realtime bench` need it. Knows only the wire."""
+"""A client of a realtime server, for `realtime talk` and `realtime bench`. It depends only on the wire protocol."""

@@ -1,7 +1,7 @@
-"""One session with a realtime server, seen from the caller: events out, events in with their time of arrival.
+"""A client's session with a realtime server: sends events and receives events with their time of arrival.
 
-It reads events as a stranger would, by the documented names alone, and shares no class with the server: what
-it measures and accepts, any client can.
+It uses only the documented protocol and shares no class with the server, so any other client can do and measure the
+same.
 """
 
 from __future__ import annotations
@@ -21,67 +21,67 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from realtime.errors import RealtimeError
 
 WIRE_RATE = 24_000
-"""Rate of the sound on the wire in both directions, in Hz (the protocol's default, PCM16 mono)."""
+"""Sample rate of the audio in both directions, in Hz (the protocol's default, PCM16 mono)."""
 
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
 
 
 class ClientError(RealtimeError):
-    """The conversation can not go on: no connection, a fault told by the server, or no answer."""
+    """The conversation cannot continue: no connection, an error from the server, or no answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One server event. ``at``: seconds of `time.perf_counter` when it was read from the socket."""
+    """One server event. ``at``: when it was read from the socket, in seconds of `time.perf_counter`."""
 
     type: str
     body: dict[str, Any]
     at: float
 
     def __getitem__(self, path: str) -> Any:
-        """The field at a dotted path (``response.status``). Raises `ClientError` when the event lacks it."""
+        """The field at a dotted path, e.g. ``response.status``. Raises `ClientError` if it is missing."""
         value: Any = self.body
         for name in path.split("."):
             if not isinstance(value, dict) or name not in value:
-                raise ClientError(f"the server's {self.type} has no {path!r}")
+                raise ClientError(f"the server's event {self.type} has no field {path!r}")
             value = value[name]
         return value
 
-    def sound(self) -> bytes:
+    def audio(self) -> bytes:
         """PCM16 of a `response.output_audio.delta`."""
         return base64.b64decode(self["delta"])
 
 
-class Connection:
-    """An open session. One task sends, one receives; `error` events are raised by `receive`."""
+class RealtimeConnection:
+    """An open session. One task may send while another receives. `receive` raises `error` events."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
 
     async def send(self, type: str, **fields: object) -> None:
-        """Send one client event. Raises `ClientError` when the connection is gone."""
+        """Send one client event. Raises `ClientError` if the connection is closed."""
         try:
             await self._socket.send(json.dumps({"type": type, **fields}))
         except ConnectionClosed as closed:
             raise _lost(closed) from closed
 
     async def append(self, pcm: bytes) -> None:
-        """Send microphone sound: PCM16 at `WIRE_RATE`."""
+        """Send microphone audio, PCM16 at `WIRE_RATE`."""
         await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm).decode("ascii"))
 
     async def ask(self, text: str) -> None:
-        """Send a typed turn and ask for its answer."""
+        """Send a typed turn and request a response."""
         content = [{"type": "input_text", "text": text}]
         item = {"type": "message", "role": "user", "content": content}
         await self.send("conversation.item.create", item=item)
         await self.send("response.create")
 
     async def truncate(self, item_id: str, played_ms: int) -> None:
-        """Say how much of a spoken answer was heard before it was cut off."""
+        """Tell the server how much of a spoken answer was played before it was interrupted."""
         await self.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=played_ms)
 
     async def receive(self) -> Received:
-        """The next event. Raises `ClientError` for an `error` event and when the connection is gone."""
+        """The next event. Raises `ClientError` for an `error` event and if the connection is closed."""
         try:
             message = await self._socket.recv(decode=True)
         except ConnectionClosed as closed:
@@ -97,14 +97,14 @@ class Connection:
 @asynccontextmanager
 async def open_session(
     url: str, *, api_key: str | None = None, any_certificate: bool = False
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[RealtimeConnection]:
     """Connect to ``ws(s)://HOST/v1/realtime`` and wait for the session. Raises `ClientError`.
 
-    ``any_certificate``: do not ask who a ``wss`` server is (for one that signed its certificate itself).
+    ``any_certificate``: do not verify the certificate of a ``wss`` server (for self-signed certificates).
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
     try:
-        # No deflate: base64 sound gains nothing. No proxy for a machine's own server.
+        # No compression: base64 audio gains nothing. No proxy for a server on this machine.
         socket = await connect(
             url,
             additional_headers=headers,
@@ -116,10 +116,10 @@ async def open_session(
     except (OSError, InvalidHandshake, InvalidURI) as error:
         raise ClientError(_why_not_connected(url, error)) from error
     async with socket:
-        connection = Connection(socket)
+        connection = RealtimeConnection(socket)
         first = await connection.receive()
         if first.type != "session.created":
-            raise ClientError(f"{url} began with {first.type}, expected session.created: is it a realtime server?")
+            raise ClientError(f"{url} sent {first.type} first, expected session.created: is it a realtime server?")
         yield connection
 
 
@@ -150,7 +150,7 @@ def _why_not_connected(url: str, error: Exception) -> str:
 
 
 def _message_of(body: bytes | None) -> str:
-    """The message of an OpenAI error body, or the body as it is."""
+    """The message of an OpenAI error body, else the body."""
     text = (body or b"").decode("utf-8", "replace")
     try:
         return str(json.loads(text)["error"]["message"])

@@ -1,4 +1,4 @@
-"""A live conversation by microphone and loudspeaker, through the optional package `sounddevice`."""
+"""A conversation by microphone and loudspeaker, with the optional package `sounddevice`."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from realtime.audio.streams import ms_of_samples
-from realtime.client.connection import WIRE_RATE, ClientError, Connection, Received
+from realtime.client.connection import WIRE_RATE, ClientError, RealtimeConnection, Received
 from realtime.client.speech_turn import FRAME_MS, FRAME_SAMPLES, Watcher, beside
 
 _BACKLOG_FRAMES = 1000 // FRAME_MS
-"""AudioInput frames that wait for a slow connection; older ones are dropped."""
+"""Microphone frames queued for a slow connection (1 s); older ones are dropped."""
 
 
 class Playback:
-    """Answers that wait to be played, PCM16. One thread pushes and stops, the sound device's pulls."""
+    """The playback queue, PCM16. The event loop's thread pushes and stops, the sound device's thread pulls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queue: deque[tuple[str, memoryview]] = deque()
         self._item_id = ""
         self._played_bytes = 0
-        self._held = False
+        self._paused = False
 
-    def push(self, item_id: str, sound: bytes) -> None:
-        """Append sound of this answer."""
+    def push(self, item_id: str, audio: bytes) -> None:
+        """Append audio of this answer."""
         with self._lock:
-            self._queue.append((item_id, memoryview(sound)))
+            self._queue.append((item_id, memoryview(audio)))
 
     def pull(self, length: int) -> bytes:
-        """The next ``length`` bytes; silence where there is nothing to play, or it is held."""
+        """The next ``length`` bytes; silence where nothing is queued or playback is paused."""
         out = bytearray()
         with self._lock:
-            while self._queue and not self._held and len(out) < length:
+            while self._queue and not self._paused and len(out) < length:
                 out += self._take(length - len(out))
         return bytes(out).ljust(length, b"\0")
 
-    def hold(self) -> None:
-        """Stand still: what waits stays, and what comes waits behind it."""
+    def pause(self) -> None:
+        """Play silence and keep the queue."""
         with self._lock:
-            self._held = True
+            self._paused = True
 
-    def release(self) -> None:
-        """Go on from the very sample at which it was held."""
+    def resume(self) -> None:
+        """Continue at the sample at which playback was paused."""
         with self._lock:
-            self._held = False
+            self._paused = False
 
     def stop(self) -> tuple[str, int] | None:
-        """Forget the rest; gives the answer that this cut off and the ms of it that were played."""
+        """Clear the queue. Returns the interrupted answer's item id and how many ms of it were played; None if none
+        was."""
         with self._lock:
             if not self._queue:
                 return None
@@ -59,13 +60,13 @@ class Playback:
             return (self._item_id, ms_of_samples(self._played_bytes // 2, WIRE_RATE)) if self._item_id else None
 
     def _take(self, length: int) -> memoryview:
-        item_id, sound = self._queue.popleft()
+        item_id, audio = self._queue.popleft()
         if item_id != self._item_id:
             self._item_id, self._played_bytes = item_id, 0
-        if len(sound) > length:
-            self._queue.appendleft((item_id, sound[length:]))
-        self._played_bytes += len(sound[:length])
-        return sound[:length]
+        if len(audio) > length:
+            self._queue.appendleft((item_id, audio[length:]))
+        self._played_bytes += len(audio[:length])
+        return audio[:length]
 
 
 class SoundDevice(Protocol):
@@ -75,11 +76,11 @@ class SoundDevice(Protocol):
     def playback(self) -> Playback: ...
 
     def frames(self) -> AsyncIterator[bytes]:
-        """The microphone, `FRAME_SAMPLES` at a time, without end."""
+        """Endless microphone frames of `FRAME_SAMPLES` samples."""
 
 
 class PortAudioDevice:
-    """This machine's default devices, open while `opened` is entered."""
+    """This machine's default audio devices, open while `opened` is entered."""
 
     def __init__(self) -> None:
         self.playback = Playback()
@@ -91,13 +92,13 @@ class PortAudioDevice:
 
     @contextmanager
     def opened(self) -> Iterator[PortAudioDevice]:
-        """Raises `ClientError` when the package, PortAudio or a device is missing."""
+        """Raises `ClientError` if the package, PortAudio or a device is missing."""
         try:
             import sounddevice
-        except (ImportError, OSError) as error:  # OSError: the package is there, the PortAudio library is not
+        except (ImportError, OSError) as error:  # OSError: the package is installed, the PortAudio library is not
             raise ClientError(
-                f"no microphone without sounddevice ({error}); pip install 'realtime-voice[microphone]' "
-                "(and on Debian: apt install libportaudio2), or give a FILE.wav"
+                f"the microphone needs the package sounddevice ({error}); pip install 'realtime-voice[microphone]' "
+                "(and on Debian: apt install libportaudio2), or use a FILE.wav"
             ) from error
         loop = asyncio.get_running_loop()
 
@@ -115,7 +116,7 @@ class PortAudioDevice:
             ):
                 yield self
         except sounddevice.PortAudioError as error:
-            raise ClientError(f"the sound device did not open ({error}); give a FILE.wav instead") from error
+            raise ClientError(f"the sound device did not open ({error}); use a FILE.wav instead") from error
 
     def _keep(self, frame: bytes) -> None:
         if self._frames.full():
@@ -126,11 +127,11 @@ class PortAudioDevice:
 _PAUSING = {"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}
 
 
-async def converse(connection: Connection, device: SoundDevice, watch: Watcher) -> None:
-    """Speak and listen until the connection ends (raises `ClientError`) or the task is cancelled.
+async def converse(connection: RealtimeConnection, device: SoundDevice, watch: Watcher) -> None:
+    """Talk until the connection closes (raises `ClientError`) or the task is cancelled.
 
-    The user's voice stops the answer at once, and the server is told how much of it was heard. What may be nothing
-    (a cough, "mhm") only holds it, until the server knows.
+    A barge-in stops playback, and the server is told how much was played. Sounds that may not be a barge-in (a cough,
+    "mhm") pause playback until the server has classified them.
     """
     await connection.send("session.update", session=_PAUSING)
     async with beside(_send_microphone(connection, device), name="microphone"):
@@ -140,20 +141,20 @@ async def converse(connection: Connection, device: SoundDevice, watch: Watcher) 
             await _follow(event, connection, device.playback)
 
 
-async def _send_microphone(connection: Connection, device: SoundDevice) -> None:
+async def _send_microphone(connection: RealtimeConnection, device: SoundDevice) -> None:
     async for frame in device.frames():
         await connection.append(frame)
 
 
-async def _follow(event: Received, connection: Connection, playback: Playback) -> None:
+async def _follow(event: Received, connection: RealtimeConnection, playback: Playback) -> None:
     if event.type == "response.output_audio.delta":
-        playback.push(event["item_id"], event.sound())
+        playback.push(event["item_id"], event.audio())
     elif event.type == "output_audio_buffer.paused":
-        playback.hold()
+        playback.pause()
     elif event.type == "output_audio_buffer.resumed":
-        playback.release()
+        playback.resume()
     elif event.type == "input_audio_buffer.speech_started":
-        heard = playback.stop()
-        playback.release()
-        if heard is not None:
-            await connection.truncate(*heard)
+        played = playback.stop()
+        playback.resume()
+        if played is not None:
+            await connection.truncate(*played)

@@ -1,4 +1,4 @@
-"""A recording as something to say: samples at the wire's rate, and where the speech in it ends."""
+"""A recording to send: its samples at the wire's rate, and the end of the speech in it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from realtime.errors import AudioFormatError
 _WINDOW_MS = 10
 _REPEAT_GAP_MS = 100
 _VOICED_BELOW_PEAK_DB = 35.0
-"""Windows this far under the loudest one are pause: quiet consonants lie 20 to 30 dB under vowels, the noise
-floor of an ordinary recording 40 dB and more."""
+"""Windows more than this below the loudest one count as silence: quiet consonants are 20 to 30 dB below vowels, the
+noise floor of an ordinary recording 40 dB or more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance:
-    """Float32 [n] mono at `WIRE_RATE`; speech ends at sample ``voiced`` (exclusive)."""
+    """Float32 [n] mono at `WIRE_RATE`; the speech ends at sample ``voiced`` (exclusive)."""
 
     name: str
     samples: Samples = field(repr=False)
@@ -33,13 +33,13 @@ class Utterance:
         return self.voiced / WIRE_RATE
 
     def frame(self, index: int, length: int) -> bytes:
-        """PCM16 of the frame that begins at ``index * length``; beyond the end it is silence."""
+        """The PCM16 frame of ``length`` samples that begins at ``index * length``; silence beyond the end."""
         part = self.samples[index * length : (index + 1) * length]
         return float_to_pcm16(np.pad(part, (0, length - len(part))))
 
 
 def lengthened(utterance: Utterance, seconds: float) -> Utterance:
-    """The same speech again and again, ``seconds`` long, cut off where these are over."""
+    """The speech repeated up to ``seconds``; the last repetition may be incomplete."""
     gap: Samples = np.zeros(WIRE_RATE * _REPEAT_GAP_MS // 1000, np.float32)
     once = np.concatenate((utterance.samples[: utterance.voiced], gap))
     length = int(seconds * WIRE_RATE)
@@ -48,22 +48,22 @@ def lengthened(utterance: Utterance, seconds: float) -> Utterance:
 
 
 def load_utterance(path: Path) -> Utterance:
-    """Any file that libsndfile reads, mixed to mono. Raises `AudioFormatError`: unreadable, or silent."""
+    """Read any file that libsndfile reads and mix it to mono. Raises `AudioFormatError` if unreadable or silent."""
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
-        raise AudioFormatError(f"{path}: {error}; give a WAV, FLAC or OGG file") from error
+        raise AudioFormatError(f"{path}: {error}; use a WAV, FLAC or OGG file") from error
     mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     resampler = Resampler(rate, WIRE_RATE)
     wire = np.concatenate((resampler.push(mono), resampler.flush()), dtype=np.float32)
     voiced = end_of_speech(wire)
     if voiced == 0:
-        raise AudioFormatError(f"{path} is silent: give a recording of speech")
+        raise AudioFormatError(f"{path} is silent: use a recording of speech")
     return Utterance(path.name, wire, voiced)
 
 
 def end_of_speech(samples: Samples, rate: int = WIRE_RATE) -> int:
-    """The sample after the last voiced window of 10 ms, by energy against the loudest one; 0 for silence."""
+    """The sample after the last voiced window of 10 ms, by its energy relative to the loudest one; 0 for silence."""
     window = rate * _WINDOW_MS // 1000
     whole = len(samples) // window
     power = np.square(samples[: whole * window].reshape(whole, window), dtype=np.float64).mean(axis=1)

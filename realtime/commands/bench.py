@@ -1,4 +1,4 @@
-"""`realtime bench latency | turns | vocoder`: each measure is a module of its own, imported when it is asked for."""
+"""`realtime bench latency | turns | vocoder`. Each benchmark is a module `realtime.commands.bench_NAME`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import importlib
 from collections.abc import Callable
 
 MEASURES = {
-    "latency": "how long after the end of speech an answer comes, through a server",
-    "turns": "when turns end, and what interrupts a reply, over scripted conversations",
-    "vocoder": "what the vocoder costs, without a server",
+    "latency": "time from the end of speech to the answer, through a server",
+    "turns": "endpointing and interruptions over scripted conversations",
+    "vocoder": "compute time and memory of the vocoder, without a server",
 }
 
 

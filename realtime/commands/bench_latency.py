@@ -1,7 +1,6 @@
-"""`realtime bench latency`: how long after the end of speech an answer comes, and whether it falls behind.
+"""`realtime bench latency`: time from the end of speech to the answer, and whether playback runs out of audio.
 
-Against a running server (``--url``), or one started in this process for the purpose. The in-process one is
-reached through a real socket all the same.
+It measures a running server (``--url``) or one that it starts in this process. Both are reached through a socket.
 """
 
 from __future__ import annotations
@@ -18,49 +17,53 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from realtime.bench.latency import MEASURES, TurnFigures, measure, percentiles, wait_until_ready
+from realtime.bench.latency import MEASURES, TurnLatency, measure, percentiles, wait_until_ready
 from realtime.client.utterance import Utterance, lengthened, load_utterance
 from realtime.commands.machine import describe_machine, describe_torch
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
 
 QUESTIONS = Path(__file__).parent / "speech"
-"""What is asked when no recording is given: three short questions in three synthetic voices."""
+"""The default recordings: three short questions in three synthetic voices."""
 
 _TITLES = (
     *("stopped", "token", "text", "sent", "wait", "received"),
-    *("audio", "dec RTF", "voc RTF", "margin", "ahead", "wasted"),
+    *("audio", "dec RTF", "voc RTF", "margin", "ahead", "unused"),
 )
-"""Of the table's columns, in the order of `MEASURES`."""
+"""Column titles, in the order of `MEASURES`."""
 
 _LEGEND = (
     "ms after the last voiced sample: speech_stopped, first token (server), first transcript delta, first\n"
     "audio sent (server), first audio received. wait: from speech_stopped to the first audio sent. audio: ms\n"
-    "of speech in the answer. RTF: compute / audio. ahead: how long before speech_stopped the answer was begun;\n"
-    "wasted: answers begun in vain.\n"
-    "margin: least ms by which a piece of sound came before its playback deadline; below zero it is heard\n"
-    "as a gap. Percentiles: nearest rank."
+    "of speech in the answer. RTF: compute / audio. ahead: how long before speech_stopped the speculative\n"
+    "answer was started; unused: speculative answers that were discarded. margin: the smallest time by\n"
+    "which a chunk arrived before its playback deadline; below zero there is an audible gap.\n"
+    "Percentiles: nearest rank."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_settings(parser)  # of the server in this process; the key of either server is the one below
-    parser.add_argument("--url", help="a running server; without it one is started in this process")
-    parser.add_argument("--turns", type=int, default=10, metavar="N", help="spoken turns (default 10)")
-    parser.add_argument("--wav", type=Path, nargs="+", metavar="FILE", help="what to say, in turn (default: questions)")
+    add_settings(parser)  # of the server in this process; --api-key below is the key for either server
+    parser.add_argument("--url", help="the server to measure; default: one started in this process")
+    parser.add_argument("--turns", type=int, default=10, metavar="N", help="number of spoken turns (default 10)")
+    parser.add_argument(
+        "--wav", type=Path, nargs="+", metavar="FILE", help="recordings to say, in rotation (default: three questions)"
+    )
     parser.add_argument(
         "--seconds",
         type=float,
         nargs="+",
         metavar="S",
-        help="say each for so long, the lengths in turn (default: once)",
+        help="repeat each recording up to each of these lengths in seconds (default: say it once)",
     )
-    parser.add_argument("--conversation", action="store_true", help="all turns in one session, not one each")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure there")
+    parser.add_argument(
+        "--conversation", action="store_true", help="all turns in one session, not one session per turn"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures to this file")
     parser.add_argument(
         "--api-key",
         default=os.environ.get("REALTIME_API_KEY"),
-        help="for a server with keys (env REALTIME_API_KEY)",
+        help="API key for a server that requires one (env REALTIME_API_KEY)",
     )
 
 
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _utterances(paths: Sequence[Path], lengths: Sequence[float], count: int) -> list[Utterance]:
-    """All recordings in turn, and for each its length in turn."""
+    """``count`` utterances: the recordings in rotation, each at each of ``lengths``."""
     said = [load_utterance(path) for path in paths]
     if lengths:
         said = [lengthened(utterance, seconds) for utterance in said for seconds in lengths]
@@ -90,7 +93,7 @@ def _utterances(paths: Sequence[Path], lengths: Sequence[float], count: int) -> 
 
 async def _run(
     arguments: argparse.Namespace, utterances: Sequence[Utterance]
-) -> tuple[list[TurnFigures], dict[str, Any]]:
+) -> tuple[list[TurnLatency], dict[str, Any]]:
     if arguments.url is not None:
         turns = await _measure(arguments.url, arguments, utterances)
         return turns, {"server": arguments.url} | describe_machine()
@@ -99,7 +102,7 @@ async def _run(
         return turns, {"server": "in this process"} | describe_machine() | describe_torch()
 
 
-async def _measure(url: str, arguments: argparse.Namespace, utterances: Sequence[Utterance]) -> list[TurnFigures]:
+async def _measure(url: str, arguments: argparse.Namespace, utterances: Sequence[Utterance]) -> list[TurnLatency]:
     await wait_until_ready(url)
     print(_row("turn", _TITLES, "utterance"))
     turns = []
@@ -111,8 +114,8 @@ async def _measure(url: str, arguments: argparse.Namespace, utterances: Sequence
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
-    """The real server in this event loop, on a free port; gives its WebSocket URL."""
-    # here: measuring a server elsewhere needs neither torch nor a model
+    """Run the server in this event loop on a free port; yields its WebSocket URL."""
+    # Imported here: measuring another server needs neither torch nor a model.
     from realtime.app import Application
     from realtime.transports.http.http import build_app
     from realtime.transports.http.server import listen, web_server
@@ -127,7 +130,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
             await serve
 
 
-def _print_summary(turns: Sequence[TurnFigures], machine: dict[str, Any], *, by_length: bool) -> None:
+def _print_summary(turns: Sequence[TurnLatency], machine: dict[str, Any], *, by_length: bool) -> None:
     _print_percentiles(turns, "")
     if by_length:
         for seconds in sorted({round(turn.seconds) for turn in turns}):
@@ -138,13 +141,13 @@ def _print_summary(turns: Sequence[TurnFigures], machine: dict[str, Any], *, by_
         print(f"{name:>14}  {value}", file=sys.stderr)
 
 
-def _print_percentiles(turns: Sequence[TurnFigures], of: str) -> None:
+def _print_percentiles(turns: Sequence[TurnLatency], of: str) -> None:
     for percent in (50, 95):
         values = percentiles(turns, percent)
         print(_row(f"p{percent}", (_number(values[name]) for name in MEASURES), of))
 
 
-def _turn_row(turn: TurnFigures) -> str:
+def _turn_row(turn: TurnLatency) -> str:
     if turn.error is not None:
         return f"{turn.turn:>4}  failed: {turn.error}"
     return _row(str(turn.turn), (_number(getattr(turn, name)) for name in MEASURES), turn.utterance)

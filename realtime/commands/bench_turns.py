@@ -1,7 +1,7 @@
-"""`realtime bench turns`: when turns end and who has the floor, over scripted conversations with a known truth.
+"""`realtime bench turns`: endpointing and interruptions over scripted conversations.
 
-Played with real sessions in virtual time: model and network are scripted, so nothing depends on the machine, and the
-figures are the same for the same seed. With ``--live`` a few of them are played to a running server, in real time.
+They are played with real sessions in virtual time. Model and network are scripted, so the figures depend on the seed
+and not on the machine. With ``--live`` one conversation of each kind is played to a running server in real time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from realtime.bench.turns.caller import Observation
 from realtime.bench.turns.corpus import Case, compose
 from realtime.bench.turns.live import observe_live
 from realtime.bench.turns.runner import Mode, observe
-from realtime.bench.turns.scoring import FloorFigures, Outcome, TurnFigures, faults, floor_figures, judge, turn_figures
+from realtime.bench.turns.scoring import (
+    EndpointingFigures,
+    InterruptionFigures,
+    Outcome,
+    endpointing_figures,
+    faults,
+    interruption_figures,
+    score,
+)
 from realtime.commands.machine import describe_machine
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
@@ -30,41 +38,50 @@ Play = Callable[[Case, Mode], Observation]
 EAGERNESS = ("low", "medium", "high")
 INTERRUPTIONS = ("immediate", "pause", "play_on")
 
-_TURN_TITLES = ("turn detection", "delay p50", "p95", "cut in", "missed", "false turns", "made in vain: ids", "speech")
-_FLOOR_TITLES = (
-    "interruption", "hushed p50", "p95", "stopped p50", "p95", "missed stops", "false stops", "self-interruptions",
+_ENDPOINTING_TITLES = (
+    "turn detection",
+    "delay p50",
+    "p95",
+    "cut in",
+    "missed",
+    "false turns",
+    "discarded tokens",
+    "speech",
+)
+_INTERRUPTION_TITLES = (
+    "interruption", "silenced p50", "p95", "stopped p50", "p95", "missed stops", "false stops", "self-interruptions",
     "resumed exactly",
 )  # fmt: skip
 
 _LEGEND = (
-    "delay: ms from the last voiced sample until the end of the turn is told. cut in: turns of which an end was told\n"
-    "before. missed: none was told within 4 s. false turns: of coughs and doors. made in vain: share of what was made\n"
-    "ahead. hushed: ms from the first sample of a barge-in until playback is paused or stopped; stopped: until it is\n"
-    "stopped for good. false stops: of coughs, doors, hums and soft words. self-interruptions: of our own echo.\n"
-    "resumed exactly: of the replies that were paused and went on, those without a sample lost or doubled.\n"
-    "Percentiles: nearest rank. Push-to-talk ends a turn when the client says so."
+    "delay: ms from the last voiced sample to speech_stopped. cut in: turns with a speech_stopped before their end.\n"
+    "missed: no speech_stopped within 4 s. false turns: turns made of coughs and doors. discarded: share of the\n"
+    "speculative work that was not used. silenced: ms from the first sample of a barge-in until playback is paused\n"
+    "or stopped; stopped: until it is stopped. false stops: by coughs, doors, hums and soft words.\n"
+    "self-interruptions: by the echo of the reply. resumed exactly: paused replies that continued without a lost or\n"
+    "repeated sample. Percentiles: nearest rank."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="of the corpus (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the corpus (default 0)")
     parser.add_argument(
-        "--only", metavar="TEXT", default="", help="modes with this in their name, as semantic or pause"
+        "--only", metavar="TEXT", default="", help="only modes whose name contains this, e.g. semantic or pause"
     )
-    parser.add_argument("--kind", metavar="TEXT", default="", help="cases whose kind has this in it, as echo")
+    parser.add_argument("--kind", metavar="TEXT", default="", help="only cases whose kind contains this, e.g. echo")
     parser.add_argument(
         "--turn-model",
         default="auto",
-        help="end-of-turn model to measure as well: a smart-turn v3 ONNX file; auto: the one in the package pipecat-ai "
-        "where that is installed; none",
+        help="additional end-of-turn model to measure: a smart-turn v3 ONNX file, auto (the model in the package "
+        "pipecat-ai, if installed) or none",
     )
-    parser.add_argument("--live", metavar="URL", help="play one case of each kind to this server, in real time")
+    parser.add_argument("--live", metavar="URL", help="play one case of each kind to this server in real time")
     parser.add_argument(
         "--api-key",
         default=os.environ.get("REALTIME_API_KEY"),
-        help="for a server with keys (env REALTIME_API_KEY)",
+        help="API key for a server that requires one (env REALTIME_API_KEY)",
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure and every case there")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures and cases to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,30 +91,33 @@ def run(arguments: argparse.Namespace) -> int:
         model, play = None, _live(arguments.live, arguments.api_key)
     else:
         model, play = load_end_of_turn_model(arguments.turn_model), _virtual()
-    turns = _play([case for case in cases if not case.floor_is_ours], turn_modes(model), arguments.only, play)
-    floors = _play([case for case in cases if case.floor_is_ours], floor_modes(), arguments.only, play)
+    turns = _play([case for case in cases if not case.during_reply], endpointing_modes(model), arguments.only, play)
+    floors = _play([case for case in cases if case.during_reply], interruption_modes(), arguments.only, play)
+    endpointing = {name: endpointing_figures(outcomes) for name, outcomes in turns.items()}
+    interruption = {name: interruption_figures(outcomes) for name, outcomes in floors.items()}
+    played = turns | floors
     machine = {"server": arguments.live or "sessions in virtual time"} | describe_machine()
     if arguments.json is not None:
         report = {
             "machine": machine,
             "seed": arguments.seed,
-            "turns": {name: asdict(turn_figures(outcomes)) for name, outcomes in turns.items()},
-            "floor": {name: asdict(floor_figures(outcomes)) for name, outcomes in floors.items()},
-            "cases": {name: [asdict(outcome) for outcome in found] for name, found in (turns | floors).items()},
+            "turns": {name: asdict(figures) for name, figures in endpointing.items()},
+            "floor": {name: asdict(figures) for name, figures in interruption.items()},
+            "cases": {name: [asdict(outcome) for outcome in found] for name, found in played.items()},
         }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
-    _print(_TURN_TITLES, ((name, *turn_cells(turn_figures(outcomes))) for name, outcomes in turns.items()))
-    _print(_FLOOR_TITLES, ((name, *floor_cells(floor_figures(outcomes))) for name, outcomes in floors.items()))
-    for name, outcomes in (turns | floors).items():
+    _print(_ENDPOINTING_TITLES, [(name, *endpointing_cells(figures)) for name, figures in endpointing.items()])
+    _print(_INTERRUPTION_TITLES, [(name, *interruption_cells(figures)) for name, figures in interruption.items()])
+    for name, outcomes in played.items():
         _print_faults(name, outcomes)
     print(f"\n{_LEGEND}", file=sys.stderr)
     for key, value in machine.items():
         print(f"{key:>14}  {value}", file=sys.stderr)
-    return 0 if turns or floors else 1
+    return 0 if played else 1
 
 
-def turn_modes(model: EndOfTurnModel | None) -> list[Mode]:
-    """Ways to find the end of a turn."""
+def endpointing_modes(model: EndOfTurnModel | None) -> list[Mode]:
+    """The ways to detect the end of a turn."""
     semantic = [(eagerness, {"type": "semantic_vad", "eagerness": eagerness}) for eagerness in EAGERNESS]
     modes = [Mode("server_vad", {"type": "server_vad"})]
     modes += [Mode(f"semantic_vad {eagerness}", detection) for eagerness, detection in semantic]
@@ -106,14 +126,14 @@ def turn_modes(model: EndOfTurnModel | None) -> list[Mode]:
     return modes
 
 
-def floor_modes() -> list[Mode]:
-    """Ways to treat a voice over ours; the end of turns is found in the same way."""
+def interruption_modes() -> list[Mode]:
+    """The ways to handle speech during a reply; the end of a turn is detected in the same way in all."""
     modes = [Mode(name, {"type": "server_vad", "interruption": name}) for name in INTERRUPTIONS]
     ungated = {"type": "server_vad", "interruption": "pause", "echo_gate": False}
     return [*modes, Mode("pause, no echo gate", ungated)]
 
 
-def turn_cells(figures: TurnFigures) -> tuple[str, ...]:
+def endpointing_cells(figures: EndpointingFigures) -> tuple[str, ...]:
     """A row of the first table."""
     return (
         _number(figures.delay_p50_ms),
@@ -121,16 +141,16 @@ def turn_cells(figures: TurnFigures) -> tuple[str, ...]:
         _percent(figures.cut_in_rate),
         _percent(figures.missed_end_rate),
         _percent(figures.false_turn_rate),
-        _percent(figures.dropped_ids_share),
-        _percent(figures.dropped_speech_share),
+        _percent(figures.discarded_tokens_share),
+        _percent(figures.discarded_speech_share),
     )
 
 
-def floor_cells(figures: FloorFigures) -> tuple[str, ...]:
+def interruption_cells(figures: InterruptionFigures) -> tuple[str, ...]:
     """A row of the second table."""
     return (
-        _number(figures.hushed_p50_ms),
-        _number(figures.hushed_p95_ms),
+        _number(figures.silenced_p50_ms),
+        _number(figures.silenced_p95_ms),
         _number(figures.stopped_p50_ms),
         _number(figures.stopped_p95_ms),
         _percent(figures.missed_stop_rate),
@@ -154,12 +174,12 @@ def _play(cases: Sequence[Case], modes: Iterable[Mode], only: str, play: Play) -
     for mode in modes:
         if cases and only in mode.name:
             print(f"{mode.name}: {len(cases)} conversations …", file=sys.stderr, flush=True)
-            played[mode.name] = [judge(case, play(case, mode)) for case in cases]
+            played[mode.name] = [score(case, play(case, mode)) for case in cases]
     return played
 
 
 def _print(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """As Markdown, aligned."""
+    """Print an aligned Markdown table; nothing without rows."""
     table = [tuple(titles), *(tuple(row) for row in rows)]
     if len(table) == 1:
         return
@@ -172,7 +192,7 @@ def _print(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _print_faults(mode: str, outcomes: Sequence[Outcome]) -> None:
-    """What went wrong, and in which kinds of cases."""
+    """Print each fault with the kinds of cases in which it occurred."""
     cases = Counter(outcome.kind for outcome in outcomes)
     found = Counter((fault, outcome.kind) for outcome in outcomes for fault in faults(outcome))
     for fault in dict.fromkeys(fault for fault, _ in found):

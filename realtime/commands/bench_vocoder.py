@@ -1,6 +1,6 @@
-"""`realtime bench vocoder`: chunk times by rung and number of streams, first packets, memory, growth, and gain.
+"""`realtime bench vocoder`: chunk times by chunk length and number of streams, first packets, memory, growth, gain.
 
-No server and no checkpoint is needed: weights of the official sizes are random, since speed does not depend on them.
+It needs no server and no checkpoint: speed does not depend on the weights, so those of the official size are random.
 """
 
 from __future__ import annotations
@@ -26,39 +26,60 @@ if TYPE_CHECKING:
     from streaming_vocoder.hift import Hift
 
 LEAST = {"steps": 1, "chunks": 1, "plain": 0, "ahead": 0, "prompt_tokens": 3, "minutes": 0}
-"""What these flags must be at least."""
+"""Smallest values of these flags."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 _LEGEND = (
-    "One step gives a chunk of `rung` tokens to each of `streams` replies; p50, p95: ms of the step.\n"
-    "RTF: compute / sound, the sounds of all streams added. in time: 95 % of the steps took less than their\n"
-    "sound lasts. peak: share of the rate of a float32 matrix product measured in this run. Percentiles:\n"
-    "nearest rank. Ratios are of processor time with one thread on a CPU, else of the wall clock."
+    "One step makes a chunk of `rung` tokens for each of `streams` replies; p50, p95: ms per step.\n"
+    "RTF: compute time / audio time of all streams. in time: 95 % of the steps took less time than their\n"
+    "audio lasts. peak: share of the rate of a float32 matrix product measured in this run. Percentiles:\n"
+    "nearest rank. Ratios are of processor time with one thread on a CPU, else of wall-clock time."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--streams", type=_counts, default=(1, 4, 16), metavar="1,4,16", help="replies at once")
-    parser.add_argument("--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="tokens of a chunk")
+    parser.add_argument(
+        "--streams",
+        type=_counts,
+        default=(1, 4, 16),
+        metavar="1,4,16",
+        help="numbers of simultaneous replies to measure",
+    )
+    parser.add_argument(
+        "--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="chunk lengths in tokens"
+    )
     parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, cuda:1, auto (default cpu)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
-    parser.add_argument("--size", choices=("nano", "official"), default="nano", help="official: random weights")
-    parser.add_argument("--trim", choices=("upstream", "prompt"), default="upstream", help="rule of the solver's cache")
-    parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="of the solver's products (default float32)")
     parser.add_argument(
-        "--fixed", action="store_true", help="batches of fixed shape, on CUDA as graphs; needs --trim prompt"
+        "--size", choices=("nano", "official"), default="nano", help="model size; official has random weights"
+    )
+    parser.add_argument(
+        "--trim",
+        choices=("upstream", "prompt"),
+        default="upstream",
+        help="cache rule of the solver, see --vocoder-trim of serve",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default=DTYPES[0], help="data type of the solver's products (default float32)"
+    )
+    parser.add_argument(
+        "--fixed", action="store_true", help="use batches of fixed shape, on CUDA as graphs; needs --trim prompt"
     )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: PyTorch's own)")
-    parser.add_argument("--chunks", type=int, default=8, metavar="N", help="timed per row (default 8)")
-    parser.add_argument("--minutes", type=float, default=0.5, help="of the long reply, as 30; 0: none (default 0.5)")
+    parser.add_argument("--chunks", type=int, default=8, metavar="N", help="chunks timed per row (default 8)")
     parser.add_argument(
-        "--plain", type=int, default=3, metavar="N", help="chunks of the plain path; 0: none (default 3)"
+        "--minutes", type=float, default=0.5, help="length of the long reply in minutes; 0: none (default 0.5)"
     )
     parser.add_argument(
-        "--ahead", type=int, default=4, metavar="N", help="chunks at once as a wavefront; 0: none (default 4)"
+        "--plain", type=int, default=3, metavar="N", help="chunks of the plain path for comparison; 0: none (default 3)"
     )
-    parser.add_argument("--prompt-tokens", type=int, default=75, metavar="N", help="of the voice (default 75: 3 s)")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every figure there")
+    parser.add_argument(
+        "--ahead", type=int, default=4, metavar="N", help="chunks computed together as a wavefront; 0: none (default 4)"
+    )
+    parser.add_argument(
+        "--prompt-tokens", type=int, default=75, metavar="N", help="prompt length of the voice (default 75: 3 s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,7 +116,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
     rungs = tuple(sorted(arguments.ladder))
     if arguments.fixed and arguments.trim != "prompt":
-        raise ConfigError("--fixed needs --trim prompt: the reference's rule has no fixed shape")
+        raise ConfigError("--fixed needs --trim prompt: with --trim upstream the shapes vary")
     for name, least in LEAST.items():
         if getattr(arguments, name) < least:
             flag = name.replace("_", "-")
@@ -142,7 +163,7 @@ def _counts(text: str) -> tuple[int, ...]:
     """ "1,4,16" -> (1, 4, 16)."""
     counts = tuple(int(part) for part in text.split(","))
     if min(counts) < 1:
-        raise argparse.ArgumentTypeError("expected positive numbers with commas between them")
+        raise argparse.ArgumentTypeError("expected comma-separated positive numbers")
     return counts
 
 
@@ -172,10 +193,10 @@ def _summary(report: Report) -> Sequence[tuple[str, str]]:
         ("matrix product", f"{report.product_gflops:.0f} GFLOP/s"),
     ]
     if (growth := report.growth) is not None:
-        text = f"chunk time x {growth.chunk_ratio:.2f}, memory x {growth.bytes_ratio:.2f} of those of a reply of 10 s"
+        text = f"chunk time x {growth.chunk_ratio:.2f}, memory x {growth.bytes_ratio:.2f} relative to a reply of 10 s"
         lines.append((f"reply of {growth.seconds:.0f} s", text))
     if (precision := report.precision) is not None:
-        text = f"log-mel {precision.mel_db:.2f} dB off, samples {precision.snr_db:.0f} dB over the difference"
+        text = f"log-mel differs by {precision.mel_db:.2f} dB, SNR of the samples {precision.snr_db:.0f} dB"
         lines.append((f"{precision.dtype} against float32", text))
     if (ahead := report.ahead) is not None:
         text = f"x {ahead.gain:.2f} ({ahead.one_by_one_ms:.0f} -> {ahead.wave_ms:.0f} ms) over one by one"

@@ -1,4 +1,4 @@
-"""`realtime doctor`: what is installed, which device is used, whether the model loads, what is missing."""
+"""`realtime doctor`: checks the packages, the device and whether the model loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from realtime.errors import RealtimeError
 
 __all__ = ["add_arguments", "run"]
 
-# module, distribution, needed to serve, how to get it
+# module, distribution, required for serving, how to install it
 _PACKAGES = (
     ("torch", "torch", True, "pip install torch"),
     (
@@ -31,7 +31,7 @@ _PACKAGES = (
     ("websockets", "websockets", True, "pip install websockets"),
     ("soundfile", "soundfile", True, "pip install soundfile"),
     ("llguidance", "llguidance", True, "pip install llguidance"),
-    ("uvloop", "uvloop", False, "pip install uvloop (optional: a faster event loop)"),
+    ("uvloop", "uvloop", False, "pip install uvloop (optional: faster event loop)"),
     ("mcp", "mcp", False, "pip install 'realtime-voice[mcp]' (optional: MCP servers)"),
     ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
     (
@@ -51,7 +51,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``fatal``: serving is impossible until it is mended."""
+    """One line of the report. ``fatal``: the server cannot start without it."""
 
     name: str
     text: str
@@ -66,12 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         mark = "ok  " if finding.good else ("FAIL" if finding.fatal else "-   ")
         print(f"{mark}  {finding.name:<12} {finding.text}")
         worst |= finding.fatal and not finding.good
-    print("\nReady to serve." if not worst else "\nNot ready: mend the lines marked FAIL.")
+    print("\nReady to serve." if not worst else "\nNot ready: fix the lines marked FAIL.")
     return int(worst)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Every finding, the model last because it takes longest."""
+    """All findings; the model comes last because it takes longest."""
     yield Finding("python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True)
     yield from _packages()
     if importlib.util.find_spec("torch") is None:
@@ -118,7 +118,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
     except RealtimeError as error:
         yield Finding("model", str(error), False, True)
         return
-    voices = ", ".join(loaded.voices) or "none: give --voice prompt.wav"
+    voices = ", ".join(loaded.voices) or "none: set --voice prompt.wav"
     yield Finding("model", f"{loaded.profile.name} in {time.perf_counter() - started:.1f} s", True)
     yield Finding("vocoder", str(loaded.vocoder.options), True)
     yield Finding("voices", voices, bool(loaded.voices), True)

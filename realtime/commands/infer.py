@@ -1,7 +1,7 @@
-"""`realtime infer FILE.wav`: answer one recording offline, without a server. The shortest path through the parts.
+"""`realtime infer FILE.wav`: answers one recording without a server. The shortest path through the parts.
 
-``--task`` asks for something else than an answer: the instruct models take it as system prompt, the base model as the
-beginning of a text to continue (`realtime.commands.infer_tasks`).
+``--task`` requests something other than an answer, e.g. a transcript. The instruct models take the task as system
+prompt, the base model as the beginning of a text to continue (`realtime.commands.infer_tasks`).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.wav", help="what the user says")
-    parser.add_argument("--text", help="what the user writes, instead of a file")
-    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="where the spoken answer goes")
-    parser.add_argument("--text-only", action="store_true", help="a written answer, no speech")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.wav", help="recording of the user")
+    parser.add_argument("--text", help="typed message instead of a recording")
+    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="file for the spoken answer")
+    parser.add_argument("--text-only", action="store_true", help="answer in text, without speech")
     tasks = "; ".join(f"{name}: {task.help}" for name, task in TASKS.items())
     parser.add_argument("--task", choices=(CHAT, *TASKS), default=CHAT, help=f"{CHAT}: an answer; {tasks}")
-    parser.add_argument("--no-thinking", action="store_true", help="answer at once, also where the model can think")
+    parser.add_argument("--no-thinking", action="store_true", help="answer without thinking first")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,21 +68,21 @@ def _recording(path: Path) -> Audio:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
-        raise AudioFormatError(f"{path}: {error}; give a WAV, FLAC or OGG file") from error
+        raise AudioFormatError(f"{path}: {error}; use a WAV, FLAC or OGG file") from error
     resampler = Resampler(rate, MODEL_SAMPLE_RATE)
     speech = np.concatenate((resampler.push(np.ascontiguousarray(samples[:, 0])), resampler.flush()))
     return Audio(str(path), speech)
 
 
 def _request(arguments: argparse.Namespace, profile: Profile, given: Text | Audio) -> GenerationRequest:
-    """What the model is asked. Raises `ConfigError` for what it was not trained for."""
+    """The request to the engine. Raises `ConfigError` for a task that the model was not trained for."""
     if arguments.task != CHAT:
         task = TASKS[arguments.task]
         messages = task_messages(arguments.task, given, profile.prompt_format)
         speech = task.speech and not arguments.text_only
         return GenerationRequest(messages, speech, task.sampling(profile.sampling), cache_key="infer")
     if profile.prompt_format != "chat":
-        raise ConfigError(f"{profile.name} was not trained to talk; give --task {', '.join(TASKS)}")
+        raise ConfigError(f"{profile.name} was not trained for conversation; set --task {', '.join(TASKS)}")
     system = Message("system", spoken.fill(profile.instructions, datetime.now()))
     human = Message("human", given.text if isinstance(given, Text) else (given,))
     thinking = 0 if arguments.no_thinking else profile.thinking_tokens
@@ -92,7 +92,8 @@ def _request(arguments: argparse.Namespace, profile: Profile, given: Text | Audi
 
 
 async def _answer(threads: ModelThreads, request: GenerationRequest) -> NDArray[np.float32]:
-    """Print the text as it comes, a thought on stderr; gives the speech [n] at 24 kHz, empty for a written answer."""
+    """Print the text as it is generated, thoughts on stderr. Returns the speech [n] at 24 kHz, empty for a text
+    answer."""
     stream = threads.vocoder.open(threads.vocoder.voices[0])
     started = time.perf_counter()
     done: GenerationDone | None = None
@@ -110,7 +111,7 @@ async def _answer(threads: ModelThreads, request: GenerationRequest) -> NDArray[
     stream.close()
     if done is None or done.reason in ("failed", "context_full"):
         error = done.error if done is not None else None
-        raise EngineError(error or "the recording does not fit into the model's context; give a shorter one")
+        raise EngineError(error or "the recording does not fit into the model's context; use a shorter one")
     _report(done, time.perf_counter() - started)
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
@@ -119,7 +120,7 @@ def _report(done: GenerationDone, seconds: float) -> None:
     timings = done.timings
     rate = timings.decode_tokens / timings.decode_seconds if timings.decode_seconds else 0.0
     print(
-        f"{done.usage.input_text + done.usage.input_audio} ids in, {timings.decode_tokens} out; first id after "
-        f"{timings.first_token * 1000:.0f} ms, {rate:.0f} ids/s, {seconds:.2f} s in all",
+        f"{done.usage.input_text + done.usage.input_audio} input tokens, {timings.decode_tokens} output tokens; first "
+        f"token after {timings.first_token * 1000:.0f} ms, {rate:.0f} tokens/s, {seconds:.2f} s in total",
         file=sys.stderr,
     )

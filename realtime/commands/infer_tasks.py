@@ -1,7 +1,7 @@
-"""What a checkpoint can be asked beside a talk: transcripts, translations, captions, reading aloud. As messages.
+"""The tasks of `realtime infer --task` as prompts: transcripts, translations, captions, reading aloud.
 
-The instruct models take a task as system prompt. The base model takes it as the first piece of a plain prompt, and
-continues what it is given; it was not trained to talk (spec/model.md section 7).
+The instruct models take a task as system prompt. The base model takes it as the first part of a plain prompt, which it
+continues; it was not trained for conversation. The prompts are those of upstream's examples.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from realtime.ports.engine import SamplingParams
 from realtime.ports.messages import Audio, Message, Part, Text
 
 TTS_START = "<tts_start>"
-"""Ends a plain prompt whose continuation is to be spoken."""
+"""Ends a plain prompt whose continuation is spoken."""
 
 CHAT = "chat"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """``chat``, ``plain``: the task's words in each format of prompts, None where the model was not trained for it.
+    """``chat``, ``plain``: the instruction in each prompt format; None where the model was not trained for the task.
 
     ``speech``: whether the answer is spoken. ``temperature`` and ``max_tokens`` are those of upstream's examples.
     """
@@ -34,23 +34,23 @@ class Task:
     max_tokens: int = 256
 
     def sampling(self, defaults: SamplingParams) -> SamplingParams:
-        """The checkpoint's own, with what the task is done best with."""
+        """The checkpoint's sampling parameters with this task's temperature and length."""
         return replace(defaults, temperature=self.temperature, max_tokens=self.max_tokens)
 
 
 TASKS = {
     "transcribe": Task(
-        "the words of a recording", "请记录下你所听到的语音内容。", "请记录下你所听到的语音内容。", False, 0.0
+        "transcribe a recording", "请记录下你所听到的语音内容。", "请记录下你所听到的语音内容。", False, 0.0
     ),
     "translate": Task(
-        "a recording's words in Chinese",
+        "translate a recording into Chinese text",
         "请仔细聆听这段语音，然后将其内容翻译成中文。",
         "请仔细聆听这段语音，然后将其内容翻译成中文",
         False,
         0.1,
     ),
     "interpret": Task(
-        "a recording's words, spoken in Chinese",
+        "translate a recording into Chinese speech",
         "请仔细聆听这段语音，然后将其内容翻译成中文并用语音播报。",
         "请仔细聆听这段语音，然后将其内容翻译成中文并用语音播报。",
         True,
@@ -58,26 +58,33 @@ TASKS = {
         2048,
     ),
     "caption": Task(
-        "what is heard in a recording",
+        "describe the sounds of a recording",
         "Please briefly explain the important events involved in this audio clip.",
         "Please briefly explain the important events involved in this audio clip.",
         False,
         0.1,
     ),
-    "read": Task("--text read aloud (base model)", None, "以自然的语速读出下面的文字。\n", True, 0.7, 2048),
+    "read": Task("read --text aloud (base model)", None, "以自然的语速读出下面的文字。\n", True, 0.7, 2048),
     "translate-aloud": Task(
-        "--text spoken in English (base model)", None, "将下面的文本翻译成英文，并用语音播报。\n", True, 0.7, 2048
+        "translate --text into English speech (base model)",
+        None,
+        "将下面的文本翻译成英文，并用语音播报。\n",
+        True,
+        0.7,
+        2048,
     ),
-    "continue": Task("what follows on --text or a recording (base model)", None, "", False, 0.7, 2048),
+    "continue": Task("continue --text or a recording (base model)", None, "", False, 0.7, 2048),
 }
 
 
 def task_messages(name: str, given: Text | Audio, prompt_format: PromptFormat) -> tuple[Message, ...]:
-    """The prompt of a task over what the user gives. Raises `ConfigError` where the checkpoint does not know it."""
+    """The prompt of a task with its input. Raises `ConfigError` for a task that the checkpoint was not trained for."""
     task = TASKS[name]
     if prompt_format == "chat":
         if task.chat is None:
-            raise ConfigError(f"task {name!r} is for the base model; this checkpoint was trained to talk: use --text")
+            raise ConfigError(
+                f"task {name!r} is for the base model; this checkpoint was trained for conversation: use --text"
+            )
         content: str | tuple[Part, ...] = given.text if isinstance(given, Text) else (given,)
         return Message("system", task.chat), Message("human", content)
     if task.plain is None:

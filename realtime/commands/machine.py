@@ -1,4 +1,4 @@
-"""What a figure needs beside it to mean anything: the machine that it was measured on."""
+"""Describes the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, load, system and versions."""
+    """Date, processor, load, system and versions."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu_model(),
@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_torch() -> dict[str, Any]:
     """Threads and GPU of this process."""
-    import torch  # only where something computes here: measuring a server elsewhere needs none
+    import torch  # imported here: measuring another server does not need it
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"threads": torch.get_num_threads(), "gpu": gpu}

@@ -1,4 +1,4 @@
-"""`realtime serve`: the server, its console, and how to talk to it."""
+"""`realtime serve`: the server and its web page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
     access = build_access(settings)
-    vocoder_options(settings, settings.flow_steps or 1)  # what is wrong in them is said before anything is loaded
+    vocoder_options(settings, settings.flow_steps or 1)  # validated before anything is loaded
     server = _server(settings, build_app(Application(settings), find_frontend(), access))
     with _listen(settings) as listener:
         print(_greeting(settings), file=sys.stderr, flush=True)
@@ -38,11 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _server(settings: Settings, app: Starlette) -> uvicorn.Server:
     given = bool(settings.tls_cert), bool(settings.tls_key)
     if any(given) and not all(given):
-        raise ConfigError("--tls-cert and --tls-key go together; give both, or --tls-self-signed")
+        raise ConfigError("--tls-cert and --tls-key need each other; set both, or --tls-self-signed")
     if all(given) and settings.tls_self_signed:
-        raise ConfigError("--tls-self-signed makes its own certificate; leave it out, or --tls-cert and --tls-key")
+        raise ConfigError("--tls-self-signed makes its own certificate; remove it, or --tls-cert and --tls-key")
     if settings.tls_self_signed:
-        with TemporaryDirectory(prefix="realtime-tls-") as folder:  # read at once, so the key stays on no disk
+        with TemporaryDirectory(
+            prefix="realtime-tls-"
+        ) as folder:  # uvicorn reads the files now, so the key does not stay on disk
             return web_server(app, write_self_signed(Path(folder), names_of(settings.host)))
     return web_server(app, TlsFiles(Path(settings.tls_cert), Path(settings.tls_key)) if all(given) else None)
 
@@ -60,7 +62,7 @@ def _listen(settings: Settings) -> socket.socket:
 def _greeting(settings: Settings) -> str:
     tls = "s" if settings.tls_cert or settings.tls_self_signed else ""
     shown = settings.host
-    if shown in ("0.0.0.0", "::", ""):  # another machine is meant where there is TLS for its microphone
+    if shown in ("0.0.0.0", "::", ""):  # with TLS the page is meant for other machines, whose microphones need it
         shown = (lan_address() if tls else None) or "127.0.0.1"
     if ":" in shown:
         shown = f"[{shown}]"
@@ -74,5 +76,5 @@ def _greeting(settings: Settings) -> str:
         f"  WebSocket   ws{tls}://{shown}:{settings.port}/v1/realtime\n"
         f"{talk}"
         f"  Health      http{tls}://{shown}:{settings.port}/healthz\n"
-        f"  Model       {settings.model} (loading; the log says when it is ready)\n"
+        f"  Model       {settings.model} (loading; the log shows when it is ready)\n"
     )

@@ -1,4 +1,4 @@
-"""`realtime talk`: speak to a running server with a recording, a text or the microphone."""
+"""`realtime talk`: talks to a running server by recording, text or microphone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, Connection, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received, open_session
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
 from realtime.client.utterance import load_utterance
@@ -24,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="FILE.wav",
-        help="what to say; without it and --text: the microphone",
+        help="recording to send; without it and without --text: the microphone",
     )
     parser.add_argument("--text", help="a typed message instead of speech")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="where the spoken answer goes")
+    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument(
         "--api-key",
         default=os.environ.get("REALTIME_API_KEY"),
-        help="for a server with keys (env REALTIME_API_KEY)",
+        help="API key for a server that requires one (env REALTIME_API_KEY)",
     )
     parser.add_argument(
-        "--insecure", action="store_true", help="take any TLS certificate, as of a server with --tls-self-signed"
+        "--insecure", action="store_true", help="accept any TLS certificate, e.g. of a server with --tls-self-signed"
     )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for the answer (default 60)"
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[Connection]:
+def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[RealtimeConnection]:
     return open_session(arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
 
 
@@ -65,25 +65,25 @@ async def _one_turn(arguments: argparse.Namespace) -> TurnRecord:
     utterance = load_utterance(arguments.file) if arguments.file is not None else None
     async with _connected(arguments) as connection:
         if utterance is None:
-            return await ask(connection, arguments.text, watch=print_answer, patience_s=arguments.timeout)
-        return await speak(connection, utterance, watch=print_answer, patience_s=arguments.timeout)
+            return await ask(connection, arguments.text, watch=print_answer, timeout_s=arguments.timeout)
+        return await speak(connection, utterance, watch=print_answer, timeout_s=arguments.timeout)
 
 
 def print_answer(event: Received) -> None:
-    """The transcript as it arrives."""
+    """Print the answer's transcript as it arrives."""
     if event.type in ("response.output_audio_transcript.delta", "response.output_text.delta"):
         print(event["delta"], end="", flush=True)
 
 
 def print_answers(event: Received) -> None:
-    """As `print_answer`, for a conversation: one line an answer."""
+    """As `print_answer`, with a line break after each answer."""
     print_answer(event)
     if event.type == "response.done":
         print()
 
 
 def latency_line(record: TurnRecord, *, spoken: bool) -> str:
-    """The turn's latency parts in ms, as far as the caller can see them."""
+    """One line with the latencies of the turn in ms, measured by the client."""
     points = [
         ("speech_stopped", record.speech_stopped if spoken else None),
         ("first text", record.first_text),
@@ -92,13 +92,13 @@ def latency_line(record: TurnRecord, *, spoken: bool) -> str:
     begin = "end of speech" if spoken else "sent"
     steps = [f"+{(at - record.asked) * 1000:.0f} ms {name}" for name, at in points if at is not None]
     margin = record.least_margin_s
-    least = "" if margin is None else f", least margin {margin * 1000:.0f} ms"
+    least = "" if margin is None else f", smallest margin {margin * 1000:.0f} ms"
     return f"{begin} {', '.join(steps)}; {record.audio_s:.2f} s of speech{least}"
 
 
 def _save(path: Path, record: TurnRecord) -> None:
     if not record.audio:
-        raise ClientError(f"the answer has no sound: {path} was not written")
+        raise ClientError(f"the answer has no audio: {path} was not written")
     soundfile.write(path, np.frombuffer(record.audio, "<i2"), WIRE_RATE, subtype="PCM_16")
     print(f"wrote {path}: {record.audio_s:.2f} s", file=sys.stderr)
 
@@ -107,5 +107,7 @@ async def _conversation(arguments: argparse.Namespace) -> None:
     device = PortAudioDevice()
     with device.opened():
         async with _connected(arguments) as connection:
-            print("Speak; Ctrl-C ends. Use headphones: a terminal has no echo cancellation.", file=sys.stderr)
+            print(
+                "Speak; press Ctrl-C to end. Headphones are best: a terminal has no echo cancellation.", file=sys.stderr
+            )
             await converse(connection, device, print_answers)

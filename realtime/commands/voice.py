@@ -1,6 +1,6 @@
-"""`realtime voice add | list | preview`: voices from recordings, kept as files that the server speaks with.
+"""`realtime voice add | list | preview`: manages voices, the files that the server's replies are spoken with.
 
-A voice lies in the checkpoint's ``voices/`` folder, where the server finds it by name, or in ``--voices DIR``.
+Voices are in the checkpoint's ``voices/`` folder, where the server finds them by name, or in ``--voices DIR``.
 """
 
 from __future__ import annotations
@@ -37,18 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="DIR",
             help=f"checkpoint (default: embedded nano; env {ENV_PREFIX}MODEL)",
         )
-        added.add_argument("--voices", type=Path, metavar="DIR", help="where voices lie (default: MODEL/voices)")
+        added.add_argument("--voices", type=Path, metavar="DIR", help="folder of the voices (default: MODEL/voices)")
         added.set_defaults(action_run=function)
         return added
 
     add = action("add", "make a voice from a recording of one speaker, 1 to 30 s", _add)
-    add.add_argument("name", metavar="NAME", help="what the voice is to be called")
-    add.add_argument("recording", type=Path, metavar="PROMPT.wav", help="any format and rate that libsndfile reads")
-    add.add_argument("--force", action="store_true", help="replace a voice of that name")
+    add.add_argument("name", metavar="NAME", help="name of the new voice")
+    add.add_argument(
+        "recording", type=Path, metavar="PROMPT.wav", help="recording in any format and rate that libsndfile reads"
+    )
+    add.add_argument("--force", action="store_true", help="replace an existing voice of this name")
     action("list", "list the voices", _list)
-    preview = action("preview", "speak a voice's own prompt again, through the vocoder", _preview)
+    preview = action("preview", "resynthesize a voice's own prompt", _preview)
     preview.add_argument("name", metavar="NAME")
-    preview.add_argument("--out", type=Path, required=True, metavar="OUT.wav", help="where the sound goes")
+    preview.add_argument("--out", type=Path, required=True, metavar="OUT.wav", help="file for the audio")
     preview.add_argument("--device", default="cpu", help="torch device (default cpu)")
     preview.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
 
@@ -68,7 +70,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
     path = _path(arguments, arguments.name)
     if path.exists() and not arguments.force:
-        raise ConfigError(f"{path} is there already; choose another name or give --force")
+        raise ConfigError(f"{path} exists; choose another name or set --force")
     voice = Voice.enroll(arguments.recording, arguments.model / "token2wav", arguments.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     voice.save(path)
@@ -85,7 +87,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for path in paths:
         print(f"{path.stem:<20} {_seconds(Voice.load(path)):>5.1f} s  {path}")
     if not paths:
-        print(f"no voices in {folder}; make one: realtime voice add NAME PROMPT.wav", file=sys.stderr)
+        print(f"no voices in {folder}; add one: realtime voice add NAME PROMPT.wav", file=sys.stderr)
     return 0
 
 
@@ -101,7 +103,7 @@ def _preview(arguments: argparse.Namespace) -> int:
     path = _path(arguments, arguments.name)
     if not path.is_file():
         known = ", ".join(sorted(found.stem for found in path.parent.glob(f"*{SUFFIX}"))) or "none"
-        raise ConfigError(f"no voice {arguments.name!r} in {path.parent} (there: {known})")
+        raise ConfigError(f"no voice {arguments.name!r} in {path.parent} (available: {known})")
     voice = Voice.load(path)
     device = choose_device(arguments.device)
     vocoder = Vocoder.load(arguments.model / "token2wav", device, steps=arguments.steps)
@@ -112,7 +114,7 @@ def _preview(arguments: argparse.Namespace) -> int:
 
 
 def speak(vocoder: Vocoder, voice: Voice, tokens: list[int]) -> NDArray[np.float32]:
-    """Speech tokens in a voice, chunk by chunk as a reply would come -> samples [n] at 24 kHz."""
+    """Speech tokens -> samples [n] at 24 kHz, in the chunks of a reply."""
     import numpy as np
 
     stream, rungs = vocoder.open(voice), vocoder.options.ladder.rungs
@@ -123,7 +125,7 @@ def speak(vocoder: Vocoder, voice: Voice, tokens: list[int]) -> NDArray[np.float
         chunks.append((stream, part, not tokens))
         if not tokens:
             break
-    return np.concatenate(vocoder.step(chunks))  # the tokens are all there, so the chunks go together
+    return np.concatenate(vocoder.step(chunks))  # all tokens are known, so the chunks are computed together
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
@@ -133,7 +135,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 def _path(arguments: argparse.Namespace, name: str) -> Path:
     if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
-        raise ConfigError(f"voice {name!r}: give a plain name, without folders; it becomes a file's name")
+        raise ConfigError(f"voice {name!r}: use a name without folders; it becomes the file name")
     return _folder(arguments) / f"{name}{SUFFIX}"
 
 

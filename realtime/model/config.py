@@ -1,6 +1,6 @@
-"""Sizes of the model, read from a checkpoint's config.json (spec: the official Step-Audio 2 layout).
+"""Sizes of the model, read from a checkpoint's config.json in the official Step-Audio 2 layout.
 
-Official values of Step-Audio 2 mini are in the comments. What upstream has as constants (``adapter_hidden``,
+The comments give the values of Step-Audio 2 mini. What upstream has as constants (``adapter_hidden``,
 ``tie_word_embeddings``) is configuration here, with upstream's value as the default.
 """
 
@@ -16,7 +16,7 @@ from realtime.errors import CheckpointError
 
 
 class ModelConfigError(CheckpointError):
-    """A config.json that cannot be used. ``problems`` has one line for each fault found."""
+    """An invalid config.json. ``problems`` has one line per fault."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("config.json: " + "; ".join(problems))
@@ -24,7 +24,7 @@ class ModelConfigError(CheckpointError):
 
 
 class _Section:
-    """Reads one JSON object, collecting every fault instead of stopping at the first."""
+    """Reads one JSON object and collects all faults instead of stopping at the first."""
 
     def __init__(self, name: str, values: object) -> None:
         self.name = name
@@ -66,7 +66,7 @@ class _Section:
 
     def _refuse(self, key: str, value: object, expected: str) -> None:
         if not self.values:
-            return  # the missing section is reported already
+            return  # the missing section was already reported
         found = "is missing" if value is None else f"is {value!r}"
         self.problems.append(f"{self.name}.{key} {found}, expected {expected}")
 
@@ -173,7 +173,7 @@ class TextConfig:
 
 
 def _rope_theta(section: _Section) -> float:
-    """Older files hold ``rope_theta`` flat, newer transformers writes it inside ``rope_parameters``."""
+    """Older files have ``rope_theta`` at the top level, newer transformers write it inside ``rope_parameters``."""
     parameters = section.values.get("rope_parameters")
     if "rope_theta" not in section.values and isinstance(parameters, Mapping):
         return _Section("text_config.rope_parameters", parameters).number("rope_theta", 1e6)
@@ -214,7 +214,7 @@ class ModelConfig:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a config.json; raises `ModelConfigError` when no JSON object or faulty, OSError if absent."""
+        """Read a config.json; raises `ModelConfigError` if it is invalid, OSError if it is missing."""
         try:
             values = json.loads(path.read_text("utf-8"))
         except ValueError as error:

@@ -24,7 +24,7 @@ def rope_table(config: TextConfig, positions: Tensor) -> Rope:
     """Rotary tables [..., d] float32 for integer ``positions`` [...].
 
     The sines of the first half are negated, so that `rotate` needs no sign flip of its own. float32
-    throughout, like the reference: at position 16 000 another precision would be another angle.
+    throughout, like the reference: in lower precision the angle would be wrong at position 16 000.
     """
     exponents = torch.arange(0, config.head_dim, 2, device=positions.device).float() / config.head_dim
     angles = positions[..., None].float() * (1.0 / config.rope_theta**exponents)
@@ -96,7 +96,7 @@ class DecoderLayer(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Embedding table, layers and final norm: what the checkpoint keeps below ``model.``."""
+    """Embedding table, layers and final norm: the tensors below ``model.`` in the checkpoint."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Backbone(nn.Module):
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(self, embeds: Tensor, position_ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """[B, T, D] -> [B, T, D]; positions 0..T-1 unless ``position_ids`` [B, T] says otherwise."""
+        """[B, T, D] -> [B, T, D]; ``position_ids`` [B, T], default 0..T-1."""
         if position_ids is None:
             position_ids = torch.arange(embeds.shape[1], device=embeds.device)[None]
         cosines, sines = rope_table(self.config, position_ids)
@@ -129,7 +129,7 @@ class Decoder(nn.Module):
         self.tie_weights()
 
     def tie_weights(self) -> None:
-        """Let the head be the embedding table, if the config says so; again after replacing parameters."""
+        """Share the embedding table with the head, if the config says so. Call again after replacing parameters."""
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         """Logits [B, T, V] of every position; differentiable.
 
         ``position_ids`` [B, T]: default 0..T-1. ``mask``: bool, True = visible, or additive, broadcast to
-        [B, H, T, T]; default causal. Right padding needs no mask: nothing before it sees it.
+        [B, H, T, T]; default causal. Right padding needs no mask: earlier positions do not see it.
         """
         logits: Tensor = self.lm_head(self.hidden(embeds, position_ids, mask))
         return logits
@@ -153,11 +153,11 @@ class Decoder(nn.Module):
         return x
 
 
-_FORK_ROOM = 256  # positions: what follows a fork does not grow it at once
+_FORK_ROOM = 256  # spare positions of a fork, so that the next tokens do not grow it at once
 
 
 class CacheFull(ValueError):
-    """More positions were asked for than the cache may ever hold."""
+    """More positions were requested than the cache may hold."""
 
 
 class KVCache:
@@ -193,11 +193,11 @@ class KVCache:
         if length <= self.capacity:
             return
         if length > self.max_length:
-            raise CacheFull(f"{length} positions asked for, the cache holds at most {self.max_length}")
+            raise CacheFull(f"{length} positions requested, the cache holds at most {self.max_length}")
         self._adopt(self._copy_used(min(max(2 * self.capacity, length), self.max_length)))
 
     def truncate(self, length: int) -> None:
-        """Forget all positions from ``length`` on. Raises ValueError when there are fewer."""
+        """Drop all positions from ``length`` on. Raises ValueError if fewer are filled."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot truncate to {length}: {self.length} positions are filled")
         self.length = length
@@ -224,9 +224,9 @@ class KVCache:
 
 
 class _FusedLayer:
-    """One layer's weights as the fewest matrices: q, k and v are one, gate and up are one.
+    """One layer's weights in as few matrices as possible: q, k and v are one, gate and up are one.
 
-    The layer's own parameters become views of them, so nothing is held twice.
+    The layer's own parameters become views of them, so no weight is stored twice.
     """
 
     __slots__ = ("attention_norm", "down", "gate_up", "mlp_norm", "output", "qkv", "qkv_bias")
@@ -252,13 +252,13 @@ def _fuse(linears: Sequence[nn.Linear], name: str) -> Tensor:
 
 
 class DecoderRuntime:
-    """A `Decoder` prepared for serving: few operations a step, no masks built, tables computed once.
+    """A `Decoder` prepared for serving: few operations per step, no masks, tables computed once.
 
-    The weights are shared with ``decoder`` (and frozen by this). Equal to `Decoder.forward` up to rounding.
+    The weights are shared with ``decoder`` and frozen. Equal to `Decoder.forward` up to rounding.
     """
 
     PREFILL_CHUNK = 512
-    """Positions of one prefill pass: bounds the memory of the mask and the activations."""
+    """Positions per prefill pass; bounds the memory of the mask and the activations."""
 
     def __init__(self, decoder: Decoder) -> None:
         config = self.config = decoder.config
@@ -285,7 +285,7 @@ class DecoderRuntime:
         return self._embedding.device
 
     def new_cache(self, capacity: int = 256, max_length: int | None = None) -> KVCache:
-        """An empty cache with room for ``capacity`` positions; ``max_length``: the model's unless shorter."""
+        """An empty cache with room for ``capacity`` positions. ``max_length`` is at most the model's."""
         longest = self.config.max_position_embeddings
         return KVCache(
             self.config,
@@ -304,7 +304,7 @@ class DecoderRuntime:
     def prefill(self, embeds: Tensor, cache: KVCache, last: int = 1) -> Tensor:
         """Append T >= 1 positions [T, D] to the cache -> logits [last, V] of the last ones.
 
-        Raises `CacheFull` (nothing appended) when they do not fit.
+        Raises `CacheFull` (nothing appended) if they do not fit.
         """
         cache.reserve(cache.length + len(embeds))
         hidden = [self._prefill_chunk(chunk, cache) for chunk in torch.split(embeds, self.PREFILL_CHUNK)]
@@ -312,9 +312,9 @@ class DecoderRuntime:
 
     @torch.inference_mode()
     def step(self, ids: Tensor, caches: Sequence[KVCache]) -> Tensor:
-        """One id more for each of B sequences: ids [B] -> logits [B, V]. The sequences' lengths may differ.
+        """Append one id to each of B sequences: ids [B] -> logits [B, V]. The sequences may differ in length.
 
-        Raises `CacheFull` (nothing appended) when one of them is full.
+        Raises `CacheFull` (nothing appended) if one of them is full.
         """
         for cache in caches:
             cache.reserve(cache.length + 1)
@@ -340,9 +340,9 @@ class DecoderRuntime:
         return x
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache, layer: int) -> Tensor:
-        """Store one position's k, v [K, d] and mix the whole cache for q [1, H, d] -> [1, H * d].
+        """Store one position's k, v [K, d] and attend to the whole cache: q [1, H, d] -> [1, H * d].
 
-        The query heads that share a key head are put as its query positions: no mask, nothing repeated.
+        Query heads that share a key head are treated as its query positions: no mask, no repeated keys.
         """
         end = cache.length + 1
         keys, values = cache.keys[layer][:, :, :end], cache.values[layer][:, :, :end]
@@ -375,7 +375,7 @@ class DecoderRuntime:
         return x
 
     def _mlp(self, x: Tensor, layer: _FusedLayer) -> Tensor:
-        """[T, D] -> [T, D], the residual included."""
+        """[T, D] -> [T, D], including the residual."""
         h = F.rms_norm(x, self._shape, layer.mlp_norm, self.config.rms_norm_eps)
         gate, up = F.linear(h, layer.gate_up).chunk(2, -1)
         return torch.addmm(x, F.silu(gate).mul_(up), layer.down)
@@ -384,7 +384,7 @@ class DecoderRuntime:
         return F.linear(F.rms_norm(x, self._shape, self._norm, self.config.rms_norm_eps), self._head)
 
     def _rope(self, positions: Sequence[int]) -> Rope:
-        """Tables [B, 1, d] of one position a sequence."""
+        """Tables [B, 1, d] for one position per sequence."""
         if len(positions) == 1:
             row = slice(positions[0], positions[0] + 1)
             return self._cosines[row, None], self._sines[row, None]

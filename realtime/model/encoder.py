@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, keys: int, key_mask: Tensor | None) -> Tensor:
-        """[B, S, d] -> [B, S, d]; attends to the first ``keys`` positions, of those to ``key_mask``'s."""
+        """[B, S, d] -> [B, S, d]; attends to those of the first ``keys`` positions that ``key_mask`` allows."""
         visible = x[:, :keys]
         q, k, v = self._split(self.query(x)), self._split(self.key(visible)), self._split(self.value(visible))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
@@ -73,9 +73,9 @@ class AudioEncoder(nn.Module):
     def forward(
         self, mel: Tensor, frames: Sequence[int] | None = None, valid_frames: Sequence[int] | None = None
     ) -> Tensor:
-        """Rows [B, P, d] of zero-padded segments, each with the numbers it has alone; the rest is 0.
+        """Rows [B, P, d] of zero-padded segments, each equal to the rows of the segment alone; the rest is 0.
 
-        ``frames``: T of each segment, None: all of them fill the batch. ``valid_frames``: L of each, None:
+        ``frames``: T of each segment; None: all segments fill the batch. ``valid_frames``: L of each; None:
         T - 2, the official rule (the HTTP server uses T). Raises ValueError beyond ``n_audio_ctx`` positions.
         """
         frames = [mel.shape[2]] * mel.shape[0] if frames is None else frames
@@ -89,9 +89,9 @@ class AudioEncoder(nn.Module):
         return _zero_from(rows, [encoder_rows(t) for t in frames])
 
     def embed_frames(self, mel: Tensor, frames: Sequence[int]) -> Tensor:
-        """The convolutions and positions: [B, n_mels, T] -> [B, S, d], the input of the first block."""
+        """Convolutions and positions: [B, n_mels, T] -> [B, S, d], the input of the first block."""
         x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))
-        # A segment alone ends in conv2's zero padding: conv1's bias must not stand there.
+        # A single segment ends in conv2's zero padding, so conv1's bias must not be there.
         x = _zero_from(x.transpose(1, 2), frames).transpose(1, 2)
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         positions = self.positional_embedding.weight
@@ -133,7 +133,7 @@ class EncodedBatch:
 def encode_batch(encoder: AudioEncoder, adapter: Adapter, mel: Tensor, frames: Sequence[int]) -> EncodedBatch:
     """Segments zero-padded in mel space [B, n_mels, T] with own lengths ``frames``; differentiable.
 
-    Every segment gets the numbers it has alone (upstream's own batching does not: spec section 4).
+    Every segment gets the same result as alone. (In upstream's own batching the result depends on the batch.)
     """
     rows = encoder(mel, frames)
     return EncodedBatch(
@@ -145,7 +145,7 @@ def encode_batch(encoder: AudioEncoder, adapter: Adapter, mel: Tensor, frames: S
 
 
 def encode_segment(encoder: AudioEncoder, adapter: Adapter, mel: Tensor) -> Tensor:
-    """One segment's mel [n_mels, T] -> its features [n, D], to stand at its ``<audio_patch>`` ids."""
+    """One segment's mel [n_mels, T] -> its features [n, D], which replace its ``<audio_patch>`` ids."""
     features: Tensor = adapter(encoder(mel[None]))[0]
     return features[: feature_count_of_frames(mel.shape[1])]
 
@@ -167,7 +167,7 @@ def _mask(counts: Sequence[int], size: int, device: torch.device) -> Tensor:
 
 
 def _zero_from(x: Tensor, counts: Sequence[int]) -> Tensor:
-    """[B, S, d] with positions >= ``counts[i]`` set to 0; no copy when every segment fills the batch."""
+    """[B, S, d] with positions >= ``counts[i]`` set to 0; no copy if every segment fills the batch."""
     if min(counts) >= x.shape[1]:
         return x
     return x * _mask(counts, x.shape[1], x.device)[..., None]

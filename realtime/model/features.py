@@ -17,7 +17,7 @@ from realtime.ports.messages import SEGMENT_SAMPLES as SEGMENT_SAMPLES
 SAMPLE_RATE = 16_000
 N_FFT = 400
 HOP = 160
-PAD_RIGHT = 479  # zeros that upstream appends: every segment gets two frames more than its audio fills
+PAD_RIGHT = 479  # zeros that upstream appends: two more frames than the audio fills
 
 
 def mel_frame_count(num_samples: int) -> int:
@@ -26,7 +26,7 @@ def mel_frame_count(num_samples: int) -> int:
 
 
 def feature_count(num_samples: int) -> int:
-    """n, the decoder positions that a segment fills (12.5 a second); 0 for less than 321 samples."""
+    """n, the decoder positions of a segment (12.5 per second); 0 for less than 321 samples."""
     return feature_count_of_frames(mel_frame_count(num_samples))
 
 
@@ -44,7 +44,7 @@ def split_segments(num_samples: int) -> list[tuple[int, int]]:
 def log_mel(samples: Tensor, n_mels: int = 128) -> Tensor:
     """One segment: float [N] at 16 kHz in [-1, 1] -> float32 [n_mels, T]. Zeros give -1.5 everywhere.
 
-    The floor is 8 (80 dB) below the maximum of this very segment, so every frame depends on all of it.
+    The floor is 8 (80 dB) below the maximum of the segment, so every frame depends on the whole segment.
     """
     padded = F.pad(samples.float(), (0, PAD_RIGHT))
     spectrum = torch.stft(
@@ -79,7 +79,7 @@ def mel_filterbank(n_mels: int, sample_rate: int = SAMPLE_RATE, n_fft: int = N_F
     return (triangles * area_norm[:, None]).float()
 
 
-# Slaney's Auditory Toolbox: linear below 1 kHz (66.7 Hz a mel), above it 27 mels for every factor of 6.4.
+# Slaney's Auditory Toolbox: linear below 1 kHz (66.7 Hz per mel), above it 27 mels per factor of 6.4.
 _HERTZ_PER_MEL = 200.0 / 3
 _LOG_START_HERTZ = 1000.0
 _LOG_START_MEL = _LOG_START_HERTZ / _HERTZ_PER_MEL

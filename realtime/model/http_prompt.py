@@ -1,8 +1,8 @@
-"""How StepFun's vLLM server turns chat messages into prompt pieces (spec/model.md section 11).
+"""How StepFun's vLLM server turns chat messages into prompt pieces.
 
-Not used to serve our own model (`realtime.model.prompt` is); it says what a backend behind that HTTP API
-will see, audio first, a newline after each segment, speech history rebuilt from strings. Takes the JSON of a
-request, so its messages are dicts here.
+Not used for serving (see `realtime.model.prompt`). It reproduces what a backend behind that HTTP API receives: audio
+first, a newline after each segment, the speech history rebuilt from strings. Its input is the JSON of a request, so
+messages are dicts here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JsonObject = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SpeechHistory:
-    """An earlier spoken reply, to be interleaved by the server: its text, and its codes as ``<audio_k>``."""
+    """An earlier spoken reply, which the server interleaves: its text, and its codes as ``<audio_k>``."""
 
     tts_text: str
     tts_audio: str
@@ -33,7 +33,7 @@ HttpPiece = str | SpeechHistory
 
 
 def http_feature_count(num_samples: int) -> int:
-    """Features that the server expects of one segment: it counts the two padding frames as audio."""
+    """The features that the server expects for one segment: it counts the two padding frames as audio."""
     return (mel_frame_count(num_samples) + 5) // 8
 
 
@@ -47,8 +47,8 @@ def http_pieces(
 ) -> list[HttpPiece]:
     """The pieces that the server tokenizes one by one.
 
-    ``audio_segments``: how many placeholders one audio part becomes (clients send one part a segment). With
-    ``continue_final_message`` the prompt ends after the last piece that holds the final message's content.
+    ``audio_segments``: the number of placeholders of one audio part (clients send one part per segment). With
+    ``continue_final_message`` the prompt ends after the last piece of the final message's content.
     """
     turns = [message for message in messages if not _is_open_turn(message)]
     called: dict[str, str] = {}
@@ -124,6 +124,6 @@ def _flatten(content: Any, audio_segments: Callable[[JsonObject], int]) -> str:
 
 
 def _cut_after(pieces: Sequence[HttpPiece], final: str) -> list[HttpPiece]:
-    """Leave out what follows the final content: the end of its turn."""
+    """Remove what follows the final content, i.e. the end of its turn."""
     last = max(i for i, piece in enumerate(pieces) if isinstance(piece, str) and final in piece)
     return list(pieces[: last + 1])

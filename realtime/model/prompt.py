@@ -1,8 +1,7 @@
-"""Conversations -> prompt ids, in the format of Step-Audio 2's in-process code (spec/model.md sections 7 to
-10).
+"""Conversations -> prompt ids, in the format of Step-Audio 2's in-process code (its ``StepAudio2`` class).
 
-A prompt is a row of pieces. Each is tokenized on its own, so BPE never merges across the borders that the
-model was trained with.
+A prompt is a sequence of pieces. Each is tokenized separately, so BPE never merges across the borders that the model
+was trained with.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from realtime.ports.tool_calls import tool_result as tool_result
 from realtime.ports.tool_calls import tool_schemas as tool_schemas
 
 TTS_START = "<tts_start>"
-"""Content of an open assistant turn that is to be spoken."""
+"""Content of an open assistant turn whose reply is spoken."""
 
 THINK_START = "\n<think>\n"
 THINK_END = "</think>"

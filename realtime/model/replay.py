@@ -1,4 +1,4 @@
-"""An earlier reply as the next prompt tells it: as it was, cut to what was heard, or its words alone."""
+"""An earlier reply as it appears in the next prompt: complete, cut at the played position, or its words alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realtime.ports.messages import Tokens
 
 
 def replay(reply: Tokens, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
-    """The ids of a reply for the history: nothing of it that was not heard, speech closed by <tts_end>."""
+    """The ids of a reply for the history: only the part that was played, its speech closed by <tts_end>."""
     ids = list(reply.ids)
     if (heard := reply.heard_of_model) is not None:
         ids = heard_part(ids, heard, tokenizer, tokens)
@@ -24,9 +24,9 @@ def replay(reply: Tokens, tokenizer: TextTokenizer, tokens: SpecialTokens) -> li
 def heard_part(ids: Sequence[int], heard_samples: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[int]:
     """The ids of a spoken reply of which ``heard_samples`` (24 kHz) were played.
 
-    Speech ends with the last code that was heard whole, its group filled up with padding as at the end of any reply.
-    Text of words that were not spoken by then becomes <tts_pad> (`realtime.model.word_timing`). Then comes <tts_end>.
-    A finished reply that was heard to its end comes back as it is, tool call included.
+    Speech ends with the last code that was played completely; its group is padded as at the end of any reply. Text of
+    words that were not spoken until then becomes <tts_pad> (`realtime.model.word_timing`). <tts_end> follows. A
+    complete reply that was played to its end is returned unchanged, including tool calls.
     """
     spoken = Demultiplexer(tokens).push(ids)
     heard_codes = heard_samples // SAMPLES_PER_CODE
@@ -45,7 +45,7 @@ def heard_part(ids: Sequence[int], heard_samples: int, tokenizer: TextTokenizer,
 
 
 def _until_heard(ids: Sequence[int], heard_codes: int, tokens: SpecialTokens) -> Sequence[int]:
-    """The ids up to the last code that was heard."""
+    """The ids up to the last code that was played."""
     codes = end = 0
     if ids and ids[0] == tokens.tts_start:
         end = 1
@@ -59,7 +59,7 @@ def _until_heard(ids: Sequence[int], heard_codes: int, tokens: SpecialTokens) ->
 
 
 def _text_slots(ids: Sequence[int], tokenizer: TextTokenizer, tokens: SpecialTokens) -> list[TextSlot]:
-    """The text ids with the characters they complete and the codes before them, up to <tts_end>."""
+    """The text ids up to <tts_end>, with the characters they complete and the number of codes before them."""
     slots: list[TextSlot] = []
     stream, codes, waited = TextStream(tokenizer), 0, False
     for id_ in ids:
@@ -75,7 +75,7 @@ def _text_slots(ids: Sequence[int], tokenizer: TextTokenizer, tokens: SpecialTok
 
 
 def _closed(ids: Sequence[int], tokens: SpecialTokens) -> list[int]:
-    """Speech that broke off, as if it had ended there: the last group filled up, <tts_end> behind it."""
+    """Interrupted speech as if it had ended there: the last group padded, then <tts_end>."""
     kept = list(ids)
     if kept and kept[-1] == tokens.tts_pad:
         kept.pop()
@@ -93,6 +93,6 @@ def _in_speech_channel(id_: int, tokens: SpecialTokens) -> bool:
 
 
 def _words_alone(ids: Sequence[int], tokens: SpecialTokens) -> list[int]:
-    """Text and tool calls without the speech: a written reply (spec/model.md section 8)."""
+    """Text and tool calls without speech: the form of a text reply."""
     split = Demultiplexer(tokens).push(ids)
     return [*split.text, *split.rest]

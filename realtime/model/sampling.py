@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 _NUCLEUS_GUESS = 512
-"""Candidates looked at first when only top_p limits them: sorting a vocabulary of 158 720 costs far more."""
+"""Candidates examined first when only top_p limits them: sorting the vocabulary of 158 720 costs far more."""
 
 
 class Sampler:
-    """Chooses the ids of one sequence and remembers which ones it has seen. Not shared between sequences."""
+    """Samples the ids of one sequence and stores which ids occurred. Not shared between sequences."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class Sampler:
         seed: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """``temperature`` 0: greedy. ``top_k`` 0 and ``top_p`` 1: off. ``seed`` None: a fresh one every time.
+        """``temperature`` 0: greedy. ``top_k`` 0 and ``top_p`` 1: off. ``seed`` None: a random one.
 
-        Raises ValueError on a parameter out of its range.
+        Raises ValueError for a parameter out of range.
         """
         if temperature < 0 or top_k < 0 or not 0 < top_p <= 1 or repetition_penalty <= 0:
             raise ValueError(
@@ -50,12 +50,12 @@ class Sampler:
 
     @torch.inference_mode()
     def observe(self, ids: Iterable[int]) -> None:
-        """Tell the ids of the prompt and those that were not sampled; what `next` chooses is remembered by itself."""
+        """Add ids of the prompt and other ids that were not sampled. Ids from `next` are added automatically."""
         self._seen[torch.tensor(list(ids), dtype=torch.long, device=self._seen.device)] = True
 
     @torch.inference_mode()
     def next(self, logits: Tensor, allowed: Tensor | None = None) -> int:
-        """Logits [V] -> the chosen id, one of those that ``allowed`` (bool [V], None: all) leaves."""
+        """Logits [V] -> the sampled id, one of those in ``allowed`` (bool [V]; None: all)."""
         penalised = self.penalise(logits)
         if allowed is not None:
             penalised = penalised.masked_fill(~allowed.to(penalised.device), -torch.inf)
@@ -79,7 +79,7 @@ class Sampler:
 
     @torch.inference_mode()
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits [V] -> float32 [V]: the chance of each id to be what `next` chooses (temperature > 0)."""
+        """Logits [V] -> float32 [V]: the probability that `next` returns each id (temperature > 0)."""
         ids, weights = self._candidates(self.penalise(logits))
         return torch.zeros_like(logits, dtype=torch.float32).scatter_(0, ids, weights / weights.sum())
 
@@ -98,7 +98,8 @@ class Sampler:
         return self._nucleus(ids, values)
 
     def _nucleus(self, ids: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-        """The most likely ids, just enough to hold ``top_p``. Both inputs [C], most likely first."""
+        """The smallest set of most likely ids with a total probability of ``top_p``. Both inputs [C], most likely
+        first."""
         if self.top_p == 1.0:
             return ids, probabilities
         before = probabilities.cumsum(0) - probabilities

@@ -1,4 +1,4 @@
-"""A checkpoint in memory: everything between samples or text and logits."""
+"""A checkpoint in memory: from samples and text to logits."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ class SpeechModel:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
-        """Read a folder in the official layout, whatever its sizes. Raises `CheckpointError` with all its
-        faults."""
+        """Load a folder in the official layout, of any size. Raises `CheckpointError` with all faults."""
         config = load_config(folder)
         tokenizer = TextTokenizer.load(folder)
         tokens = SpecialTokens.from_ids(tokenizer.ids)
@@ -50,20 +49,20 @@ class SpeechModel:
 
     @torch.inference_mode()
     def encode_audio(self, samples: NDArray[np.float32]) -> Tensor:
-        """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, one after the other."""
+        """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, concatenated."""
         return encode_audio(self.encoder, self.adapter, samples, self.config.audio.n_mels)
 
     def embed(self, prompt: Prompt, features: Mapping[str, Tensor], start: int = 0, stop: int | None = None) -> Tensor:
-        """Positions ``start`` to ``stop`` of a prompt -> embeddings [T, D], audio features in their places.
+        """Positions ``start`` to ``stop`` of a prompt -> embeddings [T, D], with the audio features inserted.
 
-        ``features``: `encode_audio` of each `Audio` part, by its id; those of spans outside may be left out.
+        ``features``: `encode_audio` of each `Audio` part by its id; those of spans outside may be omitted.
         """
         ids = torch.tensor(prompt.ids[start:stop], device=self.decoder.device)
         return place_features(self.decoder.embed(ids), prompt.spans, features, start)
 
 
 def encode_audio(encoder: AudioEncoder, adapter: Adapter, samples: NDArray[np.float32], n_mels: int) -> Tensor:
-    """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, one after the other."""
+    """Mono samples [N] at 16 kHz -> features [n, D] of all its 25 s segments, concatenated."""
     weight = adapter.linear2.weight
     waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).to(weight.device)
     features = [weight.new_empty(0, weight.shape[0])]
@@ -77,8 +76,7 @@ def encode_audio(encoder: AudioEncoder, adapter: Adapter, samples: NDArray[np.fl
 def place_features(
     embeds: Tensor, spans: tuple[AudioSpan, ...], features: Mapping[str, Tensor], start: int = 0
 ) -> Tensor:
-    """Overwrite, in place, the positions of a prompt's audio: ``embeds`` [T, D] are its positions from
-    ``start``."""
+    """Overwrite the positions of a prompt's audio in place: ``embeds`` [T, D] are its positions from ``start`` on."""
     stop = start + len(embeds)
     for span in spans:
         begin, end = max(span.offset, start), min(span.offset + span.count, stop)

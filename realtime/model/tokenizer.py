@@ -1,4 +1,4 @@
-"""The checkpoint's byte-level BPE (Qwen2's), read from its files: text <-> ids."""
+"""The checkpoint's byte-level BPE tokenizer (Qwen2's): text <-> ids."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class TextTokenizer:
     """
 
     def __init__(self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], added: Mapping[str, int]) -> None:
-        """``vocab`` and ``merges`` in the byte-level alphabet; ``added``: names as written in a text ->
-        ids."""
+        """``vocab`` and ``merges`` in the byte-level alphabet; ``added``: the names of added tokens -> their ids."""
         self._bpe = Tokenizer(models.BPE(vocab=dict(vocab), merges=list(merges)))
         self._bpe.normalizer = normalizers.NFC()
         self._bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -58,12 +57,12 @@ class TextTokenizer:
         return self._added
 
     def __len__(self) -> int:
-        """One more than the greatest id."""
+        """The largest id plus one."""
         return max(max(self._pieces, default=-1), max(self._added_by_id, default=-1)) + 1
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """One piece of text -> ids. ``special`` False: names of added tokens in it are ordinary text, so that
-        what a stranger wrote cannot end a turn."""
+        """One piece of text -> ids. ``special`` False: names of added tokens are ordinary text, so that text from a
+        client cannot end a turn."""
         if not special:
             return self._encode_plain(text)
         ids: list[int] = []
@@ -77,11 +76,11 @@ class TextTokenizer:
         return ids + self._encode_plain(text[end:])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids -> text, added tokens by their names; bytes that are no UTF-8 become U+FFFD."""
+        """Ids -> text, with added tokens by name; invalid UTF-8 becomes U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def token_bytes(self, id_: int) -> bytes:
-        """The UTF-8 bytes of one id, perhaps part of a character; none for an id that has no token."""
+        """The UTF-8 bytes of one id, possibly part of a character; empty for an id without a token."""
         name = self._added_by_id.get(id_)
         if name is not None:
             return name.encode()
@@ -93,14 +92,14 @@ class TextTokenizer:
 
 
 class TextStream:
-    """Ids one by one -> whole characters: holds back the bytes of an unfinished one."""
+    """Ids one by one -> complete characters; the bytes of an incomplete one are held back."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id_: int) -> str:
-        """The characters that this id completes; may be none."""
+        """The characters that this id completes; may be empty."""
         return self._utf8.decode(self._tokenizer.token_bytes(id_))
 
     def finish(self) -> str:
@@ -109,7 +108,7 @@ class TextStream:
 
 
 def _symbols() -> dict[str, int]:
-    """GPT-2's byte alphabet: printable Latin-1 stands for itself, the other 68 bytes are U+0100 and up."""
+    """GPT-2's byte alphabet: printable Latin-1 bytes are themselves, the other 68 bytes are U+0100 and up."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
@@ -119,9 +118,9 @@ _BYTE_OF_SYMBOL = _symbols()
 
 
 def _finder(added: Iterable[str]) -> re.Pattern[str]:
-    """Matches every added token and perhaps more, to be looked up.
+    """A pattern that matches every added token and possibly more; matches are looked up.
 
-    All known ones look like <...>, and one pattern for that form is much faster than 6 600 alternatives.
+    All known added tokens have the form <...>; one pattern for it is much faster than 6 600 alternatives.
     """
     tag = r"<[^<>]+>"
     others = sorted((name for name in added if not re.fullmatch(tag, name)), key=len, reverse=True)
@@ -139,7 +138,7 @@ def _read_files(folder: Path) -> _Parts:
     lines = (folder / "merges.txt").read_text("utf-8").split("\n")
     pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     if not all(len(pair) == 2 for pair in pairs):
-        raise CheckpointError(f"{folder / 'merges.txt'}: expected two symbols a line")
+        raise CheckpointError(f"{folder / 'merges.txt'}: expected two symbols per line")
     added = _added_tokens(folder)
     return (
         {piece: id_ for piece, id_ in vocab.items() if piece not in added},

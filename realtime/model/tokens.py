@@ -1,4 +1,4 @@
-"""Special token ids, found by name: the code that uses them holds no number of the official vocabulary."""
+"""Special token ids, looked up by name: no other code contains ids of the official vocabulary."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from realtime.errors import CheckpointError
 SPEECH_PADDING_NAMES = ("<audio_6561>", "<audio_pad>")
 """The id after the last speech code: official name first, then the one of small test vocabularies."""
 
-# Ids that stand in upstream's code or documentation (spec/model.md section 6): with a tokenizer that looks
-# like the official one but numbers these otherwise, the model would speak nonsense.
+# Ids that upstream's code or documentation states. With a tokenizer that looks like the official one but has other ids,
+# the model would produce noise.
 _OFFICIAL_IDS = {
     "endoftext": 151643,
     "eot": 151665,
@@ -28,21 +28,21 @@ _OFFICIAL_IDS = {
 
 
 class TokenKind(enum.Enum):
-    """What a generated id stands for."""
+    """The meaning of a generated id."""
 
     TEXT = enum.auto()
     SPEECH = enum.auto()
     PADDING = enum.auto()
-    """Nothing said in this slot: of the text channel or of the speech channel."""
+    """An empty slot of the text or the speech channel."""
     TTS_END = enum.auto()
     STOP = enum.auto()
     OTHER = enum.auto()
-    """Dropped: a marker that has no place in a reply, or an id outside the vocabulary."""
+    """Ignored: a marker that does not belong in a reply, or an id outside the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The ids that the prompt format and the speech output are made of."""
+    """The ids of the prompt format and of the speech output."""
 
     endoftext: int
     eot: int
@@ -60,7 +60,7 @@ class SpecialTokens:
 
     @classmethod
     def from_ids(cls, ids: Mapping[str, int]) -> Self:
-        """Look the names up. Raises `CheckpointError` naming every one missing or out of place."""
+        """Look up the names. Raises `CheckpointError` with every missing or misplaced one."""
         found = {field: next((ids[name] for name in names if name in ids), None) for field, names in _NAMES.items()}
         missing = [" or ".join(_NAMES[field]) for field, id_ in found.items() if id_ is None]
         if missing:
@@ -73,16 +73,16 @@ class SpecialTokens:
 
     @property
     def speech_codes(self) -> int:
-        """How many speech codes there are (official: 6561)."""
+        """The number of speech codes (official: 6561)."""
         return self.speech_padding - self.audio_0
 
     @property
     def stop_ids(self) -> tuple[int, int]:
-        """A reply ends at one of these. Instruct models stop on the first, base models on the second."""
+        """The ids that end a reply. Instruct models stop on the first, base models on the second."""
         return self.eot, self.endoftext
 
     def kind(self, id_: int) -> TokenKind:
-        """Classify a generated id by its number alone; the model's pattern is not relied on."""
+        """Classify a generated id by its number, without assuming the interleaving pattern."""
         if id_ >= self.audio_0:
             if id_ < self.speech_padding:
                 return TokenKind.SPEECH

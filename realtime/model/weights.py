@@ -1,5 +1,4 @@
-"""A checkpoint folder's safetensors -> modules. One error names everything that is missing or does not
-fit."""
+"""A checkpoint folder's safetensors -> modules. One error lists everything that is missing or does not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ class SpeechModules:
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """The folder's config.json. Raises `CheckpointError` on one that is missing or cannot be used."""
+    """The folder's config.json. Raises `CheckpointError` if it is missing or invalid."""
     path = folder / "config.json"
     if not path.exists():
         raise CheckpointError(f"{folder}: config.json is missing")
@@ -42,11 +41,10 @@ def load_config(folder: Path) -> ModelConfig:
 def load_modules(
     folder: Path, config: ModelConfig, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> SpeechModules:
-    """Read all weights, converted to ``dtype`` on ``device`` one tensor at a time: memory for one copy is
-    enough.
+    """Load all weights, converted to ``dtype`` on ``device`` one tensor at a time, so that memory for one copy
+    suffices.
 
-    Raises `CheckpointError` listing every missing file, every missing or unexpected tensor and every other
-    shape.
+    Raises `CheckpointError` with every missing file, missing or unexpected tensor and wrong shape.
     """
     modules = _empty_modules(config)
     root = nn.ModuleDict({"encoder": modules.encoder, "adapter": modules.adapter})
@@ -95,7 +93,7 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _assign(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put the tensors in place of the module's empty parameters; a tied head is left out of ``state``."""
+    """Replace the module's empty parameters by the tensors; ``state`` has no tied head."""
     missing = module.load_state_dict(state, assign=True, strict=False).missing_keys
     assert set(missing) <= {"lm_head.weight"}
     for parameter in module.parameters():
@@ -103,7 +101,7 @@ def _assign(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _find_tensors(folder: Path) -> tuple[dict[str, _TensorFile], list[str]]:
-    """By tensor name, the file that holds it; and what is wrong with the files."""
+    """The file of each tensor by name, and the problems of the files."""
     problems: list[str] = []
     by_file = _file_names(folder, problems)
     found: dict[str, _TensorFile] = {}
@@ -124,7 +122,7 @@ def _find_tensors(folder: Path) -> tuple[dict[str, _TensorFile], list[str]]:
 
 
 def _file_names(folder: Path, problems: list[str]) -> dict[str, set[str]]:
-    """Weight files and what the index promises to be in each (nothing without an index)."""
+    """The weight files and the tensors that the index lists for each (empty without an index)."""
     index = folder / INDEX_FILE
     if not index.exists():
         if not (folder / SINGLE_FILE).exists():
@@ -143,8 +141,8 @@ def _file_names(folder: Path, problems: list[str]) -> dict[str, set[str]]:
 
 
 def _compare(expected: Mapping[str, tuple[int, ...]], files: Mapping[str, _TensorFile], *, complete: bool) -> list[str]:
-    """What differs between the config's tensors and those found. Not ``complete``: files are missing, which
-    is reported already, so missing tensors are not."""
+    """The differences between the config's tensors and those found. ``complete`` False: missing files are already
+    reported, so missing tensors are not."""
     problems = []
     for name, shape in expected.items():
         if name not in files:

@@ -1,21 +1,21 @@
-"""Which words of a spoken reply had been spoken at a given moment, from nothing but its ids.
+"""Estimates which words of a spoken reply had been spoken at a given time, from the reply's ids alone.
 
-Text and speech come in one stream, but a text id only says that its word comes *later*: the official model writes one
-text id a group, so its text runs ahead of the speech without end; nano's words stand up to three groups ahead. So
-the moment of each word is estimated, in speech codes (40 ms):
+Text and speech are one stream, but a text id precedes its word's speech by an unknown time. The official model writes
+one text id per group, so its text runs further and further ahead; nano's words are up to three groups ahead. The time
+of each word is estimated in speech codes (40 ms):
 
-1. A word whose text was preceded by padding was held back until its time: it begins `LEAD_GROUPS` behind its slot. Such
-   a word is an *anchor*, unless the speech before it would be faster than anybody speaks.
-2. The beginning is an anchor, and so is the end once the reply is complete.
-3. Between anchors, words share the time by what there is to say of them (`spoken_length`): letters, digits, pauses.
-   Behind the last anchor they are spoken at `CODES_PER_LETTER`.
-4. No word is spoken before its text was there.
+1. A word whose text follows padding was delayed until its time: it begins `LEAD_GROUPS` after its slot. Such a word is
+   an *anchor*, unless the speech before it would be impossibly fast.
+2. The beginning is an anchor, and so is the end of a complete reply.
+3. Between anchors, time is divided in proportion to `spoken_length`: letters, digits, pauses. After the last anchor,
+   words are spoken at `CODES_PER_LETTER`.
+4. No word is spoken before its text.
 
-A word counts as spoken once its middle was. On 18 synthesized utterances (95 s of one voice, to which the speed and
-the pauses below were fitted; tests/model/test_word_timing.py), an interruption keeps 0.2 words too many or too few in
-the mean with nano's layout and 0.4 with the official one, 0.8 while the official reply is not complete, never more
-than 3. The middle of a word is wrong by 0.07, 0.14 and 0.25 s. Voices of another speed are placed as well where the
-reply is complete or has anchors; behind the last anchor the error grows with the distance.
+A word counts as spoken from its middle on. On 18 synthesized utterances (95 s of one voice, to which the speed and the
+pauses below were fitted; tests/model/test_word_timing.py), an interruption keeps on average 0.2 words too many or too
+few with nano's layout, 0.4 with the official one, and 0.8 while an official reply is not complete; never more than 3.
+The error of a word's middle is 0.07, 0.14 and 0.25 s. The estimate also holds for voices of another speed if the reply
+is complete or has anchors; after the last anchor the error grows with the distance.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from realtime.model.interleave import GROUP_SPEECH_IDS
 
 LEAD_GROUPS = 3
-"""Groups from a word's text to its speech where a model waits for the word's time (scripts/nano/data/sequences.py)."""
+"""Groups from a word's text to its speech, for a word that the model delays (scripts/nano/data/sequences.py)."""
 
 CODES_PER_LETTER = 1.7
-"""25 codes a second over 15 letters a second, pauses counted as letters: a voice that reads aloud."""
+"""25 codes per second at 15 letters per second, pauses counted as letters: the speed of reading aloud."""
 
 FASTEST = 0.5
-"""An anchor that makes the speech before it take less than this share of `CODES_PER_LETTER` is no anchor."""
+"""An anchor is ignored if the speech before it would take less than this share of `CODES_PER_LETTER`."""
 
 _DIGIT, _IDEOGRAPH, _COMMA, _FULL_STOP = 4.0, 3.0, 5.0, 6.0
 _SHORT_PAUSES, _LONG_PAUSES = frozenset(",;:、，；：–—"), frozenset(".?!。？！…")
@@ -42,8 +42,8 @@ _SHORT_PAUSES, _LONG_PAUSES = frozenset(",;:、，；：–—"), frozenset(".?!
 
 @dataclass(frozen=True, slots=True)
 class TextSlot:
-    """One text id of a reply: the characters that it completes (none for a part of one), how many speech codes came
-    before it, and whether the text slot before it was padding."""
+    """One text id of a reply: the characters that it completes (empty for part of a character), the number of speech
+    codes before it, and whether the text slot before it was padding."""
 
     text: str
     position: int
@@ -52,7 +52,7 @@ class TextSlot:
 
 @dataclass(slots=True)
 class _Word:
-    """``first`` and ``stop``: its ids. ``letters`` are said, then comes ``pause``, both in letters."""
+    """``first`` and ``stop``: its ids. ``letters``: its length; ``pause``: the pause after it; both in letters."""
 
     first: int
     stop: int
@@ -61,9 +61,9 @@ class _Word:
 
 
 def spoken_slots(slots: Sequence[TextSlot], heard_codes: int, total_codes: int | None) -> int:
-    """How many of the text ids, from the first on, belong to words that were spoken within ``heard_codes``.
+    """The number of text ids, from the first on, whose words were spoken within ``heard_codes``.
 
-    ``total_codes``: the whole reply's, None when it is not known to be complete.
+    ``total_codes``: of the whole reply; None while it is not complete.
     """
     words = _words(slots)
     middles = word_middles(slots, total_codes)
@@ -72,7 +72,7 @@ def spoken_slots(slots: Sequence[TextSlot], heard_codes: int, total_codes: int |
 
 
 def word_middles(slots: Sequence[TextSlot], total_codes: int | None) -> list[float]:
-    """When the middle of each word is spoken, in codes from the reply's beginning."""
+    """The time of the middle of each word, in codes from the beginning of the reply."""
     words = _words(slots)
     begins = [0.0]
     for word in words:
@@ -86,7 +86,7 @@ def word_middles(slots: Sequence[TextSlot], total_codes: int | None) -> list[flo
 
 
 def spoken_length(text: str) -> tuple[float, float]:
-    """What there is to say of a text, and the pauses in it, both in letters."""
+    """The spoken length of a text and the pauses in it, both in letters."""
     letters = pause = 0.0
     for character in text:
         if character.isdigit():
@@ -103,7 +103,7 @@ def spoken_length(text: str) -> tuple[float, float]:
 
 
 def _words(slots: Sequence[TextSlot]) -> list[_Word]:
-    """Ids in words: a space or an ideograph begins one, punctuation ends with the word before it."""
+    """The ids grouped in words: a space or an ideograph begins one, punctuation belongs to the word before it."""
     words: list[_Word] = []
     partial = False
     for index, slot in enumerate(slots):
@@ -119,7 +119,7 @@ def _words(slots: Sequence[TextSlot]) -> list[_Word]:
 
 
 def _begins_word(text: str) -> bool:
-    """Whether these characters begin a word; bytes of an unfinished one are taken for an ideograph's."""
+    """Whether these characters begin a word; incomplete bytes count as an ideograph's."""
     return not text or (text[0].isspace() and not text.isspace()) or _is_ideograph(text[0])
 
 
@@ -130,7 +130,7 @@ def _is_ideograph(character: str) -> bool:
 def _anchors(
     slots: Sequence[TextSlot], words: Sequence[_Word], begins: Sequence[float], total_codes: int | None
 ) -> tuple[list[float], list[float]]:
-    """Known pairs of place (letters said before) and time (codes), both growing."""
+    """Known pairs of position (letters before it) and time (codes), both increasing."""
     places, times = [0.0], [0.0]
 
     def add(place: float, time: float) -> None:
@@ -148,7 +148,7 @@ def _anchors(
 
 
 def _time_at(place: float, places: Sequence[float], times: Sequence[float]) -> float:
-    """Between two anchors along the line that joins them, behind the last one at the usual speed."""
+    """Linear between two anchors; after the last one at the usual speed."""
     left = bisect_right(places, place) - 1
     beyond = place - places[left]
     if left + 1 == len(places):

@@ -1,8 +1,8 @@
-"""What one key may use: sessions at a time, responses a minute, audio an hour. No sockets, no tasks.
+"""Quotas of an API key: sessions at a time, responses per minute, audio per hour. No sockets, no tasks.
 
-Rates are buckets that fill steadily: a key that was idle may use a whole minute's responses at once, and gets new ones
-one by one. A limit of 0 is none. What a response needs beyond the quota is no error of the client's: the response fails
-and says so. Audio beyond it ends the session.
+Rates are token buckets: a key that was idle may use a whole minute's responses at once; after that they become
+available one by one. A limit of 0 means no limit. Over quota, a response ends `failed` with `rate_limit_exceeded`, and
+audio ends the session.
 """
 
 from __future__ import annotations
@@ -14,65 +14,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realtime.protocol.events import RateLimit, RateLimitsUpdated
+from realtime.session.token_bucket import TokenBucket
 
 MINUTE, HOUR = 60.0, 3600.0
 MAX_IDLE_KEYS = 10_000
-"""Keys that are remembered while nothing of theirs runs. Without keys callers count by address, and those are many."""
+"""Idle keys whose spending is remembered. Without API keys the client's address is the key, so a scan of the port would
+grow the table without bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """Of each key. ``audio_seconds`` counts what is heard, silence too, and what is spoken."""
+    """Limits of each key. ``audio_seconds_per_hour`` counts input audio, silence included, and output audio."""
 
     sessions: int = 0
     responses_per_minute: int = 0
     audio_seconds_per_hour: float = 0.0
 
 
-class _Bucket:
-    """``capacity`` units that come back within ``period`` seconds. Without a capacity it is never empty."""
-
-    def __init__(self, capacity: float, period: float, clock: Callable[[], float]) -> None:
-        self.capacity = capacity
-        self._rate = capacity / period
-        self._clock = clock
-        self._level = capacity
-        self._since = clock()
-
-    @property
-    def level(self) -> float:
-        now = self._clock()
-        self._level = min(self.capacity, self._level + (now - self._since) * self._rate)
-        self._since = now
-        return self._level
-
-    @property
-    def full_in(self) -> float:
-        """Seconds until all of it is there again."""
-        return (self.capacity - self.level) / self._rate if self._rate else 0.0
-
-    def spend(self, units: float) -> None:
-        """Take so many, down to a whole capacity of debt."""
-        self._level = max(self.level - units, -self.capacity)
-
-    def next_in(self, units: float) -> float:
-        """Seconds until so many are there."""
-        return max(0.0, (units - self.level) / self._rate) if self._rate else 0.0
-
-
 class Quota:
-    """One key's. Shared by its sessions."""
+    """The quota of one key, shared by its sessions."""
 
     def __init__(self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits or QuotaLimits()
         self.sessions = 0
-        self._responses = _Bucket(self.limits.responses_per_minute, MINUTE, clock)
-        self._audio = _Bucket(self.limits.audio_seconds_per_hour, HOUR, clock)
+        responses, audio = self.limits.responses_per_minute, self.limits.audio_seconds_per_hour
+        self._responses = TokenBucket(responses, MINUTE, clock, max_debt=responses)
+        self._audio = TokenBucket(audio, HOUR, clock, max_debt=audio)
 
     @property
     def idle(self) -> bool:
-        """Whether it is as good as new."""
-        return not self.sessions and not self._responses.full_in and not self._audio.full_in
+        """Whether nothing is in use and all buckets are full: forgetting it then loses nothing."""
+        return not self.sessions and not self._responses.seconds_until_full and not self._audio.seconds_until_full
 
     @property
     def session_is_free(self) -> bool:
@@ -89,27 +61,27 @@ class Quota:
 
     @property
     def audio_wait(self) -> float:
-        """Seconds until some audio may be used again; 0: it may."""
-        return 0.0 if self._audio.level > 0 else self._audio.next_in(1.0)
+        """Seconds until audio may be used again; 0: now."""
+        return 0.0 if self._audio.level > 0 else self._audio.seconds_until(1.0)
 
     @property
     def response_is_free(self) -> bool:
-        """Whether a response that is asked for now would be made."""
-        return not self._responses.next_in(1.0)
+        """Whether a response requested now would be within the quota."""
+        return not self._responses.seconds_until(1.0)
 
     def take_response(self) -> float:
-        """Use one response. Gives 0, or the seconds to wait when there is none."""
-        wait = self._responses.next_in(1.0)
+        """Use one response. Gives 0, or the seconds until one is available."""
+        wait = self._responses.seconds_until(1.0)
         if not wait:
             self._responses.spend(1.0)
         return wait
 
     def spend_audio(self, seconds: float) -> None:
-        """So much was heard or spoken."""
+        """Count ``seconds`` of input or output audio."""
         self._audio.spend(seconds)
 
     def updated(self) -> RateLimitsUpdated | None:
-        """What is left, for the client; None where nothing is limited."""
+        """The `rate_limits.updated` event; None where nothing is limited."""
         limits = []
         if self._responses.capacity:
             limits.append(_shown("requests", self._responses))
@@ -119,7 +91,7 @@ class Quota:
 
 
 class Quotas:
-    """Every key's quota, by the key's name."""
+    """The quotas of all keys, by the key's name."""
 
     def __init__(self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits or QuotaLimits()
@@ -144,10 +116,10 @@ class Quotas:
         self._quotas = kept
 
 
-def _shown(name: Literal["requests", "audio_seconds"], bucket: _Bucket) -> RateLimit:
+def _shown(name: Literal["requests", "audio_seconds"], bucket: TokenBucket) -> RateLimit:
     return RateLimit(
         name=name,
         limit=int(bucket.capacity),
         remaining=max(0, int(bucket.level)),
-        reset_seconds=round(bucket.full_in, 3),
+        reset_seconds=round(bucket.seconds_until_full, 3),
     )

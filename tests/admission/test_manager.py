@@ -20,9 +20,9 @@ def new_manager(max_sessions: int = 2) -> SessionManager:
     return SessionManager(services, SessionConfig(model="m"), max_sessions=max_sessions)
 
 
-async def serve(seat: SessionLease, channel: MemoryChannel) -> None:
-    with seat:
-        await seat.serve(channel)
+async def serve(lease: SessionLease, channel: MemoryChannel) -> None:
+    with lease:
+        await lease.serve(channel)
 
 
 async def created(channel: MemoryChannel) -> wire.SessionCreated:
@@ -39,7 +39,7 @@ async def test_a_full_server_refuses_before_anything_begins() -> None:
             manager.admit()
 
 
-async def test_a_seat_is_free_again_when_its_caller_has_left() -> None:
+async def test_a_closed_session_frees_its_lease() -> None:
     manager, channel = new_manager(max_sessions=1), MemoryChannel()
     task = asyncio.create_task(serve(manager.admit(), channel))
     await created(channel)
@@ -51,7 +51,7 @@ async def test_a_seat_is_free_again_when_its_caller_has_left() -> None:
         pass
 
 
-async def test_a_handshake_that_fails_gives_its_seat_back() -> None:
+async def test_a_failed_handshake_frees_its_lease() -> None:
     manager = new_manager(max_sessions=1)
     with pytest.raises(OSError), manager.admit():
         raise OSError("the handshake failed")
@@ -61,18 +61,18 @@ async def test_a_handshake_that_fails_gives_its_seat_back() -> None:
 
 async def test_any_model_name_is_served_and_echoed() -> None:
     manager, channel = new_manager(), MemoryChannel()
-    with manager.admit() as seat:
-        task = asyncio.create_task(seat.serve(channel, model="gpt-realtime"))
+    with manager.admit() as lease:
+        task = asyncio.create_task(lease.serve(channel, model="gpt-realtime"))
         session = (await created(channel)).session
         assert session.type == "realtime" and session.model == "gpt-realtime"
         channel.vanish()
         await task
 
 
-async def test_a_session_may_begin_with_settings_of_its_own() -> None:
+async def test_a_session_may_begin_with_settings() -> None:
     manager, channel = new_manager(), MemoryChannel()
-    with manager.admit() as seat:
-        task = asyncio.create_task(seat.serve(channel, settings={"instructions": "Sing."}))
+    with manager.admit() as lease:
+        task = asyncio.create_task(lease.serve(channel, settings={"instructions": "Sing."}))
         session = (await created(channel)).session
         assert session.type == "realtime" and session.instructions == "Sing."
         channel.vanish()
@@ -80,8 +80,8 @@ async def test_a_session_may_begin_with_settings_of_its_own() -> None:
 
 
 async def test_wrong_first_settings_are_refused() -> None:
-    with new_manager().admit() as seat, pytest.raises(ProtocolError):
-        await seat.serve(MemoryChannel(), settings={"output_modalities": ["smell"]})
+    with new_manager().admit() as lease, pytest.raises(ProtocolError):
+        await lease.serve(MemoryChannel(), settings={"output_modalities": ["smell"]})
 
 
 async def test_draining_admits_nobody_and_ends_who_is_there() -> None:
@@ -107,11 +107,11 @@ async def test_draining_waits_for_calls_that_end_by_themselves() -> None:
     assert channel.closed == (1000, "channel_closed")
 
 
-async def test_who_comes_in_while_the_server_drains_is_sent_away_in_good_order() -> None:
+async def test_a_session_starting_during_drain_ends_cleanly() -> None:
     manager, channel = new_manager(), MemoryChannel()
-    with manager.admit() as seat:
+    with manager.admit() as lease:
         draining = asyncio.create_task(manager.drain())
         await asyncio.sleep(0)
-        await seat.serve(channel)
+        await lease.serve(channel)
         assert channel.closed == (1001, "server_draining")
     await draining

@@ -1,4 +1,4 @@
-"""`realtime bench latency`: figures of both sides on one axis, and honest percentiles."""
+"""`realtime bench latency`: both sides on one clock, and percentiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from realtime.bench.latency import TurnFigures, figures_of, http_url, percentiles, wait_until_ready
+from realtime.bench.latency import TurnLatency, http_url, percentiles, turn_latency, wait_until_ready
 from realtime.cli import main
 from realtime.client.connection import ClientError
 from realtime.client.speech_turn import ChunkArrival, TurnRecord
@@ -37,8 +37,8 @@ def _record() -> TurnRecord:
     return TurnRecord(asked=10.0, speech_stopped=10.4, first_text=10.5, first_audio=10.7, done=11.0, chunks=chunks)
 
 
-def test_server_parts_continue_from_the_speech_stopped_that_the_caller_saw() -> None:
-    figures = figures_of(1, HELLO, _record(), SERVER)
+def test_server_parts_follow_the_clients_speech_stopped() -> None:
+    figures = turn_latency(1, HELLO, _record(), SERVER)
     assert (figures.speech_stopped_ms, figures.first_token_ms, figures.audio_sent_ms) == (400.0, 435.0, 635.0)
     assert (figures.first_text_ms, figures.audio_received_ms, figures.least_margin_ms) == (500.0, 700.0, 20.0)
     assert figures.margins_ms == (0.0, 50.0, 20.0)
@@ -46,31 +46,31 @@ def test_server_parts_continue_from_the_speech_stopped_that_the_caller_saw() -> 
 
 def test_nothing_is_sent_after_it_was_received() -> None:
     late_news = dataclasses.replace(_record(), speech_stopped=10.52)
-    figures = figures_of(1, HELLO, late_news, SERVER)
+    figures = turn_latency(1, HELLO, late_news, SERVER)
     assert (figures.speech_stopped_ms, figures.audio_sent_ms, figures.audio_received_ms) == (520.0, 700.0, 700.0)
     assert figures.first_token_ms == 500.0
 
 
-def test_a_server_that_tells_nothing_leaves_its_figures_out() -> None:
-    figures = figures_of(1, HELLO, _record(), {})
+def test_a_server_without_figures_leaves_them_out() -> None:
+    figures = turn_latency(1, HELLO, _record(), {})
     assert figures.first_token_ms is None and figures.audio_sent_ms is None and figures.decoder_rtf is None
     assert figures.audio_received_ms == 700.0
 
 
-def test_percentiles_are_values_that_were_seen_and_margins_count_from_the_bad_end() -> None:
-    turns = [TurnFigures(n, "x", audio_received_ms=100.0 * n, least_margin_ms=10.0 * n) for n in range(1, 21)]
+def test_margins_count_from_the_bad_end() -> None:
+    turns = [TurnLatency(n, "x", audio_received_ms=100.0 * n, least_margin_ms=10.0 * n) for n in range(1, 21)]
     assert percentiles(turns, 95)["audio_received_ms"] == 1900.0
     assert percentiles(turns, 95)["least_margin_ms"] == 10.0
     assert percentiles(turns, 50)["audio_received_ms"] == 1000.0
 
 
-def test_failed_turns_are_not_in_the_percentiles() -> None:
-    turns = [TurnFigures(1, "x", audio_received_ms=100.0), TurnFigures(2, "x", error="gone")]
+def test_failed_turns_are_not_in_percentiles() -> None:
+    turns = [TurnLatency(1, "x", audio_received_ms=100.0), TurnLatency(2, "x", error="gone")]
     assert percentiles(turns, 95)["audio_received_ms"] == 100.0
     assert percentiles([], 50)["audio_received_ms"] is None
 
 
-def test_http_lies_beside_the_websocket() -> None:
+def test_http_is_beside_the_websocket() -> None:
     assert http_url("ws://127.0.0.1:8765/v1/realtime", "/healthz") == "http://127.0.0.1:8765/healthz"
     assert http_url("wss://voice.example/v1/realtime?model=m", "/x") == "https://voice.example/x"
 
@@ -84,14 +84,14 @@ async def test_a_loading_server_is_waited_for() -> None:
         await asyncio.wait_for(waiting, 5)
 
 
-def test_the_wait_is_counted_from_the_servers_own_speech_stopped() -> None:
+def test_the_wait_is_on_the_servers_clock() -> None:
     ahead = {**SERVER, "queued_ms": -290.0, "first_audio_ms": 270.0, "ahead_ms": 300.0, "wasted_drafts": 1}
-    figures = figures_of(1, HELLO, _record(), ahead)
+    figures = turn_latency(1, HELLO, _record(), ahead)
     assert (figures.wait_ms, figures.ahead_ms, figures.wasted_drafts) == (10.0, 300.0, 1)
     assert figures.first_token_ms == 140.0  # 260 before speech_stopped
 
 
-def test_an_utterance_is_lengthened_by_saying_it_again() -> None:
+def test_an_utterance_is_lengthened_by_repeating_it() -> None:
     once = load_utterance(SPEECH / "hello_rms.wav")
     long = lengthened(once, 7.0)
     assert len(long.samples) == 7 * 24_000 and 6.0 < long.voiced_s <= 7.0
@@ -101,7 +101,7 @@ def test_an_utterance_is_lengthened_by_saying_it_again() -> None:
 
 
 @pytest.mark.parametrize("extra", [[], ["--conversation"]])
-async def test_a_run_prints_every_turn_and_writes_json(
+async def test_a_run_prints_turns_and_writes_json(
     extra: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bench.json"
@@ -135,7 +135,7 @@ async def test_a_failed_turn_makes_the_run_fail(capsys: pytest.CaptureFixture[st
     assert "Incorrect API key" in capsys.readouterr().out
 
 
-async def test_waiting_ends_when_the_server_failed_to_load() -> None:
+async def test_waiting_ends_when_loading_failed() -> None:
     class Broken(StubServer):
         def health(self) -> dict[str, str]:
             return {"status": "failed", "reason": "flow.pt is missing"}

@@ -1,4 +1,4 @@
-"""Time that jumps: in order, without waiting, and never hanging."""
+"""Virtual time: events in order, without waiting, and no hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from realtime.bench import virtual_time
 
 
-def test_an_hour_passes_at_once_and_in_order() -> None:
+def test_an_hour_passes_at_once_in_order() -> None:
     async def talk() -> tuple[list[str], float]:
         heard: list[str] = []
 
@@ -28,14 +28,14 @@ def test_an_hour_passes_at_once_and_in_order() -> None:
     assert time.monotonic() - began < 60
 
 
-def test_work_for_threads_takes_the_time_it_is_said_to_take() -> None:
+def test_thread_work_takes_its_set_time() -> None:
     async def work() -> tuple[int, float]:
         return await asyncio.to_thread(lambda: 42), asyncio.get_running_loop().time()
 
     assert virtual_time.run(work(), thread_s=0.05) == (42, pytest.approx(0.05))
 
 
-def test_a_fault_in_a_thread_is_the_caller_s() -> None:
+def test_an_exception_in_a_thread_is_raised() -> None:
     async def work() -> None:
         await asyncio.to_thread(int, "no number")
 
@@ -43,7 +43,7 @@ def test_a_fault_in_a_thread_is_the_caller_s() -> None:
         virtual_time.run(work())
 
 
-def test_timeouts_hold() -> None:
+def test_timeouts_expire() -> None:
     async def wait() -> None:
         async with asyncio.timeout(10):
             await asyncio.sleep(11)
@@ -52,9 +52,9 @@ def test_timeouts_hold() -> None:
         virtual_time.run(wait())
 
 
-def test_who_waits_for_ever_is_told() -> None:
+def test_a_deadlock_is_an_error() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(RuntimeError, match="nothing can happen"):
+    with pytest.raises(RuntimeError, match="deadlock"):
         virtual_time.run(wait())

@@ -19,7 +19,7 @@ CHOSEN = VocoderOptions(
     steps=3, trim="prompt", fade="amplitude", dtype=torch.bfloat16, ladder=ChunkSchedule((6, 12)), fixed_streams=2
 )
 FLAGS = (
-    "--flow-steps=3 --vocoder-trim=prompt --vocoder-fade=amplitude --vocoder-dtype=bfloat16 --vocoder-ladder=6,12 "
+    "--flow-steps=3 --vocoder-trim=prompt --vocoder-fade=amplitude --vocoder-dtype=bfloat16 --vocoder-chunks=6,12 "
     "--vocoder-fixed-streams=2"
 ).split()
 
@@ -45,8 +45,11 @@ def test_flags_and_environment_reach_the_vocoder() -> None:
     ("flags", "problem"),
     [
         (["--vocoder-fixed-streams=8"], r"--vocoder-fixed-streams \(REALTIME_VOCODER_FIXED_STREAMS\): .*trim=prompt"),
-        (["--vocoder-ladder=5;10"], r"--vocoder-ladder \(REALTIME_VOCODER_LADDER\): got '5;10', expected numbers"),
-        (["--vocoder-ladder=25,5"], "--vocoder-ladder .*: got 25 → 5, expected chunks of 4 to 200 tokens"),
+        (
+            ["--vocoder-chunks=5;10"],
+            r"--vocoder-chunks \(REALTIME_VOCODER_CHUNKS\): got '5;10', expected comma-separated numbers",
+        ),
+        (["--vocoder-chunks=25,5"], "--vocoder-chunks .*: got 25 → 5, expected chunks of 4 to 200 tokens"),
         (["--flow-steps=-1"], "--flow-steps .*: got -1, expected 1 to"),
     ],
 )
@@ -57,6 +60,6 @@ def test_a_server_with_impossible_options_does_not_start(flags: list[str], probl
         serve.run(parser.parse_args(flags))
 
 
-def test_a_word_of_the_environment_must_be_a_known_one() -> None:
+def test_a_variable_must_have_a_known_value() -> None:
     with pytest.raises(ConfigError, match="REALTIME_VOCODER_TRIM: got 'all', expected one of upstream, prompt"):
         read(REALTIME_VOCODER_TRIM="all")

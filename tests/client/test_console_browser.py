@@ -115,7 +115,7 @@ async def test_the_real_server_answers_a_spoken_question_aloud(tmp_path: Path) -
         assert await page.evaluate("window.loudest") > 0.01
 
 
-async def test_speech_during_an_answer_stops_it_and_tells_what_was_heard(tmp_path: Path) -> None:
+async def test_a_barge_in_truncates_at_the_played_position(tmp_path: Path) -> None:
     microphone = microphone_file(tmp_path, "hello_slt.wav", "what_time_is_it_slt.wav", pause_s=1.5)
     answer = StubServer(chunks=300)
     async with running(answer) as server, browser_page(microphone) as page:
@@ -126,7 +126,7 @@ async def test_speech_during_an_answer_stops_it_and_tells_what_was_heard(tmp_pat
     assert 100 < truncate["audio_end_ms"] < answer.chunks * answer.chunk_ms
 
 
-async def test_a_voice_that_was_nothing_holds_an_answer_which_then_goes_on(tmp_path: Path) -> None:
+async def test_a_false_interruption_only_pauses_the_answer(tmp_path: Path) -> None:
     microphone = microphone_file(tmp_path, "hello_slt.wav", "what_time_is_it_slt.wav", pause_s=1.5)
     async with running(StubServer(chunks=40, doubts=True)) as server, browser_page(microphone) as page:
         await page.goto(server.page)
@@ -170,7 +170,7 @@ async def test_a_refused_microphone_is_explained() -> None:
         assert await page.get_by_label("Message").is_enabled()
 
 
-async def test_a_loading_server_is_waited_for_with_its_reason() -> None:
+async def test_a_loading_server_shows_its_reason() -> None:
     async with running(StubServer(not_ready="loading the weights")) as server, browser_page(None) as page:
         await page.goto(server.page)
         await page.get_by_role("status").filter(has_text="loading the weights").wait_for()

@@ -51,7 +51,7 @@ def _beep(seconds: float = 0.2, silence: float = 0.0) -> Utterance:
     return Utterance("beep", samples, n)
 
 
-def test_margin_of_a_piece_is_the_sound_that_was_left_when_it_came() -> None:
+def test_a_margin_is_the_audio_still_unplayed() -> None:
     record = _record(_created(1.0), _sound(2.0, 100), _sound(2.04, 100), _sound(2.25, 100))
     assert [chunk.margin_s for chunk in record.chunks] == pytest.approx([0.0, 0.06, -0.05])
     assert record.least_margin_s == pytest.approx(-0.05)
@@ -77,18 +77,18 @@ def test_milestones_are_the_first_of_their_kind() -> None:
     assert (record.transcript, record.status, record.audio_s) == ("Hello", "completed", pytest.approx(0.08))
 
 
-def test_an_answer_cancelled_by_the_rest_of_the_utterance_is_forgotten() -> None:
+def test_an_answer_cancelled_by_the_utterance_is_discarded() -> None:
     record = _record(_created(1.0), _sound(1.1, 500), _done(1.2, "cancelled"), _created(2.0), _sound(2.2, 100))
     assert not record.complete
     assert (record.first_audio, record.audio_s) == (2.2, pytest.approx(0.1))
 
 
-def test_an_answer_before_the_end_of_the_speech_is_not_the_answer() -> None:
+def test_an_answer_before_the_speech_ends_is_partial() -> None:
     assert not _record(_created(1.0), _done(1.5), asked=2.0).complete
     assert _record(_created(1.0), _done(2.5), asked=2.0).complete
 
 
-def test_an_answer_that_calls_the_servers_tool_is_followed_by_the_one_that_counts() -> None:
+def test_the_answer_after_a_tool_call_counts() -> None:
     called = _event("response.output_item.done", 1.2, item={"type": "function_call", "name": "calculate"})
     said = _event("response.output_item.done", 2.2, item={"type": "message"})
     assert not _record(_created(1.0), called, _done(1.5)).complete
@@ -102,8 +102,8 @@ def test_a_failed_answer_raises_its_reason() -> None:
         _record(_created(1.0), _event("response.done", 2.0, response=failed))
 
 
-def test_an_event_without_its_field_names_event_and_field() -> None:
-    with pytest.raises(ClientError, match=r"response.created has no 'response.id'"):
+def test_a_missing_field_is_named_with_its_event() -> None:
+    with pytest.raises(ClientError, match=r"response.created has no field 'response.id'"):
         _record(_event("response.created", 1.0, response={}))
 
 
@@ -120,7 +120,7 @@ def test_a_noise_floor_is_not_speech() -> None:
     assert end_of_speech(noise) == WIRE_RATE // 2
 
 
-def test_a_recording_comes_at_the_rate_of_the_wire(tmp_path: Path) -> None:
+def test_a_recording_is_resampled_to_the_wire(tmp_path: Path) -> None:
     utterance = load_utterance(SPEECH / "what_time_is_it_slt.wav")
     source, rate = soundfile.read(SPEECH / "what_time_is_it_slt.wav")
     assert len(utterance.samples) == pytest.approx(len(source) * WIRE_RATE / rate, abs=2)
@@ -133,7 +133,7 @@ def test_a_silent_or_foreign_file_is_refused(tmp_path: Path) -> None:
     foreign.write_text("hello")
     with pytest.raises(AudioFormatError, match="silent"):
         load_utterance(silent)
-    with pytest.raises(AudioFormatError, match="give a WAV"):
+    with pytest.raises(AudioFormatError, match="use a WAV"):
         load_utterance(foreign)
 
 
@@ -145,7 +145,7 @@ def test_the_last_frame_is_filled_with_silence() -> None:
 
 async def test_a_spoken_turn_is_streamed_to_its_answer() -> None:
     async with running(StubServer()) as server, open_session(server.url) as connection:
-        record = await speak(connection, _beep(), patience_s=10)
+        record = await speak(connection, _beep(), timeout_s=10)
     assert (record.status, record.transcript) == ("completed", server.text)
     assert len(record.audio) == 5 * 2400 * 2
     assert record.speech_stopped is not None and record.first_audio is not None
@@ -154,18 +154,18 @@ async def test_a_spoken_turn_is_streamed_to_its_answer() -> None:
     assert all(len(base64.b64decode(event["audio"])) == 960 for event in server.received)
 
 
-async def test_the_microphone_stays_open_until_the_answer_was_heard() -> None:
+async def test_the_microphone_stays_open_during_playback() -> None:
     async with running(StubServer(chunk_gap_s=0)) as server, open_session(server.url) as connection:
-        record = await speak(connection, _beep(), patience_s=10)
+        record = await speak(connection, _beep(), timeout_s=10)
     streamed_s = 0.02 * len(server.received)
     assert record.first_audio is not None
     assert streamed_s >= record.audio_s + 0.2, "the frames cover the beep and the whole answer"
 
 
-async def test_a_second_turn_in_the_session_is_its_own() -> None:
+async def test_turns_of_one_session_are_independent() -> None:
     async with running(StubServer(chunks=2)) as server, open_session(server.url) as connection:
-        first = await speak(connection, _beep(), patience_s=10)
-        second = await speak(connection, _beep(), patience_s=10)
+        first = await speak(connection, _beep(), timeout_s=10)
+        second = await speak(connection, _beep(), timeout_s=10)
     assert first.response_id != second.response_id
     assert first.audio == second.audio
     assert second.speech_stopped is not None and second.speech_stopped > second.asked
@@ -183,11 +183,11 @@ async def test_a_typed_turn_is_answered() -> None:
 async def test_no_answer_in_time_says_what_is_missing() -> None:
     async with running(StubServer()) as server, open_session(server.url) as connection:
         quiet = Utterance("quiet", np.full(4800, 1e-3, np.float32), 4800)
-        with pytest.raises(ClientError, match="never heard the end of the speech"):
-            await speak(connection, quiet, patience_s=0.1)
+        with pytest.raises(ClientError, match="did not detect the end of the speech"):
+            await speak(connection, quiet, timeout_s=0.1)
 
 
-async def test_a_refused_key_is_told_with_the_servers_words() -> None:
+async def test_a_refused_key_shows_the_servers_message() -> None:
     async with running(StubServer(api_key="right")) as server:
         with pytest.raises(ClientError, match="HTTP 401: Incorrect API key"):
             async with open_session(server.url, api_key="wrong"):

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from realtime.cli import main
-from realtime.client.connection import ClientError, Connection, Received, open_session
+from realtime.client.connection import ClientError, RealtimeConnection, Received, open_session
 from realtime.client.sound_device import Playback, converse
 from realtime.client.speech_turn import beside
 from tests.client.stub_server import StubServer, running
@@ -63,7 +63,7 @@ def test_playback_is_seamless_and_silent_at_its_end() -> None:
     assert playback.pull(8) == b"\2\2" + b"\0" * 6
 
 
-def test_stopping_playback_tells_what_was_played_of_which_answer() -> None:
+def test_stop_returns_the_answer_and_played_ms() -> None:
     playback = Playback()
     playback.push("a", bytes(480))
     playback.push("b", bytes(96_000))
@@ -74,30 +74,30 @@ def test_stopping_playback_tells_what_was_played_of_which_answer() -> None:
     assert playback.stop() is None
 
 
-def test_an_answer_heard_to_its_end_was_not_cut_off() -> None:
+def test_a_completely_played_answer_is_not_interrupted() -> None:
     playback = Playback()
     playback.push("a", bytes(480))
     playback.pull(480)
     assert playback.stop() is None
 
 
-def test_what_is_held_goes_on_from_the_very_sample() -> None:
+def test_paused_playback_resumes_at_the_same_sample() -> None:
     playback, sound = Playback(), bytes(range(200))
     playback.push("a", sound[:120])
     heard = playback.pull(50)
-    playback.hold()
+    playback.pause()
     assert playback.pull(50) == bytes(50)
     playback.push("a", sound[120:])
     assert playback.pull(50) == bytes(50)
-    playback.release()
+    playback.resume()
     assert heard + playback.pull(150) == sound
 
 
-def test_what_is_held_and_then_stopped_was_heard_up_to_the_pause() -> None:
+def test_stop_while_paused_counts_up_to_the_pause() -> None:
     playback = Playback()
     playback.push("a", bytes(48_000))
     playback.pull(4_800)
-    playback.hold()
+    playback.pause()
     playback.pull(4_800)
     assert playback.stop() == ("a", 100)
 
@@ -156,11 +156,11 @@ def _sound(first: int, count: int) -> dict[str, object]:
 async def _converse(*events: dict[str, object]) -> tuple[_Told, _Device]:
     told, device = _Told(*events), _Device()
     with pytest.raises(ClientError, match="the end"):
-        await converse(cast(Connection, told), device, device.watch)
+        await converse(cast(RealtimeConnection, told), device, device.watch)
     return told, device
 
 
-async def test_a_conversation_asks_for_pauses_and_keeps_them_to_the_sample() -> None:
+async def test_a_conversation_pauses_and_resumes_exactly() -> None:
     told, device = await _converse(_sound(0, 1200), PAUSED, OTHER, _sound(1200, 1200), RESUMED, *[OTHER] * 5)
     assert told.updates == [{"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}]
     heard = np.frombuffer(device.heard, "<i2")
@@ -168,7 +168,7 @@ async def test_a_conversation_asks_for_pauses_and_keeps_them_to_the_sample() -> 
     assert not heard[960:2400].any(), "it was heard while it was held"
 
 
-async def test_a_conversation_drops_what_was_held_when_the_voice_was_meant() -> None:
+async def test_a_conversation_clears_playback_on_barge_in() -> None:
     told, device = await _converse(_sound(0, 1200), OTHER, PAUSED, OTHER, STARTED, OTHER, OTHER)
     heard = np.frombuffer(device.heard, "<i2")
     assert np.array_equal(heard[heard != 0], np.arange(1, 961))
@@ -200,7 +200,7 @@ class _ScriptedCaller:
         await asyncio.Event().wait()
 
 
-async def test_speaking_during_an_answer_stops_it_and_tells_what_was_heard() -> None:
+async def test_speech_during_an_answer_truncates_it() -> None:
     caller = _ScriptedCaller()
     async with running(StubServer(chunks=50)) as server, open_session(server.url) as connection:
         async with beside(converse(connection, caller, caller.watch), name="conversation"):

@@ -20,9 +20,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_vocoder, "_modules", lambda *_: (SIZES, *random_weights(SIZES)))
 
 
-def test_the_table_has_a_row_a_rung_and_the_json_every_figure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_rows_are_rungs_and_json_is_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
     assert main(["bench", "vocoder", "--streams", "1,2", "--ladder", "8,5", "--json", str(out), *SHORT]) == 0
     table = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -55,7 +55,7 @@ def test_the_instruct_model_is_given_a_system_prompt(tmp_path: Path) -> None:
     ]
 
 
-def test_a_task_that_the_checkpoint_was_not_trained_for_is_refused() -> None:
+def test_a_task_unknown_to_the_checkpoint_is_refused() -> None:
     with pytest.raises(ConfigError, match="base model"):
         task_messages("read", Text("hi"), "chat")
 

@@ -119,7 +119,7 @@ def test_a_voice_is_replaced_only_by_force(
     ],
     ids=["text", "short", "long", "silent", "clipped"],
 )
-def test_a_recording_that_will_not_do_is_one_line_and_no_file(
+def test_an_unusable_recording_is_a_one_line_error(
     checkpoint: Path, tmp_path: Path, content: bytes, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _add(checkpoint, tmp_path, content) == 1
@@ -145,7 +145,7 @@ def test_a_name_never_leaves_the_folder(
     checkpoint: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _add(checkpoint, tmp_path, recording(2.0), name) == 1
-    assert "plain name" in capsys.readouterr().err
+    assert "without folders" in capsys.readouterr().err
 
 
 def test_an_empty_list_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +154,7 @@ def test_an_empty_list_says_how_to_fill_it(tmp_path: Path, capsys: pytest.Captur
     assert printed.out == "" and "realtime voice add" in printed.err
 
 
-def test_a_preview_is_as_long_as_the_prompt_and_audible(speaking_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_preview_is_audible_and_of_prompt_length(speaking_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wav"
     arguments = ["voice", "preview", "anna", "--model", str(speaking_checkpoint), "--out", str(out), "--steps", "2"]
     assert main(arguments) == 0

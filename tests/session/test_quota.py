@@ -9,7 +9,7 @@ from realtime.session.quota import Quota, QuotaLimits, Quotas
 from tests.fakes import FakeClock
 
 
-def test_a_whole_minutes_responses_at_once_and_then_one_by_one() -> None:
+def test_responses_burst_then_refill_one_by_one() -> None:
     clock = FakeClock()
     quota = Quota(QuotaLimits(responses_per_minute=3), clock)
     assert [quota.take_response() for _ in range(3)] == [0, 0, 0]
@@ -19,7 +19,7 @@ def test_a_whole_minutes_responses_at_once_and_then_one_by_one() -> None:
     assert quota.take_response() > 0
 
 
-def test_audio_may_run_into_debt_and_is_paid_back() -> None:
+def test_audio_debt_is_paid_back() -> None:
     clock = FakeClock()
     quota = Quota(QuotaLimits(audio_seconds_per_hour=360), clock)
     quota.spend_audio(400)
@@ -49,7 +49,7 @@ def test_what_is_left_is_shown() -> None:
     ]
 
 
-def test_a_key_keeps_its_quota_and_idle_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_idle_quotas_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas, "MAX_IDLE_KEYS", 3)
     clock = FakeClock()
     known = Quotas(QuotaLimits(responses_per_minute=1), clock)

@@ -128,7 +128,7 @@ async def test_nobody_jumps_the_line() -> None:
             status, error, _ = await refused(server.url)
             assert (status, error["code"]) == (503, "server_full")
             await waiting.close()
-            await _until(lambda: not server.host.sessions._line)
+            await _until(lambda: not server.host.sessions.waiting)
             assert (await refused(f"{server.url}?wait=0"))[0] == 503
         await server.all_gone()
         async with connect(server.url) as ws:
@@ -165,7 +165,7 @@ async def test_the_handshake_of_who_takes_no_events_is_held_until_there_is_a_sea
         first = await connect(server.url)
         await expect(first, "session.created")
         second = asyncio.create_task(_first_event(server.url))
-        await _until(lambda: bool(server.host.sessions._line))
+        await _until(lambda: bool(server.host.sessions.waiting))
         await first.close()
         assert (await second)["type"] == "session.created"
 
@@ -177,7 +177,7 @@ async def test_a_handshake_is_not_held_for_ever() -> None:
             await expect(first, "session.created")
             status, error, retry_after = await refused(server.url)
             assert (status, error["code"], retry_after) == (503, "server_full", "5")
-            assert not server.host.sessions._line
+            assert not server.host.sessions.waiting
 
 
 async def test_who_hangs_up_during_its_handshake_leaves_the_line() -> None:
@@ -185,9 +185,9 @@ async def test_who_hangs_up_during_its_handshake_leaves_the_line() -> None:
         async with connect(server.url) as first:
             await expect(first, "session.created")
             second = asyncio.create_task(_first_event(server.url))
-            await _until(lambda: bool(server.host.sessions._line))
+            await _until(lambda: bool(server.host.sessions.waiting))
             second.cancel()
-            await _until(lambda: not server.host.sessions._line)
+            await _until(lambda: not server.host.sessions.waiting)
 
 
 async def _first_event(url: str) -> dict[str, Any]:

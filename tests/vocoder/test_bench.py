@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from streaming_vocoder.bench import measure, percentile, random_weights
+from streaming_vocoder.bench import measure, random_weights
 from streaming_vocoder.bench_report import Plan, Report
 from tests.vocoder.conftest import SIZES, STEPS
 
@@ -82,9 +82,3 @@ def test_what_costs_much_can_be_left_out() -> None:
     plan = dataclasses.replace(PLAN, streams=(1,), ladder=(5,), plain_chunks=0, reply_seconds=0.0, ahead=0)
     report = measure(SIZES, *random_weights(SIZES), plan)
     assert report.plain is None and report.growth is None and report.ahead is None
-
-
-def test_percentiles_are_values_that_were_seen() -> None:
-    assert percentile([3.0, 1.0, 2.0], 50) == 2.0
-    assert percentile([3.0, 1.0, 2.0], 95) == 3.0
-    assert percentile([1.0, 2.0], 50) == 1.0

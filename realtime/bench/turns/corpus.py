@@ -1,7 +1,8 @@
-"""The scripted conversations: a question to answer, and in some something that is heard over the answer.
+"""The scripted conversations: a question to answer, and in some cases a sound during the answer.
 
-Composed from the spoken clips beside this file and made sounds (`sounds`); the same for the same seed, to the sample.
-Each case carries its truth: where the turn ends, and whether what is heard over the reply wants the floor.
+Composed from the speech clips beside this file and from synthetic sounds (`synthetic_noise`); the same seed gives the
+same samples. Each case states what is true of it: where the turn ends, and whether the sound over the reply is a
+barge-in.
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ CLIPS = Path(__file__).parent / "clips"
 
 SPEECH_DB = -24.0
 REPLY_DB = -20.0
-"""Of the loud part, in dBFS: the caller's microphone, our own voice."""
+"""Level of the loud part in dBFS: the caller's speech, the server's speech."""
 
 _ROOM_DB = -70.0
 _LEAD_S = 0.6
-_NOISE_S = 5.0  # goes on from its start
-_LATE_S, _EARLY_S = (0.8, 2.2), (0.05, 0.5)  # into the reply, when something is heard over it
+_NOISE_S = 5.0  # repeated
+_LATE_S, _EARLY_S = (0.8, 2.2), (0.05, 0.5)  # from the start of the reply to the overlap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """One recording, float32 [n] at 16 kHz, first voiced sample to last. ``cut``: where it may be parted."""
+    """One recording, float32 [n] at 16 kHz, first voiced sample to last. ``cut``: the sample at which a pause may be
+    inserted."""
 
     name: str
     kind: str
@@ -57,23 +59,23 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
-    """What is heard ``after_s`` after playback began. ``meant``: it wants the floor: the reply must stop. ``said``: its
-    words, as a perfect transcript has them."""
+    """A sound that starts ``after_s`` seconds after playback began. ``is_barge_in``: the reply must stop for it.
+    ``transcript``: its words."""
 
     samples: Samples = field(repr=False)
     after_s: float
-    meant: bool
-    said: str = ""
+    is_barge_in: bool
+    transcript: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """One conversation; samples are float32 at 16 kHz.
 
-    ``speech``: what the caller says (or what else is heard), from the opening of the microphone on. ``turn_end``: the
-    sample behind the last voiced one; None where nothing is said and no turn must come. ``room``: noise all the time.
-    ``echo_db``: how loud our own voice comes back, against what is played; None: headphones.
-    ``reply_s``: how long the answer is.
+    ``speech``: the microphone signal from the start: the caller's words, or the sound that must not count as speech.
+    ``turn_end``: the sample after the last voiced one; None where nobody speaks. ``room``: noise that goes on all the
+    time. ``echo_db``: level of the reply's echo in the microphone relative to playback; None: headphones. ``reply_s``:
+    seconds of the answer.
     """
 
     name: str
@@ -83,19 +85,19 @@ class Case:
     room: Samples = field(repr=False)
     reply: Clip
     reply_s: float = 0.6
-    over: Overlap | None = None
+    overlap: Overlap | None = None
     echo_db: float | None = None
     echo_delay_s: float = 0.08
 
     @property
     def turn_end_s(self) -> float | None:
-        """Seconds after the opening of the microphone."""
+        """Seconds from the start of the microphone signal."""
         return None if self.turn_end is None else self.turn_end / RATE
 
     @property
-    def floor_is_ours(self) -> bool:
-        """Whether the case is about the time in which we speak."""
-        return self.over is not None or self.echo_db is not None
+    def during_reply(self) -> bool:
+        """Whether the case is about what happens during the reply; else it is about the end of a turn."""
+        return self.overlap is not None or self.echo_db is not None
 
 
 @cache
@@ -118,7 +120,8 @@ def compose(seed: int = 0) -> tuple[Case, ...]:
 
 
 class _Composer:
-    """Draws what the families need; a generator of its own for each case, so that no case depends on another."""
+    """Draws the random parts of cases. Each case has its own generator, so adding a case leaves the others
+    unchanged."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -130,7 +133,7 @@ class _Composer:
         kind: str,
         parts: Sequence[Samples],
         *,
-        said: bool = True,
+        spoken: bool = True,
         room: tuple[Colour, float] = ("pink", _ROOM_DB),
         **more: Any,
     ) -> Case:
@@ -139,7 +142,7 @@ class _Composer:
             name=f"{kind}-{self._count}",
             kind=kind,
             speech=speech,
-            turn_end=len(speech) if said else None,
+            turn_end=len(speech) if spoken else None,
             room=noise(_NOISE_S, *room, self.rng),
             reply=self.pick("reply"),
             **more,
@@ -157,8 +160,9 @@ class _Composer:
         whole = [clip for clip in clips("sentence") if clip.cut is None]
         return (whole[int(self.rng.integers(len(whole)))].samples,)
 
-    def over(self, samples: Samples, *, meant: bool, said: str = "", early: bool = False) -> Overlap:
-        return Overlap(samples, float(self.rng.uniform(*(_EARLY_S if early else _LATE_S))), meant, said)
+    def overlap(self, samples: Samples, *, is_barge_in: bool, transcript: str = "", early: bool = False) -> Overlap:
+        after_s = float(self.rng.uniform(*(_EARLY_S if early else _LATE_S)))
+        return Overlap(samples, after_s, is_barge_in, transcript)
 
 
 def _halves() -> Iterator[tuple[Samples, Samples]]:
@@ -167,7 +171,7 @@ def _halves() -> Iterator[tuple[Samples, Samples]]:
             yield clip.samples[: clip.cut], clip.samples[clip.cut :]
 
 
-# --- turns: when are they over? ---
+# --- the end of a turn ---
 
 
 def _plain(composer: _Composer) -> Iterator[Case]:
@@ -206,21 +210,26 @@ def _nothing(composer: _Composer) -> Iterator[Case]:
     for make in (cough, door):
         for _ in range(5):
             sound = make(composer.rng.uniform(-30, -14), composer.rng)
-            yield composer.case("nothing", (sound, silence(1.0)), said=False)
+            yield composer.case("nothing", (sound, silence(1.0)), spoken=False)
 
 
-# --- over the reply: does it stop, does it go on? ---
+# --- sounds during the reply ---
 
 
 def _barge_in(composer: _Composer) -> Iterator[Case]:
     for clip in clips("barge"):
-        yield _over(composer, "barge-in", clip.samples, meant=True, said=clip.text)
+        yield _during_reply(composer, "barge-in", clip.samples, is_barge_in=True, transcript=clip.text)
 
 
 def _barge_in_noise(composer: _Composer) -> Iterator[Case]:
     for snr, clip in zip((20, 10, 5) * 2, clips("barge"), strict=False):
-        yield _over(
-            composer, "barge-in, noise", clip.samples, meant=True, said=clip.text, room=("pink", SPEECH_DB - snr)
+        yield _during_reply(
+            composer,
+            "barge-in, noise",
+            clip.samples,
+            is_barge_in=True,
+            transcript=clip.text,
+            room=("pink", SPEECH_DB - snr),
         )
 
 
@@ -233,11 +242,11 @@ def _false_alarms(composer: _Composer) -> Iterator[Case]:
     for kind, make in makes:
         for _ in range(6):
             sound = make(SPEECH_DB + composer.rng.uniform(-6, 4), composer.rng)
-            yield _over(composer, kind, sound, meant=False)
+            yield _during_reply(composer, kind, sound, is_barge_in=False)
     for clip in clips("backchannel"):
         for softer_db in (14, 6):
             sound = at_level(clip.samples, SPEECH_DB - softer_db)
-            yield _over(composer, f"word {softer_db} dB softer", sound, meant=False, said=clip.text)
+            yield _during_reply(composer, f"word {softer_db} dB softer", sound, is_barge_in=False, transcript=clip.text)
 
 
 def _echo(composer: _Composer) -> Iterator[Case]:
@@ -248,52 +257,64 @@ def _echo(composer: _Composer) -> Iterator[Case]:
 
 def _echo_barge_in(composer: _Composer) -> Iterator[Case]:
     for echo_db, clip in zip((-30, -20, -12, -6, 0) * 2, clips("barge"), strict=False):
-        yield _over(composer, "barge-in, echo", clip.samples, meant=True, said=clip.text, echo_db=float(echo_db))
+        yield _during_reply(
+            composer, "barge-in, echo", clip.samples, is_barge_in=True, transcript=clip.text, echo_db=float(echo_db)
+        )
 
 
 def _words_at_full_voice(composer: _Composer) -> Iterator[Case]:
     asides = [*clips("backchannel"), *(clip for clip in clips("short") if clip.text in ("yes", "okay"))]
     for clip in asides:
-        yield _over(composer, "word, full voice", clip.samples, meant=False, said=clip.text)
+        yield _during_reply(composer, "word, full voice", clip.samples, is_barge_in=False, transcript=clip.text)
     for clip in clips("short"):
         if clip.text in ("no", "stop", "hello", "maybe"):
-            yield _over(composer, "barge-in, short", clip.samples, meant=True, said=clip.text)
+            yield _during_reply(composer, "barge-in, short", clip.samples, is_barge_in=True, transcript=clip.text)
 
 
 def _voiced_false_alarms(composer: _Composer) -> Iterator[Case]:
-    """What the voice detector does take for speech."""
+    """Sounds that the voice detector classifies as speech."""
     makes: tuple[tuple[str, str, Callable[[float, np.random.Generator], Samples]], ...] = (
         ("voiced cough", "", voiced_cough),
         ("ah", "ah", ah),
         ("door and voices", "", door_and_voices),
     )
-    for kind, said, make in makes:
+    for kind, transcript, make in makes:
         for _ in range(4):
             sound = make(SPEECH_DB + composer.rng.uniform(-6, 2), composer.rng)
-            yield _over(composer, kind, sound, meant=False, said=said)
+            yield _during_reply(composer, kind, sound, is_barge_in=False, transcript=transcript)
 
 
 def _early_barge_in(composer: _Composer) -> Iterator[Case]:
-    """Overlap the first words that this caller hears of us: nothing is known of an echo yet."""
+    """Barge-ins during the first words of the call, before the echo gate has seen any echo."""
     for clip in clips("barge"):
-        yield _over(composer, "barge-in, early", clip.samples, meant=True, said=clip.text, early=True)
+        yield _during_reply(
+            composer, "barge-in, early", clip.samples, is_barge_in=True, transcript=clip.text, early=True
+        )
     for echo_db, clip in zip((-20, -12, -6, 0) * 2, clips("barge"), strict=True):
-        yield _over(
+        yield _during_reply(
             composer,
             "barge-in, early, echo",
             clip.samples,
-            meant=True,
-            said=clip.text,
+            is_barge_in=True,
+            transcript=clip.text,
             early=True,
             echo_db=float(echo_db),
         )
 
 
-def _over(
-    composer: _Composer, kind: str, sound: Samples, *, meant: bool, said: str = "", early: bool = False, **more: Any
+def _during_reply(
+    composer: _Composer,
+    kind: str,
+    sound: Samples,
+    *,
+    is_barge_in: bool,
+    transcript: str = "",
+    early: bool = False,
+    **more: Any,
 ) -> Case:
-    question, over = composer.question(), composer.over(sound, meant=meant, said=said, early=early)
-    return composer.case(kind, question, over=over, reply_s=5.0, **more)
+    question = composer.question()
+    overlap = composer.overlap(sound, is_barge_in=is_barge_in, transcript=transcript, early=early)
+    return composer.case(kind, question, overlap=overlap, reply_s=5.0, **more)
 
 
 _FAMILIES: tuple[Callable[[_Composer], Iterator[Case]], ...] = (

@@ -1,4 +1,4 @@
-"""One scripted conversation with a running server, in real time: the same caller over a real connection."""
+"""Plays one scripted conversation with a running server in real time: the same caller over a real connection."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 import time
 
 from realtime.audio.streams import float_to_pcm16
-from realtime.bench.turns.caller import FRAME_S, Caller, Observation
+from realtime.bench.turns.caller import FRAME_S, Observation, SimulatedCaller
 from realtime.bench.turns.corpus import Case
 from realtime.bench.turns.runner import Mode
-from realtime.client.connection import Connection, open_session
+from realtime.client.connection import RealtimeConnection, open_session
 
 
 async def observe_live(url: str, case: Case, mode: Mode, *, api_key: str | None = None) -> Observation:
-    """Play the case. What the reply would have been, and what was made ahead, only the server knows.
+    """Play the case. The observation lacks the complete reply and the speculation, which only the server knows.
 
-    Raises `ClientError` when there is no server, or it complains.
+    Raises `ClientError` when no server answers or it sends an error.
     """
     async with open_session(url, api_key=api_key) as connection:
         await connection.send("session.update", session=mode.patch)
         while (await connection.receive()).type != "session.updated":
             pass
-        caller, opened = Caller(case), time.perf_counter()
+        caller, opened = SimulatedCaller(case), time.perf_counter()
         listening = asyncio.create_task(_listen(connection, caller, opened), name="listening")
         try:
             frame = 0
@@ -38,11 +38,11 @@ async def observe_live(url: str, case: Case, mode: Mode, *, api_key: str | None 
         return caller.observation()
 
 
-async def _listen(connection: Connection, caller: Caller, opened: float) -> None:
+async def _listen(connection: RealtimeConnection, caller: SimulatedCaller, opened: float) -> None:
     while True:
         event = await connection.receive()
         response_id = str(event.body.get("response_id", ""))
         if event.type == "response.output_audio.delta":
-            caller.take_audio(response_id, event.sound())
+            caller.take_audio(response_id, event.audio())
         else:
-            caller.hear_of(event.type, event.at - opened, response_id)
+            caller.take_event(event.type, event.at - opened, response_id)

@@ -1,4 +1,5 @@
-"""What is heard besides words: float32 at 16 kHz, drawn from a generator, so the same for the same seed."""
+"""Synthetic sounds for the turn benchmark, float32 [n] at 16 kHz: noise, coughs, doors, hums. The generator's seed
+determines the samples."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ RATE = 16_000
 Samples = NDArray[np.float32]
 Colour = Literal["white", "pink", "hum"]
 
-_LOUD_DB = 20.0  # pauses are no part of a level: windows this far under the loudest do not count
+_LOUD_DB = 20.0  # windows more than this below the loudest are pauses and do not count for the level
 _WINDOW = RATE // 50
 
 
@@ -21,7 +22,7 @@ def silence(seconds: float) -> Samples:
 
 
 def level_db(samples: Samples) -> float:
-    """How loud the loud part is: RMS in dBFS of the windows of 20 ms within 20 dB of the loudest."""
+    """The level of the loud part in dBFS: RMS of the 20 ms windows within 20 dB of the loudest one."""
     windows = samples[: len(samples) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
     power = np.mean(np.square(windows if len(windows) else samples[None, :], dtype=np.float64), axis=1)
     loud = power[power >= power.max() * 10 ** (-_LOUD_DB / 10)]
@@ -29,13 +30,13 @@ def level_db(samples: Samples) -> float:
 
 
 def at_level(samples: NDArray[np.floating], db: float) -> Samples:
-    """With this `level_db`."""
+    """The samples scaled to this `level_db`."""
     sound = np.asarray(samples, np.float32)
     return np.asarray(sound * 10 ** ((db - level_db(sound)) / 20), np.float32)
 
 
 def noise(seconds: float, colour: Colour, db: float, rng: np.random.Generator) -> Samples:
-    """A room: white, pink (air and traffic), or the hum of mains and fans over pink noise."""
+    """Room noise: white, pink (ventilation, traffic), or the hum of mains and fans over pink noise."""
     count = round(seconds * RATE)
     if colour == "white":
         return at_level(rng.standard_normal(count), db)
@@ -49,7 +50,7 @@ def noise(seconds: float, colour: Colour, db: float, rng: np.random.Generator) -
 
 
 def cough(db: float, rng: np.random.Generator) -> Samples:
-    """A burst of breath and a weaker one behind it, through a throat between 300 and 4000 Hz."""
+    """Two bursts of noise, the second weaker, band-limited between 300 and 4000 Hz."""
     time = np.arange(round(rng.uniform(0.3, 0.45) * RATE)) / RATE
     second = rng.uniform(0.17, 0.24)
     shape = np.exp(-time / rng.uniform(0.03, 0.06)) + rng.uniform(0.3, 0.7) * np.exp(-(((time - second) / 0.05) ** 2))
@@ -58,7 +59,7 @@ def cough(db: float, rng: np.random.Generator) -> Samples:
 
 
 def door(db: float, rng: np.random.Generator) -> Samples:
-    """A thud with the crack of the lock."""
+    """A slamming door: a low thud and the click of the lock."""
     time = np.arange(round(rng.uniform(0.25, 0.4) * RATE)) / RATE
     thud = _band(len(time), 30, rng.uniform(200, 600), rng) * np.exp(-time / rng.uniform(0.04, 0.08))
     crack = _band(len(time), 600, 6000, rng) * np.exp(-time / 0.012)
@@ -66,19 +67,19 @@ def door(db: float, rng: np.random.Generator) -> Samples:
 
 
 def voiced_cough(db: float, rng: np.random.Generator) -> Samples:
-    """A cough that ends in the voice: breath, then a rough "uh" that falls and dies away."""
+    """A cough with a voiced end: breath noise, then a rough "uh" of falling pitch."""
     breath = at_level(cough(0.0, rng)[: round(0.12 * RATE)], 0.0)
     rough = _vowel(rng.uniform(0.16, 0.24), rng.uniform(110, 230), -1.2, (620, 1200, 2500), 0.25, rng)
     return at_level(np.concatenate((breath, rough)), db)
 
 
 def ah(db: float, rng: np.random.Generator) -> Samples:
-    """A short open "ah", as at a spilt cup."""
+    """A short exclamation "ah"."""
     return at_level(_vowel(rng.uniform(0.2, 0.32), rng.uniform(100, 240), -0.4, (730, 1150, 2500), 0.03, rng), db)
 
 
 def door_and_voices(db: float, rng: np.random.Generator) -> Samples:
-    """A door that lets in people who talk: a thud, and behind it vowels that nobody could understand."""
+    """A door opening to distant talk: a thud, then unintelligible vowels."""
     talk = [
         _vowel(rng.uniform(0.07, 0.12), rng.uniform(100, 240), rng.uniform(-0.5, 0.5), formants, 0.2, rng)
         for formants in ((500, 1500, 2500), (300, 2200, 2900), (650, 1000, 2400))
@@ -88,7 +89,7 @@ def door_and_voices(db: float, rng: np.random.Generator) -> Samples:
 
 
 def hum(db: float, rng: np.random.Generator) -> Samples:
-    """ "mhm" or "mm": one or two beats of a voice behind a closed mouth."""
+    """ "mhm" or "mm": one or two syllables with the mouth closed."""
     pitch, parts = rng.uniform(95, 220), []
     for beat in range(int(rng.integers(1, 3))):
         time = np.arange(round(rng.uniform(0.16, 0.26) * RATE)) / RATE
@@ -108,7 +109,7 @@ def _vowel(
     breath: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Harmonics under the peaks of a throat; the pitch slides by ``slide`` octaves a second."""
+    """Harmonics shaped by ``formants`` (Hz); the pitch changes by ``slide`` octaves per second."""
     time = np.arange(round(seconds * RATE)) / RATE
     frequency = pitch * 2 ** (slide * time) * (1 + 0.01 * rng.standard_normal())
     phase = 2 * np.pi * np.cumsum(frequency) / RATE

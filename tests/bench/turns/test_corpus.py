@@ -1,4 +1,4 @@
-"""The scripted conversations: reproducible, with a truth that their sound bears out."""
+"""The scripted conversations: reproducible, and true to their descriptions."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from realtime.bench.turns.synthetic_noise import RATE, level_db
 KINDS = ("sentence", "filler", "short", "barge", "backchannel", "reply")
 
 
-@pytest.fixture(scope="module")
-def corpus() -> tuple[Case, ...]:
-    return compose(0)
-
-
-def test_the_same_seed_gives_the_same_samples_and_another_one_others(corpus: tuple[Case, ...]) -> None:
+def test_a_seed_determines_the_samples(corpus: tuple[Case, ...]) -> None:
     again, other = compose(0), compose(1)
     assert [case.name for case in corpus] == [case.name for case in again] == [case.name for case in other]
     for case, twin in zip(corpus, again, strict=True):
         assert np.array_equal(case.speech, twin.speech) and np.array_equal(case.room, twin.room)
-        assert (case.over is None) == (twin.over is None)
-        if case.over is not None and twin.over is not None:
-            assert np.array_equal(case.over.samples, twin.over.samples)
-            assert case.over.after_s == twin.over.after_s
+        assert (case.overlap is None) == (twin.overlap is None)
+        if case.overlap is not None and twin.overlap is not None:
+            assert np.array_equal(case.overlap.samples, twin.overlap.samples)
+            assert case.overlap.after_s == twin.overlap.after_s
     assert any(len(case.speech) != len(twin.speech) for case, twin in zip(corpus, other, strict=True))
 
 
-def test_there_are_enough_cases_of_every_kind(corpus: tuple[Case, ...]) -> None:
+def test_every_kind_has_enough_cases(corpus: tuple[Case, ...]) -> None:
     assert len(corpus) >= 100
     assert len({case.name for case in corpus}) == len(corpus)
     kinds = {case.kind for case in corpus}
@@ -43,7 +38,7 @@ def test_a_turn_ends_with_its_last_voiced_sample(corpus: tuple[Case, ...]) -> No
             assert level_db(case.speech[case.turn_end - RATE // 20 : case.turn_end]) > SPEECH_DB - 40, case.name
 
 
-def test_pauses_in_sentences_are_as_long_as_they_say(corpus: tuple[Case, ...]) -> None:
+def test_pauses_are_as_long_as_named(corpus: tuple[Case, ...]) -> None:
     for case in corpus:
         if case.kind.startswith("pause"):
             silent = np.flatnonzero(case.speech == 0.0)
@@ -52,20 +47,20 @@ def test_pauses_in_sentences_are_as_long_as_they_say(corpus: tuple[Case, ...]) -
             assert inside / RATE == pytest.approx(float(case.kind.split()[1]), abs=0.01), case.name
 
 
-def test_noise_is_as_loud_as_it_says(corpus: tuple[Case, ...]) -> None:
+def test_noise_is_as_loud_as_named(corpus: tuple[Case, ...]) -> None:
     for case in corpus:
         if case.kind.startswith("noise"):
             assert SPEECH_DB - level_db(case.room) == pytest.approx(float(case.kind.split()[1]), abs=0.1)
 
 
-def test_what_must_not_stop_the_reply_is_said_to_be_not_meant(corpus: tuple[Case, ...]) -> None:
+def test_only_barge_ins_are_marked_as_such(corpus: tuple[Case, ...]) -> None:
     for case in corpus:
-        if case.over is not None:
-            assert case.over.meant == case.kind.startswith("barge-in")
-            assert np.isfinite(case.over.samples).all()
+        if case.overlap is not None:
+            assert case.overlap.is_barge_in == case.kind.startswith("barge-in")
+            assert np.isfinite(case.overlap.samples).all()
 
 
-def test_the_clips_are_small_and_there() -> None:
+def test_the_clips_are_complete_and_small() -> None:
     assert sum(path.stat().st_size for path in CLIPS.glob("*.flac")) < 2e6
     assert sum(len(clips(kind)) for kind in KINDS) == len(list(CLIPS.glob("*.flac")))
     for clip in clips("sentence"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from realtime.bench.turns.caller import PAUSED, Echo, Observation
-from realtime.bench.turns.corpus import Case, compose
+from realtime.bench.turns.corpus import Case
 from realtime.bench.turns.runner import Mode, observe
-from realtime.bench.turns.scoring import judge
+from realtime.bench.turns.scoring import score
 from realtime.cli import main
 from realtime.turns.vad import SileroVad
 
@@ -23,51 +23,45 @@ def vad() -> SileroVad:
     return SileroVad()
 
 
-@pytest.fixture(scope="module")
-def corpus() -> dict[str, Case]:
-    """The first case of each kind."""
-    return {case.kind: case for case in reversed(compose(0))}
-
-
 def facts(seen: Observation) -> tuple[object, ...]:
-    return seen.told, seen.playback_began, seen.over_began, seen.played, seen.drafts
+    return seen.events, seen.playback_began, seen.overlap_began, seen.played, seen.speculations
 
 
-def test_a_case_plays_in_the_same_way_each_time(corpus: dict[str, Case], vad: SileroVad) -> None:
-    case = corpus["mhm"]
+def test_a_case_plays_the_same_each_time(cases: dict[str, Case], vad: SileroVad) -> None:
+    case = cases["mhm"]
     assert facts(observe(case, PAUSE, vad)) == facts(observe(case, PAUSE, vad))
 
 
-def test_a_turn_ends_by_the_silence_that_was_asked_for(corpus: dict[str, Case], vad: SileroVad) -> None:
+def test_a_turn_ends_after_the_set_silence(cases: dict[str, Case], vad: SileroVad) -> None:
     delays = [
-        judge(case, observe(case, Mode("", {"type": "server_vad", "silence_duration_ms": silence_ms}), vad)).delay_ms
-        for case in (corpus["short"],)
+        score(case, observe(case, Mode("", {"type": "server_vad", "silence_duration_ms": silence_ms}), vad)).delay_ms
+        for case in (cases["short"],)
         for silence_ms in (300, 700)
     ]
     assert all(delays) and delays[1] - delays[0] == pytest.approx(400, abs=40)  # type: ignore[operator]
 
 
-def test_a_pause_longer_than_the_silence_cuts_in(corpus: dict[str, Case], vad: SileroVad) -> None:
-    case = corpus["pause 0.9 s"]
-    assert judge(case, observe(case, Mode("", {"type": "server_vad"}), vad)).cut_ins == 1
+def test_a_pause_longer_than_the_silence_cuts_in(cases: dict[str, Case], vad: SileroVad) -> None:
+    case = cases["pause 0.9 s"]
+    assert score(case, observe(case, Mode("", {"type": "server_vad"}), vad)).cut_ins == 1
     patient = Mode("", {"type": "server_vad", "silence_duration_ms": 1500})
-    assert judge(case, observe(case, patient, vad)).cut_ins == 0
+    assert score(case, observe(case, patient, vad)).cut_ins == 0
 
 
-def test_a_barge_in_stops_the_reply_and_nothing_of_it_comes_later(corpus: dict[str, Case], vad: SileroVad) -> None:
-    seen = observe(corpus["barge-in"], Mode("", {"type": "server_vad"}), vad)
-    outcome = judge(corpus["barge-in"], seen)
+def test_a_barge_in_stops_the_reply(cases: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(cases["barge-in"], Mode("", {"type": "server_vad"}), vad)
+    outcome = score(cases["barge-in"], seen)
     assert outcome.missed_stop is False and outcome.late_bytes == 0
     assert 0 < len(seen.played) < len(seen.reply) and seen.reply.startswith(seen.played)
 
 
-def test_a_hum_pauses_the_reply_which_goes_on_from_the_same_sample(corpus: dict[str, Case], vad: SileroVad) -> None:
-    seen = observe(corpus["mhm"], PAUSE, vad)
-    assert [told.type for told in seen.told].count(PAUSED) >= 1
+def test_a_hum_only_pauses_the_reply(cases: dict[str, Case], vad: SileroVad) -> None:
+    seen = observe(cases["mhm"], PAUSE, vad)
+    assert [event.type for event in seen.events].count(PAUSED) >= 1
     assert seen.played == seen.reply
 
 
-def test_echo_comes_back_later_and_as_loud_as_it_says() -> None:
+def test_echo_has_its_delay_and_level() -> None:
     rng = np.random.default_rng(0)
     played = rng.standard_normal(50 * 480).astype(np.float32)
     echo = Echo(-20.0, 0.1)
@@ -78,7 +72,7 @@ def test_echo_comes_back_later_and_as_loud_as_it_says() -> None:
     assert not Echo(None, 0.1).push(played[:480]).any()
 
 
-def test_the_command_prints_tables_and_writes_every_case(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_prints_tables_and_writes_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "turns.json"
     arguments = ["bench", "turns", "--kind", "short", "--only", "server_vad", "--turn-model", "none"]
     assert main([*arguments, "--json", str(out)]) == 0
