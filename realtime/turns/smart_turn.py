@@ -114,15 +114,18 @@ def packaged_model() -> Path | None:
 
 
 def load_end_of_turn_model(choice: str) -> SmartTurn | None:
-    """``auto``: the packaged model if it is installed; ``none``; or a path. Raises `ConfigError`."""
+    """``auto`` and ``smart-turn``: the packaged model, None where it is not installed; ``none``; or a path.
+
+    Raises `ConfigError`.
+    """
     if choice == "none":
         return None
-    if choice == "auto":
+    if choice in ("auto", "smart-turn"):
         path = packaged_model()
         return SmartTurn(path) if path is not None else None
     if not Path(choice).is_file():
         raise ConfigError(
-            f"end-of-turn model {choice!r} is no file; give the path of a smart-turn v3 ONNX file, `auto` "
-            "(with the package pipecat-ai installed) or `none`"
+            f"end-of-turn model {choice!r} is no file; give the path of a smart-turn v3 ONNX file, `auto`, "
+            "`smart-turn` (with the package pipecat-ai installed) or `none`"
         )
     return SmartTurn(Path(choice))
