@@ -149,7 +149,10 @@ def held_out_turns() -> list[SpokenTurn]:
     made: list[SpokenTurn | None] = []
     for index, text in enumerate(turn_texts.HELD_OUT):
         espeak = input_speech.HELD_OUT[1 + index % (len(input_speech.HELD_OUT) - 1)]
-        made += [speak(text, voice, "turn", rng, anywhere=False) for voice in ("flite:rms", espeak, "flite:awb", "pico:en-GB")]
+        made += [
+            speak(text, voice, "turn", rng, anywhere=False)
+            for voice in ("flite:rms", espeak, "flite:awb", "pico:en-GB")
+        ]
     for kind, texts in (("short", turn_texts.HELD_OUT_SHORT), ("filler", turn_texts.HELD_OUT_FILLERS)):
         made += [speak(text, voice, kind, rng) for text in texts for voice in input_speech.HELD_OUT[:5]]  # type: ignore[arg-type]
     return [turn for turn in made if turn is not None]

@@ -30,17 +30,18 @@ FILLERS = (
 ).split("|")
 
 _PREFIXES = (
-    "i would like to|i want to|i need to|i have to|can you|could you please|would you|will you|do you know|can you tell "
-    "me|tell me about the|what is the|what are the|where is the|how do i|how much is the|how far is it to|i am looking "
-    "for|i am looking for a|i was thinking about|it is about the|my name is|my number is|my address is|the number is|"
-    "please call|please remind me to|remind me to|set a timer for|set an alarm for|wake me up at|turn on the|turn off "
-    "the|switch the|play some|put the|add some|i think that|i think it is the|if you|if it is|because i|when i|when the|"
-    "and then i|and the|but the|so i|we are going to|we need a|she said that|he told me that the|it was the|there is a|"
-    "there are some|let's meet at|on the|in the|to the|from the|for the|at the|with my|of the|about my|between the|is "
-    "there a|are there any|have you got a|do you have any|which of the|who is the|why is the|when does the|what time "
-    "does the|send a message to my|write an email to|book a table for|order a|buy a ticket to|the train from|a flight "
-    "from london to|my account number is|my date of birth is the|and also the|or maybe the|not the|as soon as the|"
-    "before the|after my|until the|i wanted to ask if|i was wondering whether|could i have a|may i have the|i'd like a|"
+    "i would like to|i want to|i need to|i have to|can you|could you please|would you|will you|do you know|"
+    "can you tell me|tell me about the|what is the|what are the|where is the|how do i|how much is the|"
+    "how far is it to|i am looking for|i am looking for a|i was thinking about|it is about the|my name is|"
+    "my number is|my address is|the number is|please call|please remind me to|remind me to|set a timer for|"
+    "set an alarm for|wake me up at|turn on the|turn off the|switch the|play some|put the|add some|i think that|"
+    "i think it is the|if you|if it is|because i|when i|when the|and then i|and the|but the|so i|we are going to|"
+    "we need a|she said that|he told me that the|it was the|there is a|there are some|let's meet at|on the|in the|"
+    "to the|from the|for the|at the|with my|of the|about my|between the|is there a|are there any|have you got a|"
+    "do you have any|which of the|who is the|why is the|when does the|what time does the|send a message to my|"
+    "write an email to|book a table for|order a|buy a ticket to|the train from|a flight from london to|"
+    "my account number is|my date of birth is the|and also the|or maybe the|not the|as soon as the|before the|"
+    "after my|until the|i wanted to ask if|i was wondering whether|could i have a|may i have the|i'd like a|"
     "we'd like the|it's a|that's my|this is my|yesterday i|tomorrow we|next week i am|last year my"
 ).split("|")
 """Beginnings that nobody takes for a whole turn, whatever the intonation."""
@@ -76,20 +77,24 @@ _GRAMMAR: Mapping[str, Sequence[str]] = {
     ),
     "question": (
         "what is the $noun of $thing", "what is the $noun $place", "where can i find $thing", "where is $thing",
-        "when does the $event start", "when is the $event $place", "how do i get to $place2", "how far is it to $place2",
+        "when does the $event start", "when is the $event $place", "how do i get to $place2",
+        "how far is it to $place2",
         "how much does $thing cost", "who is $person", "who told $person that $clause", "why is the $noun so $adj",
-        "which $noun is the $adj one", "is there $thing $place", "do you have $thing", "do you know when the $event starts",
+        "which $noun is the $adj one", "is there $thing $place", "do you have $thing",
+        "do you know when the $event starts",
         "can you tell me where $thing is", "did you know that $clause", "will it rain $when", "is it $adj $place",
         "how many people live $place", "how long does the $event take", "what did $person say about the $event",
         "have you ever been to $place2", "are you sure that $clause", "does the train to $place2 stop here",
         "what would you do with $thing", "how old is $person", "what happened $when", "what does $person do $when",
     ),
     "statement": (
-        "i think the $noun is too $adj", "my $noun was $adj $when", "the $noun $place is $adj", "i have been $place $when",
+        "i think the $noun is too $adj", "my $noun was $adj $when", "the $noun $place is $adj",
+        "i have been $place $when",
         "we went to $place2 $when", "$person told me that $clause", "i have never seen $thing", "it is $adj $when",
         "$person is coming $when", "the $event was $adj", "i don't like the $noun", "there is $thing $place",
         "i left my $thing2 $place", "my $thing2 does not work", "we are staying $place until $day", "i live $place",
-        "i was born in $year", "it takes $number hours to $place2", "the $thing2 arrived $when", "i bought $thing $when",
+        "i was born in $year", "it takes $number hours to $place2", "the $thing2 arrived $when",
+        "i bought $thing $when",
         "i would rather go to $place2 $when", "the first thing i noticed was the $noun", "i forgot the $thing2",
     ),
     "fact": (
@@ -104,7 +109,8 @@ _GRAMMAR: Mapping[str, Sequence[str]] = {
         "not $item but $item", "buy $item, $item and some $item please",
     ),
     "dictated": (
-        "$digits3, $digits3, $digits4", "my number is $digits3, $digits3, $digits4", "it's $digits2, $digits2, $digits2",
+        "$digits3, $digits3, $digits4", "my number is $digits3, $digits3, $digits4",
+        "it's $digits2, $digits2, $digits2",
         "$digits4, $digits4, $digits4, $digits4", "oh $digits3, $digits4, $digits3", "the number is $digits4, $digits4",
         "my account number is $digits2, $digits4, $digits2", "$letter, $letter, $letter, $digits3",
         "that is spelled $letter, $letter, $letter, $letter", "plus $digits2, $digits3, $digits4",
@@ -114,13 +120,14 @@ _GRAMMAR: Mapping[str, Sequence[str]] = {
     "digit": "zero one two three four five six seven eight nine oh".split(),
     "letter": "a b c d e f g h i j k l m n o p q r s t u v w x y z".split(),
     "number": "two three four five six eight ten twelve fifteen twenty thirty forty fifty ninety".split(),
-    "year": ("nineteen eighty", "nineteen ninety two", "two thousand", "two thousand and five", "nineteen seventy five"),
+    "year": ("nineteen eighty", "nineteen ninety two", "two thousand", "two thousand and five"),
     "time": (
         "seven", "half past six", "a quarter to nine", "ten thirty", "five o'clock", "noon", "eight fifteen",
         "six in the morning", "twenty past four", "eleven p m",
     ),
     "when": (
-        "tomorrow", "today", "tonight", "on $day", "next week", "in the morning", "this evening", "in an hour", "at $time",
+        "tomorrow", "today", "tonight", "on $day", "next week", "in the morning", "this evening", "in an hour",
+        "at $time",
         "last summer", "every day", "before lunch", "after work", "at the weekend", "right now", "in two weeks",
     ),
     "day": "monday tuesday wednesday thursday friday saturday sunday".split(),
@@ -143,7 +150,7 @@ _GRAMMAR: Mapping[str, Sequence[str]] = {
         "a $adj house", "a pair of shoes", "a present for $person", "the next bus", "the post office", "a bank",
         "something to eat", "a table by the window", "a book about animals", "a recipe for soup", "the invoice",
     ),
-    "thing2": "password bill ticket order booking address luggage passport letter messages phone contract parcel".split(),
+    "thing2": "password bill ticket order booking address luggage passport letter messages phone contract".split(),
     "noun": (
         "price", "colour", "size", "name", "weather", "music", "food", "traffic", "house", "car", "garden", "answer",
         "temperature", "population", "capital", "address", "story", "colour", "end", "beginning",
@@ -167,7 +174,8 @@ HELD_OUT = (
     "set the thermostat to | nineteen degrees", "who was the first | man on the moon",
     "the doctor said that i should | drink more water", "where did you | put the keys",
     "send an email to | my landlord about the broken heater", "i usually get up at | a quarter past six",
-    "my phone number is | two oh two, five five five, one eight three", "seven four one | nine nine two | six three eight",
+    "my phone number is | two oh two, five five five, one eight three",
+    "seven four one | nine nine two | six three eight",
     "if the weather is nice | we could go to the lake", "does this bus go to | the university",
     "read me the | last message from emma", "she has been living in | canada for ten years",
     "i think my favourite | colour is purple", "how many | legs does a spider have",
@@ -178,7 +186,9 @@ HELD_OUT = (
     "what day is it", "tell me a joke", "how are you doing", "i am really tired today", "that was very kind of you",
     "where are we going", "open the window please", "the answer is twenty seven",
 )  # fmt: skip
-HELD_OUT_SHORT = ("yes", "no", "stop", "okay", "sixteen", "tuesday", "not today", "i agree", "the blue one", "hello there")
+HELD_OUT_SHORT = (
+    "yes", "no", "stop", "okay", "sixteen", "tuesday", "not today", "i agree", "the blue one", "hello there",
+)  # fmt: skip
 HELD_OUT_FILLERS = ("um", "uh", "er", "um well", "and uh")
 
 _OUTSIDE_SHARE, _DOMAIN_SHARE = 0.22, 0.22

@@ -66,9 +66,7 @@ def own_model(checkpoint: Path, head: Path) -> EndOfTurnModel:
     """The encoder of a checkpoint with a head."""
     config = load_config(checkpoint)
     encoder = load_modules(checkpoint, config).encoder
-    return TurnCompletionModel(
-        encoder, TurnCompletionHead.load(head, config.audio.n_audio_state), config.audio.n_mels
-    )
+    return TurnCompletionModel(encoder, TurnCompletionHead.load(head, config.audio.n_audio_state), config.audio.n_mels)
 
 
 def main() -> None:

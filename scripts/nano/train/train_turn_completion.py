@@ -36,7 +36,7 @@ from realtime.model.features import log_mel
 from realtime.model.turn_completion import WINDOW_SAMPLES, TurnCompletionHead
 from realtime.model.weights import load_config, load_modules
 from scripts.nano.data import input_speech, turn_ends, turn_texts
-from scripts.nano.data.input_speech import SAMPLE_RATE, Rng, Samples
+from scripts.nano.data.input_speech import SAMPLE_RATE, Samples
 from scripts.nano.data.turn_ends import SpokenTurn
 
 _BATCH = 64
@@ -129,7 +129,10 @@ class Composer:
     def _filler(self) -> list[Samples]:
         filler = self._pick(self._of["filler"]).samples
         stretch = float(self._rng.uniform(0.9, 1.6))
-        return [self._silence(0.05, 0.5), np.asarray(input_speech.resample(filler, stretch) * self._rng.uniform(0.5, 1))]
+        return [
+            self._silence(0.05, 0.5),
+            np.asarray(input_speech.resample(filler, stretch) * self._rng.uniform(0.5, 1)),
+        ]
 
     def _silence(self, least_s: float, most_s: float) -> Samples:
         return np.zeros(int(self._rng.uniform(least_s, most_s) * SAMPLE_RATE), np.float32)
@@ -247,7 +250,9 @@ def train(data: Encoded, held_out: Encoded, epochs: int, seed: int) -> TurnCompl
             schedule.step()
             losses.append(float(loss.detach()))
         if epoch % 4 == 3 or epoch == epochs - 1:
-            print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}  {summary(*predict(head.eval(), held_out))}", flush=True)
+            print(
+                f"epoch {epoch + 1}: loss {np.mean(losses):.3f}  {summary(*predict(head.eval(), held_out))}", flush=True
+            )
             head.train()
     return head.eval()
 
@@ -272,10 +277,9 @@ def summary(logits: Tensor, labels: Tensor) -> str:
     ranks = torch.empty(len(p)).scatter_(0, order, torch.arange(1.0, len(p) + 1))
     n, m = int(complete.sum()), int((~complete).sum())
     area = (float(ranks[complete].sum()) - n * (n + 1) / 2) / (n * m)
-    return (
-        f"auc {area:.3f}, incomplete over 0.46: {float((p[~complete] > 0.46).float().mean()):.1%}, complete under 0.77: "
-        f"{float((p[complete] < 0.77).float().mean()):.1%}, nll {float(F.binary_cross_entropy_with_logits(logits, labels)):.3f}"
-    )
+    split, slow = float((p[~complete] > 0.46).float().mean()), float((p[complete] < 0.77).float().mean())
+    loss = float(F.binary_cross_entropy_with_logits(logits, labels))
+    return f"auc {area:.3f}, incomplete over 0.46: {split:.1%}, complete under 0.77: {slow:.1%}, loss {loss:.3f}"
 
 
 def report(head: TurnCompletionHead, data: Encoded) -> None:
@@ -284,7 +288,8 @@ def report(head: TurnCompletionHead, data: Encoded) -> None:
     p = torch.sigmoid(predict(head, data)[0])
     for kind in dict.fromkeys(data.kinds):
         found = p[torch.tensor([data.kinds[i] == kind for i in by_length])]
-        print(f"{kind:16s} {len(found):5d}  mean {float(found.mean()):.2f}  over 0.46 {float((found > 0.46).float().mean()):.1%}")
+        over = float((found > 0.46).float().mean())
+        print(f"{kind:16s} {len(found):5d}  mean {float(found.mean()):.2f}  over 0.46 {over:.1%}")
 
 
 def main() -> None:
@@ -305,7 +310,9 @@ def main() -> None:
     composer, unseen = Composer(turns, args.seed), Composer(turn_ends.read(args.data / "held-out.npz"), 1)
     held_out = encode(encoder, n_mels, (unseen.draw(0.3) for _ in range(1200)))
     data = encode(encoder, n_mels, (composer.draw() for _ in range(args.examples)))
-    print(f"{len(turns)} utterances, {args.examples} examples encoded in {time.monotonic() - started:.0f} s", flush=True)
+    print(
+        f"{len(turns)} utterances, {args.examples} examples encoded in {time.monotonic() - started:.0f} s", flush=True
+    )
     head = train(data, held_out, args.epochs, args.seed)
     temperature = calibrate(head, held_out)
     print(f"temperature {temperature:.2f}  {summary(*predict(head, held_out))}")
