@@ -30,6 +30,7 @@ from realtime.engine.engine import EngineCore, ThreadedEngine
 from realtime.engine.runner import ModelRunner
 from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.token_counter import PromptTokenCounter
+from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import CapacityError, ConfigError, RealtimeError
 from realtime.model.constraints import schema_problem
@@ -45,7 +46,7 @@ from realtime.transports.http.host import Health
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turns.floor import Interruption
-from realtime.turns.smart_turn import SmartTurn, load_end_of_turn_model
+from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
 
 logger = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class Application:
         self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
-        self._turn_model: SmartTurn | None = None
+        self._turn_model: EndOfTurnModel | None = None
 
     @property
     def health(self) -> Health:
@@ -234,6 +235,8 @@ class Application:
             loaded = await asyncio.to_thread(load_model, self._settings)
             self._health = Health("loading", "warming up")
             self._threads = await asyncio.to_thread(start_threads, loaded, self._settings)
+            if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
+                self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
         except RealtimeError as error:
             self._health = Health("failed", str(error))

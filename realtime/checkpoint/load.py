@@ -13,6 +13,7 @@ from realtime.checkpoint.vocoder_options import vocoder_options
 from realtime.config import Settings
 from realtime.errors import CheckpointError, ConfigError
 from realtime.model.speech_model import SpeechModel
+from realtime.model.turn_completion import HEAD_FILE, TurnCompletionHead, TurnCompletionModel
 from streaming_vocoder.errors import VocoderError
 from streaming_vocoder.streaming import Vocoder
 from streaming_vocoder.voice import Voice
@@ -40,12 +41,14 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """One checkpoint in memory. ``voices``: by name, the default one first."""
+    """One checkpoint in memory. ``voices``: by name, the default one first. ``turn_completion``: where the folder has
+    a head for it (`HEAD_FILE`); the official checkpoints have none."""
 
     profile: Profile
     speech_model: SpeechModel
     vocoder: Vocoder
     voices: dict[str, Voice]
+    turn_completion: TurnCompletionModel | None = None
 
 
 def load_model(settings: Settings) -> LoadedModel:
@@ -63,9 +66,10 @@ def load_model(settings: Settings) -> LoadedModel:
     profile = _profile(settings)
     options = vocoder_options(settings, profile.flow_steps)
     faults: list[str] = []
-    speech_model = vocoder = None
+    speech_model = vocoder = turn_completion = None
     try:
         speech_model = SpeechModel.load(folder, device, choose_dtype(settings.dtype, device))
+        turn_completion = load_turn_completion(folder, speech_model)
     except CheckpointError as error:
         faults.append(str(error))
     try:
@@ -74,7 +78,21 @@ def load_model(settings: Settings) -> LoadedModel:
         faults.append(str(error))
     if speech_model is None or vocoder is None:
         raise CheckpointError("\n".join(faults))
-    return LoadedModel(profile, speech_model, vocoder, load_voices(folder, settings.voice or profile.voice))
+    voices = load_voices(folder, settings.voice or profile.voice)
+    return LoadedModel(profile, speech_model, vocoder, voices, turn_completion)
+
+
+def load_turn_completion(folder: Path, model: SpeechModel) -> TurnCompletionModel | None:
+    """The end-of-turn model of a checkpoint folder, on the encoder of ``model``; None where the folder has no head.
+
+    Raises `CheckpointError` for a head that does not fit the encoder.
+    """
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        return None
+    audio = model.config.audio
+    head = TurnCompletionHead.load(path, audio.n_audio_state, model.decoder.device)
+    return TurnCompletionModel(model.encoder, head, audio.n_mels)
 
 
 def _profile(settings: Settings) -> Profile:

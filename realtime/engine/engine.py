@@ -12,8 +12,9 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from realtime.engine.reply_state import DecodeState, RenderedPrompt
 from realtime.engine.scheduler import Decode, Prefill, Scheduler
@@ -30,6 +31,8 @@ from realtime.ports.engine import (
 from realtime.ports.messages import Audio
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
@@ -287,6 +290,19 @@ class ThreadedEngine:
 
     def release(self, cache_key: str) -> None:
         self._commands.put(partial(self._core.release, cache_key))
+
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Carry out something short in the engine's thread, before its next step. Gives its result or its exception."""
+        future: Future[T] = Future()
+
+        def command() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:  # the asker's
+                future.set_exception(error)
+
+        self._commands.put(command)
+        return future
 
     def _run(self) -> None:
         working = True

@@ -1,4 +1,4 @@
-"""Is it "go on, I am listening", by its words? What listeners say without wanting the floor (Yngve 1970)."""
+"""Is a transcript a backchannel? Words that listeners say without taking the floor (Yngve 1970)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ DEFAULT_BACKCHANNELS = (
     "yeah", "yep", "yup", "yes", "uh huh", "mm", "mhm", "mm hm", "mm hmm", "hm", "hmm", "okay", "ok", "right", "sure",
     "all right", "alright", "i see", "got it", "oh", "ah", "aha", "嗯", "哦", "啊", "对", "是", "是的", "好", "好的",
 )  # fmt: skip
-"""English, and Chinese since Step-Audio 2 is bilingual. Never "no", "stop" or "wait": those want the floor."""
+"""English, and Chinese since Step-Audio 2 is bilingual. Without "no", "stop" and "wait", which are barge-ins."""
 
 _JOINTS = re.compile(r"[^\w]+|_")
 
 
 class Backchannels:
-    """A list of such words and phrases, whatever their case, hyphens and punctuation."""
+    """A list of words and phrases; case, hyphens and punctuation do not matter."""
 
     def __init__(self, phrases: Iterable[str]) -> None:
         spoken = sorted({_bare(phrase) for phrase in phrases} - {""}, key=len, reverse=True)
@@ -25,10 +25,10 @@ class Backchannels:
         return self._pattern is not None
 
     def cover(self, transcript: str) -> bool:
-        """Whether all that was said is of the list, once or more often: "yeah, right", not "yeah but"."""
+        """Whether the transcript is nothing but entries of the list, one or more: "yeah, right", not "yeah but"."""
         return self._pattern is not None and self._pattern.fullmatch(_bare(transcript)) is not None
 
 
 def _bare(text: str) -> str:
-    """Letters alone: transcripts do not agree on "mm-hm", "mm hm" and "mmhm"."""
+    """Letters only: transcripts differ in "mm-hm", "mm hm" and "mmhm"."""
     return _JOINTS.sub("", text.casefold())

@@ -1,4 +1,7 @@
-"""What the session does when the floor changes. Positions are samples at 16 kHz received since the session began."""
+"""Outputs of the turn-taking state machine, for the session to carry out.
+
+Positions are samples at 16 kHz received since the session began.
+"""
 
 from __future__ import annotations
 
@@ -37,56 +40,56 @@ class CommitTurn:
 
 @dataclass(frozen=True, slots=True)
 class DropTurn:
-    """Forget the buffered audio."""
+    """Discard the buffered audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetSpeech:
-    """The turn ended without the endpointer: tell it, so that no `SpeechStopped` follows."""
+    """The turn ended without the endpointer: reset it, so that no `SpeechStopped` follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartResponse:
-    """Answer the conversation as it is now. ``asked``: by the client, whose event says how."""
+    """Start a response to the conversation as it is now. ``asked``: the client's event says how."""
 
     asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CancelResponse:
-    """End the running response now; nothing of it may be sent afterwards but its closing events."""
+    """End the running response now: only its closing events may still be sent."""
 
     reason: Literal["turn_detected", "client_cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class CutPlayback:
-    """The peer stops playing: the history keeps of the last reply what was heard."""
+    """The peer stops playback: the history keeps the part of the last reply that was played."""
 
 
 @dataclass(frozen=True, slots=True)
 class PausePlayback:
-    """The peer holds its playback: from this sample on it goes on, or is cut."""
+    """The peer pauses playback; `ResumePlayback` or `CutPlayback` follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePlayback:
-    """The peer's playback goes on where it was paused."""
+    """The peer resumes playback at the sample where it was paused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyOverlap:
-    """Find out whether the voice wants the floor: `BargeInConfirmed` or `FalseInterruption` follows within a second."""
+    """Classify the overlapping speech: `BargeInConfirmed` or `FalseInterruption` follows within a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopClassifying:
-    """The floor is free: neither follows."""
+    """Playback has ended: the overlapping speech needs no classification."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitPlayback:
-    """Say `PlaybackEnded` once the caller has heard all that was sent, at once if that is so already."""
+    """Send `PlaybackEnded` when all audio that was sent has been played; at once if it has been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Set the alarm to this sample, or with None stop it."""
+    """Set the timer to this sample, or stop it with None."""
 
     sample: int | None
 

@@ -1,4 +1,7 @@
-"""What the microphone tells about speech. Times are samples at 16 kHz received since the session began."""
+"""Inputs of the turn-taking state machine: speech events, client events, timers.
+
+Times are samples at 16 kHz received since the session began.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from realtime.turns.floor import TurnConfig
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """Decided at sample ``at``; what belongs to the turn begins at ``start``."""
+    """Detected at sample ``at``; the turn's audio begins at ``start``."""
 
     at: int
     start: int
@@ -17,16 +20,16 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class ShortSilenceStarted:
-    """Silence that may become a pause. If the turn ends with it, its audio ends here, at ``at``."""
+    """Silence that may become a pause. If it ends the turn, the turn's audio ends at ``at``."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class PauseStarted:
-    """Perhaps the end of the turn: the last voiced frame ended at ``voiced_until``. If it is, the turn's audio ends
-    where the lull began: what is made of it now will be the answer to just this audio. ``finished``: the probability
-    that it is, by the sound of the voice; None where only the length of the silence counts."""
+    """The turn may be complete: its last voiced frame ended at ``voiced_until``. Its audio would end at its last
+    `ShortSilenceStarted`, so a reply speculated now answers exactly the committed audio. ``finished``: the probability
+    by prosody that the turn is complete; None where only the length of the silence counts."""
 
     at: int
     voiced_until: int
@@ -35,8 +38,8 @@ class PauseStarted:
 
 @dataclass(frozen=True, slots=True)
 class PauseContinued:
-    """The pause after ``voiced_until`` goes on. What judged its beginning may judge it anew, with the silence; it comes
-    at growing intervals, where not only the length of the silence counts."""
+    """The pause after ``voiced_until`` goes on: the end-of-turn model may be asked again. Comes after 1, 2, 4 s and so
+    on; never where only the length of the silence counts."""
 
     at: int
     voiced_until: int
@@ -44,17 +47,16 @@ class PauseContinued:
 
 @dataclass(frozen=True, slots=True)
 class SpeechResumed:
-    """The user went on."""
+    """The user continues the turn."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The end of the turn, decided at ``at``; the last voiced frame ended at ``voiced_until``.
+    """The turn is over, decided at ``at``; its last voiced frame ended at ``voiced_until``.
 
-    ``end``: where the turn's audio ends, which is where its last `ShortSilenceStarted` was. The silence that it took
-    to be sure is not the turn's.
+    ``end``: where the turn's audio ends: at its last `ShortSilenceStarted`. The silence after that is not committed.
     """
 
     at: int
@@ -64,8 +66,8 @@ class SpeechStopped:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptRequested:
-    """The voice over ours, from ``start`` to ``voiced_until``, is a short word: what it says decides. The answer goes
-    to `Endpointer.apply_word_verdict`; `BargeInConfirmed` comes without one if it is late, or the voice goes on."""
+    """Overlapping speech, from ``start`` to ``voiced_until``, is a short utterance whose words decide. The answer goes
+    to `Endpointer.apply_word_verdict`. `BargeInConfirmed` comes without it if it is late or the speech goes on."""
 
     at: int
     start: int
@@ -74,14 +76,14 @@ class TranscriptRequested:
 
 @dataclass(frozen=True, slots=True)
 class BargeInConfirmed:
-    """The voice over ours wants the floor (`Endpointer.begin_overlap`)."""
+    """Overlapping speech is a barge-in (`Endpointer.begin_overlap`)."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class FalseInterruption:
-    """The voice over ours was nothing: no `SpeechStopped` will follow."""
+    """Overlapping sound is no barge-in: no `SpeechStopped` will follow."""
 
     at: int
 
@@ -101,14 +103,14 @@ SpeechEvent = (
 
 @dataclass(frozen=True, slots=True)
 class ManualCommit:
-    """The client commits what it has sent (the session has checked that there is enough)."""
+    """The client commits its input buffer (the session has checked that it is long enough)."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class ManualClear:
-    """The client throws away what it has sent."""
+    """The client clears its input buffer."""
 
     at: int
 
@@ -122,35 +124,35 @@ class ResponseCreate:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCancel:
-    """The client wants the running response to end."""
+    """The client cancels the running response."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseDone:
-    """The response ended by itself: completed, incomplete or failed."""
+    """The response ended: completed, incomplete or failed."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackEnded:
-    """The caller has heard all that was sent."""
+    """All audio that was sent has been played."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The alarm that `SetTimer` set."""
+    """The timer that `SetTimer` set has expired."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """Turn detection was changed. ``detecting``: whether there is any now."""
+    """Turn detection was changed. ``detecting``: whether it is on now."""
 
     at: int
     config: TurnConfig

@@ -1,4 +1,4 @@
-"""Who is speaking: the floor and the settings and state that decide what happens to it."""
+"""Who has the floor, and the settings and state of turn-taking."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Literal
 
 
 class Floor(Enum):
-    """Who is to be heard."""
+    """Who has the floor: the user, the agent, both, or nobody."""
 
     NOBODY = "nobody"
     USER = "user"
-    REPLYING = "replying"  # a response runs
-    AUDIBLE = "audible"  # the response is done, its audio still plays
+    REPLYING = "replying"  # a response is in progress
+    AUDIBLE = "audible"  # the response is done, its audio is still being played
     SHARED_REPLYING = "user and reply"
     SHARED_AUDIBLE = "user and audible"
-    OVERLAP_REPLYING = "voice over reply"  # it is not known yet whether that voice wants the floor
-    OVERLAP_AUDIBLE = "voice over audible"
+    OVERLAP_REPLYING = "overlap, replying"  # a barge-in or a false interruption: not known yet
+    OVERLAP_AUDIBLE = "overlap, audible"
 
 
 OVERLAPPING = (Floor.OVERLAP_REPLYING, Floor.OVERLAP_AUDIBLE)
 
 
 Interruption = Literal["immediate", "pause", "play_on"]
-"""What speech over ours does at once: end it, pause it until it is known whether it is meant, or neither."""
+"""What playback does on overlapping speech: stop, pause until it is classified, or continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnConfig:
-    """How turns are taken; lengths in samples at 16 kHz. ``idle_timeout`` None: never."""
+    """Settings of turn-taking; lengths in samples at 16 kHz. ``idle_timeout`` None: never."""
 
     create_response: bool = True
     interrupt_response: bool = True
@@ -40,15 +40,15 @@ class TurnConfig:
 
 @dataclass(frozen=True, slots=True)
 class TurnState:
-    """Everything that decides what happens next. ``turn_start``: where the user's open turn begins.
+    """The state of the machine. ``turn_start``: where the user's open turn begins.
 
-    ``owed``: a committed turn waits for its response. ``paused``: our playback stands still. ``quiet_since``: when the
-    idle timeout began to run.
+    ``response_pending``: a committed turn waits for its response. ``paused``: playback is paused. ``quiet_since``: when
+    the idle timeout began to run.
     """
 
     config: TurnConfig = field(default_factory=TurnConfig)
     floor: Floor = Floor.NOBODY
     turn_start: int = 0
-    owed: bool = False
+    response_pending: bool = False
     paused: bool = False
     quiet_since: int = 0

@@ -1,20 +1,20 @@
-"""A voice over our own: does it want the floor, or was it nothing? Sans-I/O; asked again with each frame.
+"""Speech during playback: a barge-in, or a false interruption? No I/O; asked again with each frame.
 
 The rules, in their order (`InterruptionConfig` has the numbers):
 
-1. Much voice with a tone in it takes the floor: nobody says "mhm" for ``take_ms``. A hum has until
-   ``decide_ms``, and so has a voice much softer than this caller's turns ("I see", "that's right").
-2. A voice that falls silent is judged at once, after ``hush_ms``. It was nothing when it has hardly any tone (a cough,
-   a door), is a hum ("mm", "mhm": the mouth stays closed), or is much softer than this caller's turns ("yeah"
-   behind our words). All else is a short word ("stop", "no") and takes the floor.
-3. What is undecided at ``decide_ms`` takes the floor if it has a tone, else it is noise.
-4. Where a transcript can be had (`Voice.words`), a short word does not take the floor unheard: "yeah" is told from
-   "stop" by what it says. It is asked for after ``ask_ms`` of silence already, and a voice may then last ``word_ms``
-   before rule 1 holds; until ``decide_ms`` it must be there, or the floor is taken. Only a sure hum is not asked about:
-   one man's "no" is nearly as closed as some of them.
+1. ``barge_in_ms`` of voiced speech is a barge-in: nobody says "mhm" for so long. Not yet when it is a hum or much
+   softer than this caller's turns ("I see", "that's right"); then rule 2 or 3 decides.
+2. After ``silence_ms`` of silence, speech is classified. It is a false interruption when it is hardly voiced (a cough,
+   a door), is a hum ("mm", "mhm": the mouth stays closed), or is much softer than this caller's turns ("yeah" in the
+   background). Anything else is a short utterance ("stop", "no") and a barge-in.
+3. At ``decision_ms``, undecided sound is a barge-in if it is voiced, else a false interruption.
+4. Where a transcript can be had (``has_transcripts``), the words of a short utterance decide: "yeah" is a false
+   interruption, "stop" a barge-in. The transcript is requested after ``transcript_silence_ms`` of silence, and rule 1
+   then starts at ``short_utterance_ms``. Without a transcript at ``decision_ms`` it is a barge-in. Only a certain hum
+   is classified without one: one speaker's "no" is nearly as closed as some hums.
 
-Measured with three synthetic voices: "no", "stop", "yes", "wait" are voiced for 290 to 510 ms; their openest tenth has
-0.10 or more of its energy where a closed mouth has 0.07 at most.
+Measured with three synthetic voices: "no", "stop", "yes", "wait" are voiced for 290 to 510 ms. Their most open tenth
+has 0.10 or more of its energy in the band where a closed mouth has 0.07 at most.
 """
 
 from __future__ import annotations
@@ -29,72 +29,79 @@ from numpy.typing import NDArray
 from realtime.turns.prosody import HOP_SAMPLES, Contour, contour
 
 
-class Verdict(Enum):
-    """``WAIT``: ask again with the next frame."""
+class OverlapClass(Enum):
+    """``UNDECIDED``: ask again with the next frame. ``SHORT_UTTERANCE``: its words decide; wait for the transcript."""
 
-    WAIT = "wait"
-    TAKES = "takes the floor"
-    NOTHING = "nothing"
-    WORD = "a short word"  # what it says decides; until that is known, wait
+    UNDECIDED = "undecided"
+    BARGE_IN = "barge-in"
+    FALSE_INTERRUPTION = "false interruption"
+    SHORT_UTTERANCE = "short utterance"
 
 
 @dataclass(frozen=True, slots=True)
 class InterruptionConfig:
-    """Limits of the rules above. ``decide_ms`` counts from the first voiced frame; keep it at a second or less."""
+    """Limits of the rules above. ``decision_ms`` counts from the first voiced frame; keep it at a second or less.
 
-    take_ms: int = 480
-    word_ms: int = 640
-    ask_ms: int = 96
-    hush_ms: int = 160
-    decide_ms: int = 960
-    least_tone: float = 0.35
+    ``min_voicing``: the least share of windows with a pitch. ``hum_openness``: a more open sound is no hum;
+    ``certain_hum_openness``: the same where a transcript can be had. ``softer_db``: below this caller's usual level.
+    """
+
+    barge_in_ms: int = 480
+    short_utterance_ms: int = 640
+    transcript_silence_ms: int = 96
+    silence_ms: int = 160
+    decision_ms: int = 960
+    min_voicing: float = 0.35
     hum_openness: float = 0.085
-    sure_hum_openness: float = 0.04
+    certain_hum_openness: float = 0.04
     softer_db: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Voice:
-    """What was heard so far. ``samples``: float32 [n] at 16 kHz from the first voiced frame to the last one;
-    ``voiced_ms``: of them voiced; ``hushed_ms``: silence since; ``lasted_ms``: since the first voiced frame.
+class OverlappingSpeech:
+    """What was received so far. ``samples``: float32 [n] at 16 kHz from the first voiced frame to the last one;
+    ``voiced_ms``: the voiced part of it; ``silence_ms``: since the last voiced frame; ``elapsed_ms``: since the first.
 
-    ``room``: float32 [m] from before the voice. ``usual_db``: how loud this caller's turns are, None while that is not
-    known. ``ended``: no more will come. ``words``: a transcript can be had.
+    ``room``: float32 [m] from before the speech. ``usual_db``: the level of this caller's turns, None while unknown.
+    ``ended``: no more will come. ``has_transcripts``: its words can be asked for.
     """
 
     samples: NDArray[np.float32]
     voiced_ms: float
-    hushed_ms: float
-    lasted_ms: float
+    silence_ms: float
+    elapsed_ms: float
     room: NDArray[np.float32] | None = None
     usual_db: float | None = None
     ended: bool = False
-    words: bool = False
+    has_transcripts: bool = False
 
 
-def judge(voice: Voice, config: InterruptionConfig) -> Verdict:
+def classify(speech: OverlappingSpeech, config: InterruptionConfig) -> OverlapClass:
     """See the rules at the top."""
-    late = voice.lasted_ms >= config.decide_ms
-    hushed = voice.hushed_ms >= config.hush_ms or voice.ended
-    short = voice.voiced_ms < (config.word_ms if voice.words else config.take_ms)
-    asks = voice.words and voice.hushed_ms >= config.ask_ms and not late and not voice.ended
-    if short and not (late or hushed or asks):
-        return Verdict.WAIT
-    sound = _loud_part(contour(voice.samples, voice.room), voice.room)
-    toned = len(sound) > 0 and float(np.mean(sound.toned)) >= config.least_tone
-    closed = config.sure_hum_openness if voice.words else config.hum_openness
-    aside = toned and (_is_hum(sound, closed) or _is_soft(sound, voice.usual_db, config))
-    if short and toned and not aside and asks:
-        return Verdict.WORD
-    if short and hushed:
-        return Verdict.NOTHING if aside or not toned else Verdict.TAKES
-    if toned and (late or not aside):
-        return Verdict.TAKES
-    return Verdict.NOTHING if late or hushed else Verdict.WAIT
+    late = speech.elapsed_ms >= config.decision_ms
+    over = speech.silence_ms >= config.silence_ms or speech.ended
+    limit_ms = config.short_utterance_ms if speech.has_transcripts else config.barge_in_ms
+    short = speech.voiced_ms < limit_ms
+    asks = (
+        speech.has_transcripts and speech.silence_ms >= config.transcript_silence_ms and not late and not speech.ended
+    )
+    if short and not (late or over or asks):
+        return OverlapClass.UNDECIDED
+    sound = _loud_part(contour(speech.samples, speech.room), speech.room)
+    voiced = len(sound) > 0 and float(np.mean(sound.voiced)) >= config.min_voicing
+    closed = config.certain_hum_openness if speech.has_transcripts else config.hum_openness
+    aside = voiced and (_is_hum(sound, closed) or _is_soft(sound, speech.usual_db, config))
+    if short and voiced and not aside and asks:
+        return OverlapClass.SHORT_UTTERANCE
+    if short and over:
+        return OverlapClass.FALSE_INTERRUPTION if aside or not voiced else OverlapClass.BARGE_IN
+    if voiced and (late or not aside):
+        return OverlapClass.BARGE_IN
+    return OverlapClass.FALSE_INTERRUPTION if late or over else OverlapClass.UNDECIDED
 
 
 def speech_level(samples: NDArray[np.float32]) -> float | None:
-    """How loud the loud part of a turn is, in dBFS; None for too few samples."""
+    """The level of the loud part of a turn in dBFS; None for too few samples."""
     if len(samples) < HOP_SAMPLES:
         return None
     power = np.mean(np.square(samples[: len(samples) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)), axis=1)
@@ -104,17 +111,17 @@ def speech_level(samples: NDArray[np.float32]) -> float | None:
 _LOUD_PERCENTILE = 75
 
 _LOUD_DB = 20.0
-"""What is softer than the loudest window by more is the room, not the voice."""
+"""Windows softer than the loudest by more than this are room noise."""
 _OVER_ROOM_DB = 6.0
 
 
 def _loud_part(sound: Contour, room: NDArray[np.float32] | None) -> Contour:
     if not len(sound):
         return sound
-    least = sound.level_db.max() - _LOUD_DB
+    min_db = sound.level_db.max() - _LOUD_DB
     if room is not None and len(room):
-        least = max(least, 10 * np.log10(np.mean(np.square(room)) + 1e-10) + _OVER_ROOM_DB)
-    loud = sound.level_db >= min(least, sound.level_db.max())
+        min_db = max(min_db, 10 * np.log10(np.mean(np.square(room)) + 1e-10) + _OVER_ROOM_DB)
+    loud = sound.level_db >= min(min_db, sound.level_db.max())
     return Contour(sound.level_db[loud], sound.pitch_hz[loud], sound.periodicity[loud], sound.openness[loud])
 
 

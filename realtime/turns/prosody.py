@@ -1,9 +1,9 @@
-"""Sound -> how it is spoken: loudness, pitch, how much of a tone it is, how open the mouth. Numpy, no state.
+"""Samples -> level, pitch, periodicity and openness of the mouth over time. Numpy, no state.
 
 A contour has one value every ``HOP_SAMPLES`` (16 ms), each from a window of 64 ms: two periods of a pitch of 60 Hz
 fit into half of it. [k] is the number of windows.
 
-Source of the periodicity: the autocorrelation of the window over that of the window function (Boersma 1993).
+The periodicity is the autocorrelation of the window over that of the window function (Boersma 1993).
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ HOP_SAMPLES = 256
 WINDOW_SAMPLES = 1024
 
 _FFT = 1280  # the window and the longest lag fit: no lag wraps around
-_LOWEST_HZ, _HIGHEST_HZ = 70, 420  # voices, from a low man's to a child's
+_LOWEST_HZ, _HIGHEST_HZ = 70, 420  # pitch, from a low male voice to a child's
 _FIRST_LAG, _LAST_LAG = SAMPLE_RATE // _HIGHEST_HZ, SAMPLE_RATE // _LOWEST_HZ
-_OCTAVE_COST = 0.9  # a peak at half the period counts when it is nearly as high: else men are heard an octave down
+_OCTAVE_COST = (
+    0.9  # a peak at half the period counts when it is nearly as high: else low voices come out an octave down
+)
 _BAND_HZ = (60, 3500)
-_CLOSED_HZ = 450  # a closed mouth lets little through but the lowest harmonics; vowels have their first formant here
+_CLOSED_HZ = 450  # a closed mouth passes little but the lowest harmonics; vowels have their first formant from here on
 _CLOSED_HARMONICS = 2.2
-_OVERSUBTRACTION = 2.0  # noise is at times louder than its mean; as in spectral subtraction (Berouti 1979)
+_OVERSUBTRACTION = 2.0  # noise exceeds its mean at times; as in spectral subtraction (Berouti 1979)
 _SILENCE = 1e-10
 
-TONE = 0.6
+VOICED_PERIODICITY = 0.6
 """Periodicity from which a window counts as voiced: vowels and hums are over 0.8, coughs and doors under 0.4."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contour:
-    """``level_db``: RMS in dBFS. ``pitch_hz``: where ``periodicity`` (0 to 1) is a tone's, else of no meaning.
-    ``openness``: share of the energy that only an open mouth lets through, 0 to 1. All float32 [k]."""
+    """``level_db``: RMS in dBFS. ``pitch_hz``: valid where ``voiced``. ``periodicity``: 0 to 1. ``openness``: share of
+    the energy in the band that only an open mouth passes, 0 to 1. All float32 [k]."""
 
     level_db: NDArray[np.float32]
     pitch_hz: NDArray[np.float32]
@@ -47,15 +49,15 @@ class Contour:
         return len(self.level_db)
 
     @property
-    def toned(self) -> NDArray[np.bool_]:
-        """Where the voice has a pitch, [k]."""
-        return self.periodicity >= TONE
+    def voiced(self) -> NDArray[np.bool_]:
+        """Where the sound has a pitch, [k]."""
+        return self.periodicity >= VOICED_PERIODICITY
 
 
 def contour(samples: NDArray[np.float32], room: NDArray[np.float32] | None = None) -> Contour:
     """Float32 [n] at 16 kHz -> k = (n - 1024) // 256 + 1 windows; none when n < 1024.
 
-    ``room``: what the room sounds like without the voice, float32 [m]; it is taken out of the openness.
+    ``room``: room noise without speech, float32 [m]; it is subtracted before the openness is computed.
     """
     if len(samples) < WINDOW_SAMPLES:
         nothing = np.zeros(0, np.float32)
@@ -69,7 +71,7 @@ def contour(samples: NDArray[np.float32], room: NDArray[np.float32] | None = Non
 
 def _spectra(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
     windows = sliding_window_view(samples, WINDOW_SAMPLES)[::HOP_SAMPLES]
-    windows = windows - windows.mean(axis=1, keepdims=True)  # microphones have an offset, which is no tone
+    windows = windows - windows.mean(axis=1, keepdims=True)  # microphones have a DC offset
     return windows, np.abs(np.fft.rfft(windows * _window()[0], _FFT)) ** 2
 
 
@@ -85,8 +87,8 @@ def _pitch(
     power: NDArray[np.floating], shape_lags: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     lags = np.fft.irfft(power)[:, : _LAST_LAG + 1]
-    likeness = lags / np.maximum(lags[:, :1], _SILENCE) / shape_lags
-    searched = likeness[:, _FIRST_LAG:]
+    correlation = lags / np.maximum(lags[:, :1], _SILENCE) / shape_lags
+    searched = correlation[:, _FIRST_LAG:]
     highest = searched.max(axis=1)
     is_peak = np.zeros_like(searched, dtype=bool)
     is_peak[:, 1:-1] = (searched[:, 1:-1] >= searched[:, :-2]) & (searched[:, 1:-1] >= searched[:, 2:])

@@ -1,10 +1,11 @@
-"""The end of a turn from its sound: smart-turn v3 models (ONNX) through onnxruntime.
+"""The port of end-of-turn models, and smart-turn v3 models (ONNX) through onnxruntime.
 
-The format: `input_features` float32 [1, 80, 800] -> `logits` [1, 1], the probability in [0, 1] that the speaker has
-finished (a sigmoid is inside). The features are Whisper's log-mel of the last 8 s at 16 kHz, zeros before a shorter
-turn, the samples brought to mean 0 and variance 1 first. The model wants some 200 ms of silence behind the words.
+The format of smart-turn v3: `input_features` float32 [1, 80, 800] -> `logits` [1, 1], the probability in [0, 1] that
+the turn is complete (a sigmoid is inside). The features are Whisper's log-mel of the last 8 s at 16 kHz, with zeros
+before a shorter turn, of samples scaled to mean 0 and variance 1. The model expects some 200 ms of silence after the
+words.
 
-The open model smart-turn-v3.2-cpu (BSD-2-Clause, 8.7 MB, int8) ships inside the ``pipecat-ai`` wheel; it is read from
+The open model smart-turn-v3.2-cpu (BSD-2-Clause, 8.7 MB, int8) ships inside the ``pipecat-ai`` wheel. It is read from
 there without importing that package.
 """
 
@@ -33,7 +34,7 @@ _PACKAGE, _FOLDER = "pipecat", Path("audio/turn/smart_turn/data")
 
 
 class EndOfTurnModel(Protocol):
-    """Says whether a turn sounds complete. Shared by all sessions, called off the event loop, from any thread."""
+    """Tells whether a turn is complete. Shared by all sessions; called off the event loop, from any thread."""
 
     def probability(self, samples: NDArray[np.float32]) -> float:
         """Float32 [n] at 16 kHz, the turn until now -> probability that it is complete, in [0, 1]."""
@@ -50,7 +51,7 @@ class SmartTurn:
             self._session = onnxruntime.InferenceSession(
                 str(path), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime's own classes, one for each kind of broken file
+        except Exception as error:  # onnxruntime has an exception class for each kind of broken file
             raise ConfigError(f"end-of-turn model {path}: {error}; give a smart-turn v3 ONNX file") from error
         shapes = {put.name: list(put.shape[1:]) for put in self._session.get_inputs()}
         if shapes != {_INPUT: [_MELS, _FRAMES]}:
@@ -106,7 +107,7 @@ def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def packaged_model() -> Path | None:
-    """The newest model inside the installed ``pipecat-ai`` package; None where there is none."""
+    """The newest model inside the installed ``pipecat-ai`` package; None without the package."""
     spec = importlib.util.find_spec(_PACKAGE)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     found = [path for folder in folders for path in (Path(folder) / _FOLDER).glob("smart-turn-v3*.onnx")]
@@ -114,15 +115,18 @@ def packaged_model() -> Path | None:
 
 
 def load_end_of_turn_model(choice: str) -> SmartTurn | None:
-    """``auto``: the packaged model if it is installed; ``none``; or a path. Raises `ConfigError`."""
+    """``auto`` and ``smart-turn``: the packaged model, None where it is not installed; ``none``; or a path.
+
+    Raises `ConfigError`.
+    """
     if choice == "none":
         return None
-    if choice == "auto":
+    if choice in ("auto", "smart-turn"):
         path = packaged_model()
         return SmartTurn(path) if path is not None else None
     if not Path(choice).is_file():
         raise ConfigError(
-            f"end-of-turn model {choice!r} is no file; give the path of a smart-turn v3 ONNX file, `auto` "
-            "(with the package pipecat-ai installed) or `none`"
+            f"end-of-turn model {choice!r} is no file; give the path of a smart-turn v3 ONNX file, `auto`, "
+            "`smart-turn` (with the package pipecat-ai installed) or `none`"
         )
     return SmartTurn(Path(choice))

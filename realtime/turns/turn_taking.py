@@ -1,28 +1,27 @@
-"""Who has the floor: the user, the agent, nobody, or both. ``state, effects = step(state, event)``: no clock, no I/O.
+"""Who has the floor: the user, the agent, both, or nobody. ``state, effects = step(state, event)``: no clock, no I/O.
 
-Time is in samples at 16 kHz received since the session began. The session feeds the events, carries the effects out in
-their order, and keeps one alarm: `SetTimer` sets it, the latest counts, and `TimerFired` is the event that it brings.
+Time is in samples at 16 kHz received since the session began. The session feeds the events, carries out the effects in
+their order, and keeps one timer: `SetTimer` sets it, the latest setting counts, and `TimerFired` is its event.
 
-The rules, each a row or more of `TRANSITIONS`:
+The rules, each in one or more rows of `TRANSITIONS`:
 
-1. Speech detected by the VAD opens a turn: the peer is told at once, before anything else happens.
-2. If the agent is replying or still audible then, and ``interrupt_response`` is on, it stops: the response is cancelled
-   (`turn_detected`) and the history keeps what was heard. Otherwise both go on (the floor is shared).
-   Where ``interruption`` is not "immediate", the floor is contested first: nothing is told, the playback pauses
-   ("pause") or not ("play_on"), and the voice is judged. If it was nothing, all goes on from the same sample; else it
-   opens a turn as in 1 and 2.
-3. The end of speech is told, the turn's audio is committed up to where its last pause was found, and with
-   ``create_response`` a response starts. If one runs still, the new one is owed and starts when that one is done.
+1. Speech detected by the VAD opens a turn: the peer is told first.
+2. With ``interrupt_response``, speech stops a response that is running or audible: the response is cancelled
+   (`turn_detected`) and the history keeps the part that was played. Otherwise both continue (the floor is shared).
+   Where ``interruption`` is not "immediate", overlapping speech is classified first: the peer is not told, and playback
+   pauses ("pause") or continues ("play_on"). After a false interruption playback resumes at the same sample; a barge-in
+   opens a turn by rules 1 and 2.
+3. The end of speech is told, the turn's audio is committed up to its last short silence, and with ``create_response`` a
+   response starts. While another response runs, it is pending and starts when that one is done.
 4. A turn that reaches ``max_turn`` samples ends as if the user had stopped.
 5. A commit by the client ends the turn without `speech_stopped` and starts no response; a clear drops the turn.
-6. One response at a time: a second `response.create` is refused, so is a cancel of nothing.
-7. A response that is done or cancelled by the client is still audible until `PlaybackEnded`.
-8. After ``idle_timeout`` samples in which nobody said anything, the silence is committed and answered.
-9. Turn detection that is switched off while the user speaks ends the speech, told but not committed: from now on the
-   client commits.
+6. One response at a time: a second `response.create` is refused, and so is a cancel without a response.
+7. A response that is done, or cancelled by the client, is audible until `PlaybackEnded`.
+8. After ``idle_timeout`` samples without speech or playback, the silence is committed and answered.
+9. When turn detection is switched off while the user speaks, the end of speech is told and the audio is not committed:
+   from then on the client commits.
 
-Exactly one `AnnounceSpeechStopped` follows each `AnnounceSpeechStarted`, unless the client commits or clears by hand
-before.
+Exactly one `AnnounceSpeechStopped` follows each `AnnounceSpeechStarted`, unless the client commits or clears first.
 """
 
 from __future__ import annotations
@@ -67,13 +66,7 @@ from realtime.turns.events import (
 )
 from realtime.turns.floor import Floor, TurnState
 
-# --- events: what happened; speech itself is in realtime.turns.events ---
-
-
-# --- effects: what the session does about it, in this order ---
-
-
-# --- actions and guards: the words of the table ---
+# --- guards and actions of the table ---
 
 Guard = Callable[[TurnState, Event], bool]
 Action = Callable[[TurnState, Event], tuple[TurnState, tuple[Effect, ...]]]
@@ -91,16 +84,16 @@ def awaits_classification(state: TurnState, event: Event) -> bool:
     return state.config.interrupt_response and state.config.interruption != "immediate"
 
 
-def answers(state: TurnState, event: Event) -> bool:
-    """The end of a turn brings a response."""
-    return state.config.create_response or state.owed
+def responds(state: TurnState, event: Event) -> bool:
+    """The end of a turn starts a response."""
+    return state.config.create_response or state.response_pending
 
 
-def owes(state: TurnState, event: Event) -> bool:
-    return state.owed
+def response_pending(state: TurnState, event: Event) -> bool:
+    return state.response_pending
 
 
-def detects(state: TurnState, event: Event) -> bool:
+def detection_is_on(state: TurnState, event: Event) -> bool:
     return isinstance(event, Configured) and event.detecting
 
 
@@ -143,15 +136,15 @@ def drop(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]
 
 
 def start(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return replace(state, owed=False), (StartResponse(),)
+    return replace(state, response_pending=False), (StartResponse(),)
 
 
-def start_asked(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return replace(state, owed=False), (StartResponse(asked=True),)
+def start_requested(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, response_pending=False), (StartResponse(asked=True),)
 
 
-def owe(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    return replace(state, owed=True), ()
+def defer(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+    return replace(state, response_pending=True), ()
 
 
 def interrupt(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
@@ -170,17 +163,17 @@ def await_playback(state: TurnState, event: Event) -> tuple[TurnState, tuple[Eff
     return state, (AwaitPlayback(),)
 
 
-def arm_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+def start_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     if state.config.idle_timeout is None:
         return state, ()
     return replace(state, quiet_since=event.at), (SetTimer(event.at + state.config.idle_timeout),)
 
 
-def disarm(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+def stop_timer(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     return state, (SetTimer(None),)
 
 
-def tell_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
+def announce_timeout(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
     return state, (AnnounceTimeout(state.quiet_since, event.at),)
 
 
@@ -202,7 +195,7 @@ def refuse_cancel(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effe
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """On ``floor``, ``event`` (when ``guard`` holds) does ``actions`` in order and gives the floor to ``to``."""
+    """On ``floor``, ``event`` (when ``guard`` holds) runs ``actions`` in order; the floor after is ``to``."""
 
     floor: Floor
     event: type
@@ -212,99 +205,99 @@ class Transition:
 
 
 _N, _U, _R, _A = Floor.NOBODY, Floor.USER, Floor.REPLYING, Floor.AUDIBLE
-_UR, _UA = Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE
-_CR, _CA = Floor.OVERLAP_REPLYING, Floor.OVERLAP_AUDIBLE
+_SR, _SA = Floor.SHARED_REPLYING, Floor.SHARED_AUDIBLE
+_OR, _OA = Floor.OVERLAP_REPLYING, Floor.OVERLAP_AUDIBLE
 
 TRANSITIONS: tuple[Transition, ...] = tuple(
     Transition(*row)
     for row in (
         # The user begins to speak.
         (_N, SpeechStarted, always, (note_start, open_turn), _U),
-        (_R, SpeechStarted, awaits_classification, (note_start, begin_overlap), _CR),
+        (_R, SpeechStarted, awaits_classification, (note_start, begin_overlap), _OR),
         (_R, SpeechStarted, interrupts, (note_start, open_turn, interrupt), _U),
-        (_R, SpeechStarted, always, (note_start, open_turn), _UR),
-        (_A, SpeechStarted, awaits_classification, (note_start, begin_overlap), _CA),
+        (_R, SpeechStarted, always, (note_start, open_turn), _SR),
+        (_A, SpeechStarted, awaits_classification, (note_start, begin_overlap), _OA),
         (_A, SpeechStarted, interrupts, (note_start, open_turn, cut_playback), _U),
-        (_A, SpeechStarted, always, (note_start, open_turn), _UA),
-        # It is known whether the voice over ours was meant.
-        (_CR, BargeInConfirmed, always, (open_turn, interrupt), _U),
-        (_CR, FalseInterruption, always, (resume, forget_speech), _R),
-        (_CA, BargeInConfirmed, always, (open_turn, cut_playback), _U),
-        (_CA, FalseInterruption, always, (resume, forget_speech), _A),
+        (_A, SpeechStarted, always, (note_start, open_turn), _SA),
+        # Overlapping speech is classified.
+        (_OR, BargeInConfirmed, always, (open_turn, interrupt), _U),
+        (_OR, FalseInterruption, always, (resume, forget_speech), _R),
+        (_OA, BargeInConfirmed, always, (open_turn, cut_playback), _U),
+        (_OA, FalseInterruption, always, (resume, forget_speech), _A),
         # The user has finished.
-        (_U, SpeechStopped, answers, (close_turn, commit, start), _R),
+        (_U, SpeechStopped, responds, (close_turn, commit, start), _R),
         (_U, SpeechStopped, always, (close_turn, commit), _N),
-        (_UR, SpeechStopped, answers, (close_turn, commit, owe), _R),
-        (_UR, SpeechStopped, always, (close_turn, commit), _R),
-        (_UA, SpeechStopped, answers, (close_turn, commit, start), _R),
-        (_UA, SpeechStopped, always, (close_turn, commit), _A),
-        # The turn has grown too long, or nobody has spoken for too long.
-        (_U, TimerFired, answers, (forget_speech, close_turn, commit, start), _R),
+        (_SR, SpeechStopped, responds, (close_turn, commit, defer), _R),
+        (_SR, SpeechStopped, always, (close_turn, commit), _R),
+        (_SA, SpeechStopped, responds, (close_turn, commit, start), _R),
+        (_SA, SpeechStopped, always, (close_turn, commit), _A),
+        # The turn has reached its limit, or the idle timeout is over.
+        (_U, TimerFired, responds, (forget_speech, close_turn, commit, start), _R),
         (_U, TimerFired, always, (forget_speech, close_turn, commit), _N),
-        (_UR, TimerFired, answers, (forget_speech, close_turn, commit, owe), _R),
-        (_UR, TimerFired, always, (forget_speech, close_turn, commit), _R),
-        (_UA, TimerFired, answers, (forget_speech, close_turn, commit, start), _R),
-        (_UA, TimerFired, always, (forget_speech, close_turn, commit), _A),
-        (_N, TimerFired, always, (tell_timeout, commit, start), _R),
-        # The client commits or clears by hand.
+        (_SR, TimerFired, responds, (forget_speech, close_turn, commit, defer), _R),
+        (_SR, TimerFired, always, (forget_speech, close_turn, commit), _R),
+        (_SA, TimerFired, responds, (forget_speech, close_turn, commit, start), _R),
+        (_SA, TimerFired, always, (forget_speech, close_turn, commit), _A),
+        (_N, TimerFired, always, (announce_timeout, commit, start), _R),
+        # The client commits or clears.
         (_N, ManualCommit, always, (commit,), _N),
         (_R, ManualCommit, always, (commit,), _R),
         (_A, ManualCommit, always, (commit,), _A),
         (_U, ManualCommit, always, (forget_speech, commit), _N),
-        (_UR, ManualCommit, always, (forget_speech, commit), _R),
-        (_UA, ManualCommit, always, (forget_speech, commit), _A),
-        (_CR, ManualCommit, always, (resume, forget_speech, commit), _R),
-        (_CA, ManualCommit, always, (resume, forget_speech, commit), _A),
+        (_SR, ManualCommit, always, (forget_speech, commit), _R),
+        (_SA, ManualCommit, always, (forget_speech, commit), _A),
+        (_OR, ManualCommit, always, (resume, forget_speech, commit), _R),
+        (_OA, ManualCommit, always, (resume, forget_speech, commit), _A),
         (_N, ManualClear, always, (drop,), _N),
         (_R, ManualClear, always, (drop,), _R),
         (_A, ManualClear, always, (drop,), _A),
         (_U, ManualClear, always, (forget_speech, drop), _N),
-        (_UR, ManualClear, always, (forget_speech, drop), _R),
-        (_UA, ManualClear, always, (forget_speech, drop), _A),
-        (_CR, ManualClear, always, (resume, forget_speech, drop), _R),
-        (_CA, ManualClear, always, (resume, forget_speech, drop), _A),
-        # The client asks for a response, or to end it.
-        (_N, ResponseCreate, always, (disarm, start_asked), _R),
-        (_A, ResponseCreate, always, (start_asked,), _R),
-        (_U, ResponseCreate, always, (start_asked,), _UR),
-        (_UA, ResponseCreate, always, (start_asked,), _UR),
+        (_SR, ManualClear, always, (forget_speech, drop), _R),
+        (_SA, ManualClear, always, (forget_speech, drop), _A),
+        (_OR, ManualClear, always, (resume, forget_speech, drop), _R),
+        (_OA, ManualClear, always, (resume, forget_speech, drop), _A),
+        # The client creates or cancels a response.
+        (_N, ResponseCreate, always, (stop_timer, start_requested), _R),
+        (_A, ResponseCreate, always, (start_requested,), _R),
+        (_U, ResponseCreate, always, (start_requested,), _SR),
+        (_SA, ResponseCreate, always, (start_requested,), _SR),
         (_R, ResponseCreate, always, (refuse_second,), _R),
-        (_UR, ResponseCreate, always, (refuse_second,), _UR),
-        (_CA, ResponseCreate, always, (start_asked,), _CR),
-        (_CR, ResponseCreate, always, (refuse_second,), _CR),
-        (_R, ResponseCancel, owes, (cancel, start), _R),
+        (_SR, ResponseCreate, always, (refuse_second,), _SR),
+        (_OA, ResponseCreate, always, (start_requested,), _OR),
+        (_OR, ResponseCreate, always, (refuse_second,), _OR),
+        (_R, ResponseCancel, response_pending, (cancel, start), _R),
         (_R, ResponseCancel, always, (cancel, await_playback), _A),
-        (_UR, ResponseCancel, always, (cancel, await_playback), _UA),
-        (_CR, ResponseCancel, owes, (cancel, start), _CR),
-        (_CR, ResponseCancel, always, (cancel, await_playback), _CA),
+        (_SR, ResponseCancel, always, (cancel, await_playback), _SA),
+        (_OR, ResponseCancel, response_pending, (cancel, start), _OR),
+        (_OR, ResponseCancel, always, (cancel, await_playback), _OA),
         (_N, ResponseCancel, always, (refuse_cancel,), _N),
         (_U, ResponseCancel, always, (refuse_cancel,), _U),
         (_A, ResponseCancel, always, (refuse_cancel,), _A),
-        (_UA, ResponseCancel, always, (refuse_cancel,), _UA),
-        (_CA, ResponseCancel, always, (refuse_cancel,), _CA),
-        # The response ends, then its audio.
-        (_R, ResponseDone, owes, (start,), _R),
+        (_SA, ResponseCancel, always, (refuse_cancel,), _SA),
+        (_OA, ResponseCancel, always, (refuse_cancel,), _OA),
+        # The response ends, then its playback.
+        (_R, ResponseDone, response_pending, (start,), _R),
         (_R, ResponseDone, always, (await_playback,), _A),
-        (_UR, ResponseDone, always, (await_playback,), _UA),
-        (_CR, ResponseDone, owes, (start,), _CR),
-        (_CR, ResponseDone, always, (await_playback,), _CA),
-        (_A, PlaybackEnded, always, (arm_timeout,), _N),
-        (_UA, PlaybackEnded, always, (), _U),
-        (_CA, PlaybackEnded, always, (stop_classifying, resume, open_turn), _U),
+        (_SR, ResponseDone, always, (await_playback,), _SA),
+        (_OR, ResponseDone, response_pending, (start,), _OR),
+        (_OR, ResponseDone, always, (await_playback,), _OA),
+        (_A, PlaybackEnded, always, (start_timeout,), _N),
+        (_SA, PlaybackEnded, always, (), _U),
+        (_OA, PlaybackEnded, always, (stop_classifying, resume, open_turn), _U),
         # Turn detection is changed.
-        (_N, Configured, always, (configure, disarm), _N),
+        (_N, Configured, always, (configure, stop_timer), _N),
         (_R, Configured, always, (configure,), _R),
         (_A, Configured, always, (configure,), _A),
-        (_U, Configured, detects, (configure,), _U),
-        (_UR, Configured, detects, (configure,), _UR),
-        (_UA, Configured, detects, (configure,), _UA),
-        (_CR, Configured, detects, (configure,), _CR),
-        (_CA, Configured, detects, (configure,), _CA),
+        (_U, Configured, detection_is_on, (configure,), _U),
+        (_SR, Configured, detection_is_on, (configure,), _SR),
+        (_SA, Configured, detection_is_on, (configure,), _SA),
+        (_OR, Configured, detection_is_on, (configure,), _OR),
+        (_OA, Configured, detection_is_on, (configure,), _OA),
         (_U, Configured, always, (forget_speech, close_turn, configure), _N),
-        (_UR, Configured, always, (forget_speech, close_turn, configure), _R),
-        (_UA, Configured, always, (forget_speech, close_turn, configure), _A),
-        (_CR, Configured, always, (resume, forget_speech, configure), _R),
-        (_CA, Configured, always, (resume, forget_speech, configure), _A),
+        (_SR, Configured, always, (forget_speech, close_turn, configure), _R),
+        (_SA, Configured, always, (forget_speech, close_turn, configure), _A),
+        (_OR, Configured, always, (resume, forget_speech, configure), _R),
+        (_OA, Configured, always, (resume, forget_speech, configure), _A),
     )
 )
 
@@ -317,7 +310,7 @@ _ROWS: dict[tuple[Floor, type], tuple[Transition, ...]] = {
 
 
 def step(state: TurnState, event: Event) -> tuple[TurnState, tuple[Effect, ...]]:
-    """The next state and what is to be done. Raises `IllegalTransition` for an event that has no row."""
+    """The next state, and the effects to carry out. Raises `IllegalTransition` for an event that has no row."""
     for row in _ROWS.get((state.floor, type(event)), ()):
         if row.guard(state, event):
             return _apply(row, state, event)
@@ -335,9 +328,9 @@ def _apply(row: Transition, state: TurnState, event: Event) -> tuple[TurnState, 
 
 def describe() -> str:
     """The table as Markdown, for the documentation."""
-    lines = ["| floor | event | if | does | floor after |", "|---|---|---|---|---|"]
+    lines = ["| floor | event | guard | actions | floor after |", "|---|---|---|---|---|"]
     for row in TRANSITIONS:
-        does = ", ".join(action.__name__ for action in row.actions) or "nothing"
-        cells = (row.floor.value, row.event.__name__, row.guard.__name__, does, row.to.value)
+        actions = ", ".join(action.__name__ for action in row.actions) or "none"
+        cells = (row.floor.value, row.event.__name__, row.guard.__name__, actions, row.to.value)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -1,10 +1,10 @@
 """Frame -> probability of speech: Silero VAD through onnxruntime.
 
-One `SileroVad` serves all callers (a model per caller starves the event loop with threads); what belongs to
-a stream is in its `SileroStream`. The model file is taken from the ``silero_vad`` package without importing
-that package's code, which would load torch.
+One `SileroVad` serves all callers: a model per caller starves the event loop with threads. The state of a stream is in
+its `SileroStream`. The model file is read from the ``silero_vad`` package without importing that package, which would
+load torch.
 
-Measured: 0.1 to 0.2 ms a frame of 32 ms on one core, so it may run where the audio arrives.
+Measured: 0.1 to 0.2 ms a frame of 32 ms on one core, so it runs on the event loop.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ VAD_SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 512
 """Samples of a frame, 32 ms: the only length the model takes at 16 kHz."""
 
-_CONTEXT_SAMPLES = 64  # the model sees the end of the frame before
+_CONTEXT_SAMPLES = 64  # the model reads the end of the previous frame as well
 _STATE_SHAPE = (2, 1, 128)
 
 
 class VoiceDetector(Protocol):
-    """Listens to one stream."""
+    """Detects speech in one stream."""
 
     def probability(self, frame: NDArray[np.float32]) -> float:
         """Float32 [512] at 16 kHz -> probability of speech in [0, 1]. Frames come in order, none left out."""
 
     def reset(self) -> None:
-        """Begin anew: what was heard so far does not count any more."""
+        """Forget the stream so far."""
 
 
 class VoiceModel(Protocol):
@@ -44,7 +44,7 @@ class VoiceModel(Protocol):
 
 
 class SileroVad:
-    """The shared model. Stateless, so streams may call it from one thread each."""
+    """The shared model. Stateless: streams may call it from different threads."""
 
     def __init__(self, path: Path | None = None) -> None:
         options = onnxruntime.SessionOptions()

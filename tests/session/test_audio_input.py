@@ -7,7 +7,7 @@ import pytest
 
 from realtime.audio.streams import AudioFormat, float_to_pcm16
 from realtime.session.input.audio_input import AudioInput
-from realtime.turns.echo import MOST_DOUBT_MS
+from realtime.turns.echo import MAX_HOLD_MS
 from realtime.turns.endpointing import EndpointingConfig
 from tests.fakes import LoudnessDetector
 
@@ -54,7 +54,7 @@ def test_with_turn_detection_only_the_padding_is_kept() -> None:
     mic = microphone()
     mic.detect(EndpointingConfig(prefix_padding_ms=300))
     hear(mic, np.zeros(160_000, np.float32))
-    assert mic.kept == (300 + 500 + MOST_DOUBT_MS) * 16
+    assert mic.kept == (300 + 500 + MAX_HOLD_MS) * 16
 
 
 def test_a_change_of_format_loses_no_sample() -> None:

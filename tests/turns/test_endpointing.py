@@ -20,14 +20,14 @@ from realtime.turns.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from realtime.turns.turn_completion import PATIENCE, Pauses
+from realtime.turns.turn_completion import ENDPOINTING_DELAYS, Pauses
 from realtime.turns.vad import FRAME_SAMPLES
 
 FRAME_MS = 32
 
 
 class ScriptedDetector:
-    """Says the probabilities that it is given, frame by frame; 0 when they have run out."""
+    """Gives the probabilities that it was created with, frame by frame; 0 when they have run out."""
 
     def __init__(self, probabilities: Iterable[float]) -> None:
         self._probabilities = iter(probabilities)
@@ -75,14 +75,14 @@ def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
     assert started.start == (640 - 200) * 16
 
 
-def test_a_turns_audio_ends_where_its_last_lull_was_found() -> None:
+def test_a_turns_audio_ends_at_its_last_short_silence() -> None:
     events = run(speech(320) + silence(320) + speech(320) + silence(800))
     (stopped,) = (event for event in events if isinstance(event, SpeechStopped))
-    last_lull = [event for event in events if isinstance(event, ShortSilenceStarted)][-1]
-    assert stopped.end == last_lull.at == stopped.voiced_until + 96 * 16 < stopped.at
+    last_silence = [event for event in events if isinstance(event, ShortSilenceStarted)][-1]
+    assert stopped.end == last_silence.at == stopped.voiced_until + 96 * 16 < stopped.at
 
 
-def test_a_turn_that_ends_before_a_lull_is_found_ends_where_that_is_decided() -> None:
+def test_a_turn_without_a_short_silence_ends_where_it_is_decided() -> None:
     (_, stopped) = run(speech(320) + silence(320), silence_ms=64)
     assert isinstance(stopped, SpeechStopped) and stopped.end == stopped.at
 
@@ -203,29 +203,29 @@ def test_starts_and_stops_alternate_and_time_never_runs_back(probabilities: list
 # EndpointingDelay: the silence is chosen in each pause
 
 
-MEDIUM = PATIENCE["medium"]
+MEDIUM = ENDPOINTING_DELAYS["medium"]
 
 
 def semantic(probabilities: list[float]) -> list[SpeechEvent]:
-    return run(probabilities, patience=MEDIUM)
+    return run(probabilities, delay=MEDIUM)
 
 
-def test_a_pause_tells_how_finished_the_speech_sounds() -> None:
+def test_a_pause_carries_the_probability_by_prosody() -> None:
     (pause,) = [event for event in semantic(speech(960) + silence(320)) if isinstance(event, PauseStarted)]
     assert pause.finished == 0.5  # the samples are silent: nothing is known
     (pause,) = [event for event in run(speech(960) + silence(320)) if isinstance(event, PauseStarted)]
     assert pause.finished is None
 
 
-def test_what_sounds_neither_way_ends_after_the_middle_of_the_bounds() -> None:
+def test_without_cues_the_wait_is_the_middle_of_the_bounds() -> None:
     (stopped,) = [event for event in semantic(speech(960) + silence(3200)) if isinstance(event, SpeechStopped)]
     waited_ms = (stopped.at - stopped.voiced_until) / 16
     assert waited_ms == pytest.approx(MEDIUM.by_prosody_ms(0.5, Pauses()), abs=FRAME_MS)
 
 
 def wait_with_a_model(*answers: float) -> float:
-    """The silence in ms that ends a turn about which a model says this, one after the other."""
-    waiting, left = endpointer(speech(960) + silence(9600), patience=MEDIUM), list(answers)
+    """The silence in ms that ends a turn for which a model gives these probabilities, in order."""
+    waiting, left = endpointer(speech(960) + silence(9600), delay=MEDIUM), list(answers)
     for event in waiting.push(np.zeros((960 + 9600) * 16, np.float32)):
         if isinstance(event, PauseStarted | PauseContinued) and left:
             waiting.set_completion_probability(event.voiced_until, left.pop(0))
@@ -234,19 +234,19 @@ def wait_with_a_model(*answers: float) -> float:
     raise AssertionError("the turn never ended")
 
 
-def test_a_models_word_on_the_pause_counts_more_than_prosody() -> None:
+def test_a_models_probability_replaces_prosody() -> None:
     assert wait_with_a_model(0.99) == pytest.approx(400, abs=100)
     assert wait_with_a_model(0.02) > 1.5 * MEDIUM.by_prosody_ms(0.5, Pauses())
 
 
-def test_a_model_that_was_wrong_at_first_is_not_waited_out() -> None:
+def test_the_highest_answer_of_a_model_counts() -> None:
     assert wait_with_a_model(0.01, 0.98) == pytest.approx(1024, abs=64)
     assert wait_with_a_model(0.98, 0.01) == wait_with_a_model(0.98)
-    assert wait_with_a_model(*[0.01] * 9) < 0.7 * MEDIUM.most_ms
+    assert wait_with_a_model(*[0.01] * 9) < 0.7 * MEDIUM.max_ms
 
 
-def test_a_pause_is_judged_anew_at_growing_intervals() -> None:
-    waiting = endpointer(speech(960) + silence(6400), patience=PATIENCE["low"])
+def test_a_pause_is_asked_about_at_growing_intervals() -> None:
+    waiting = endpointer(speech(960) + silence(6400), delay=ENDPOINTING_DELAYS["low"])
     asked = []
     for event in waiting.push(np.zeros((960 + 6400) * 16, np.float32)):
         if isinstance(event, PauseStarted | PauseContinued):
@@ -256,8 +256,8 @@ def test_a_pause_is_judged_anew_at_growing_intervals() -> None:
     assert not any(isinstance(event, PauseContinued) for event in run(speech(960) + silence(4800), silence_ms=6000))
 
 
-def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
-    waiting = endpointer(speech(960) + silence(320) + speech(320) + silence(320), patience=MEDIUM)
+def test_a_late_answer_about_another_pause_is_ignored() -> None:
+    waiting = endpointer(speech(960) + silence(320) + speech(320) + silence(320), delay=MEDIUM)
     events = list(waiting.push(np.zeros((960 + 320 + 320 + 320) * 16, np.float32)))
     first, second = [event for event in events if isinstance(event, PauseStarted)]
     waiting.set_completion_probability(first.voiced_until, 1.0)
@@ -267,7 +267,7 @@ def test_a_models_late_word_on_a_pause_that_is_over_does_not_count() -> None:
     assert isinstance(stopped, SpeechStopped)
 
 
-def test_the_callers_own_pauses_make_it_more_patient() -> None:
+def test_long_pauses_of_the_caller_lengthen_the_wait() -> None:
     hesitant = (speech(640) + silence(640)) * 20 + speech(640) + silence(6400)
     quick = (speech(640) + silence(256)) * 20 + speech(640) + silence(6400)
     waited = []
@@ -277,10 +277,10 @@ def test_the_callers_own_pauses_make_it_more_patient() -> None:
     assert waited[0] > waited[1] * 1.2
 
 
-def test_patience_given_in_mid_pause_still_ends_the_turn() -> None:
+def test_a_delay_set_within_a_pause_ends_the_turn() -> None:
     changed = endpointer(speech(640) + silence(12_800), silence_ms=20_000)
     list(changed.push(np.zeros(1280 * 16, np.float32)))
-    changed.config = EndpointingConfig(patience=MEDIUM)
+    changed.config = EndpointingConfig(delay=MEDIUM)
     assert any(isinstance(event, SpeechStopped) for event in changed.push(np.zeros(8000 * 16, np.float32)))
 
 
@@ -288,7 +288,7 @@ def test_patience_given_in_mid_pause_still_ends_the_turn() -> None:
 
 
 class DriftingDetector:
-    """Hears less and less while it is not reset, as recurrent detectors do in endless streams."""
+    """Its confidence fades until it is reset, as with recurrent detectors in endless streams."""
 
     def __init__(self, voiced: Iterable[bool]) -> None:
         self._voiced = iter(voiced)

@@ -1,4 +1,4 @@
-"""A voice over ours: what takes the floor and what was nothing. Sounds are made here; words are recordings."""
+"""Overlapping speech: barge-ins and false interruptions. Sounds are synthetic; words are recordings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.turns.interruption import InterruptionConfig, Verdict, Voice, judge, speech_level
+from realtime.turns.interruption import InterruptionConfig, OverlapClass, OverlappingSpeech, classify, speech_level
 from tests.turns import sounds
 from tests.turns.sounds import RATE
 
@@ -18,97 +18,100 @@ WORDS = sorted((Path(__file__).parents[1] / "data" / "speech" / "short").glob("*
 
 def heard(
     sound: NDArray[np.float32], *, room: NDArray[np.float32] | None = None, usual_db: float | None = None
-) -> Voice:
+) -> OverlappingSpeech:
     """All of it, and the silence after it. Of a short word, less than 480 ms are voiced."""
     length = len(sound) * 1000 / RATE
-    return Voice(sound, min(length, 450), 160, length + 160, room=room, usual_db=usual_db)
+    return OverlappingSpeech(sound, min(length, 450), 160, length + 160, room=room, usual_db=usual_db)
 
 
-def verdict(sound: NDArray[np.float32], **known: float | NDArray[np.float32]) -> Verdict:
-    return judge(heard(sound, **known), InterruptionConfig())  # type: ignore[arg-type]
+def classified(sound: NDArray[np.float32], **known: float | NDArray[np.float32]) -> OverlapClass:
+    return classify(heard(sound, **known), InterruptionConfig())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pitch", [90, 120, 180, 240])
 @pytest.mark.parametrize("beats", [(0.3,), (0.12, 0.15)])
-def test_a_hum_is_nothing(pitch: float, beats: tuple[float, ...]) -> None:
-    assert verdict(sounds.hum(pitch, beats)) is Verdict.NOTHING
+def test_a_hum_is_a_false_interruption(pitch: float, beats: tuple[float, ...]) -> None:
+    assert classified(sounds.hum(pitch, beats)) is OverlapClass.FALSE_INTERRUPTION
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("make", [sounds.cough, sounds.door])
-def test_what_has_no_tone_is_nothing(make: sounds.Noise, seed: int) -> None:
-    assert verdict(make(seed)) is Verdict.NOTHING
+def test_an_unvoiced_sound_is_a_false_interruption(make: sounds.Noise, seed: int) -> None:
+    assert classified(make(seed)) is OverlapClass.FALSE_INTERRUPTION
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
-def test_a_short_word_takes_the_floor(path: Path) -> None:
-    assert verdict(sounds.read(path)) is Verdict.TAKES
+def test_a_short_word_is_a_barge_in(path: Path) -> None:
+    assert classified(sounds.read(path)) is OverlapClass.BARGE_IN
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
-def test_a_word_much_softer_than_the_callers_turns_is_nothing(path: Path) -> None:
+def test_a_much_softer_word_is_a_false_interruption(path: Path) -> None:
     word = sounds.read(path)
     level = speech_level(word)
     assert level is not None
-    assert verdict(word, usual_db=level + 15) is Verdict.NOTHING
-    assert verdict(word, usual_db=level + 5) is Verdict.TAKES
+    assert classified(word, usual_db=level + 15) is OverlapClass.FALSE_INTERRUPTION
+    assert classified(word, usual_db=level + 5) is OverlapClass.BARGE_IN
 
 
-def test_a_longer_voice_much_softer_than_the_callers_turns_has_time_to_fall_silent() -> None:
+def test_longer_soft_speech_is_decided_later() -> None:
     words = np.concatenate([sounds.read(WORDS[0]), sounds.read(WORDS[1])])
     level = speech_level(words)
     assert level is not None
-    aside = Voice(words, 480, 0, 550, usual_db=level + 15)
-    assert judge(aside, InterruptionConfig()) is Verdict.WAIT
-    assert judge(replace(aside, hushed_ms=160, lasted_ms=710), InterruptionConfig()) is Verdict.NOTHING
-    assert judge(replace(aside, voiced_ms=890, lasted_ms=960), InterruptionConfig()) is Verdict.TAKES
-    assert judge(replace(aside, usual_db=level + 5), InterruptionConfig()) is Verdict.TAKES
+    aside = OverlappingSpeech(words, 480, 0, 550, usual_db=level + 15)
+    assert classify(aside, InterruptionConfig()) is OverlapClass.UNDECIDED
+    assert (
+        classify(replace(aside, silence_ms=160, elapsed_ms=710), InterruptionConfig())
+        is OverlapClass.FALSE_INTERRUPTION
+    )
+    assert classify(replace(aside, voiced_ms=890, elapsed_ms=960), InterruptionConfig()) is OverlapClass.BARGE_IN
+    assert classify(replace(aside, usual_db=level + 5), InterruptionConfig()) is OverlapClass.BARGE_IN
 
 
 def test_a_hum_in_a_noisy_room_is_still_a_hum() -> None:
     room = sounds.noise(2.0, -40)
     hum = sounds.hum(130, (0.35,))
-    assert verdict(hum + room[: len(hum)], room=room[-RATE:]) is Verdict.NOTHING
+    assert classified(hum + room[: len(hum)], room=room[-RATE:]) is OverlapClass.FALSE_INTERRUPTION
 
 
 def test_undecided_sound_waits() -> None:
     word = sounds.read(WORDS[0])
-    assert judge(Voice(word, 300, 64, 364), InterruptionConfig()) is Verdict.WAIT
+    assert classify(OverlappingSpeech(word, 300, 64, 364), InterruptionConfig()) is OverlapClass.UNDECIDED
 
 
 @pytest.mark.parametrize("make", [lambda: sounds.hum(130, (1.2,)), lambda: sounds.read(WORDS[0])])
 def test_everything_is_decided_in_time(make: sounds.Sound) -> None:
     sound = make()
-    assert judge(Voice(sound, 400, 0, 960), InterruptionConfig()) is not Verdict.WAIT
+    assert classify(OverlappingSpeech(sound, 400, 0, 960), InterruptionConfig()) is not OverlapClass.UNDECIDED
 
 
 @pytest.mark.parametrize("length", [0, 100, 1023, 1024])
-def test_the_shortest_of_sounds_is_judged(length: int) -> None:
-    assert verdict(np.zeros(length, np.float32)) is Verdict.NOTHING
+def test_the_shortest_sounds_are_classified(length: int) -> None:
+    assert classified(np.zeros(length, np.float32)) is OverlapClass.FALSE_INTERRUPTION
 
 
 # Where a transcript can be had
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
-def test_a_short_word_is_asked_for_as_soon_as_it_is_over(path: Path) -> None:
-    word = replace(heard(sounds.read(path)), hushed_ms=96, lasted_ms=700, words=True)
-    assert judge(word, InterruptionConfig()) is Verdict.WORD
-    assert judge(replace(word, hushed_ms=64), InterruptionConfig()) is Verdict.WAIT
-    assert judge(replace(word, hushed_ms=320, lasted_ms=960), InterruptionConfig()) is Verdict.TAKES
+def test_a_transcript_is_requested_when_a_word_is_over(path: Path) -> None:
+    word = replace(heard(sounds.read(path)), silence_ms=96, elapsed_ms=700, has_transcripts=True)
+    assert classify(word, InterruptionConfig()) is OverlapClass.SHORT_UTTERANCE
+    assert classify(replace(word, silence_ms=64), InterruptionConfig()) is OverlapClass.UNDECIDED
+    assert classify(replace(word, silence_ms=320, elapsed_ms=960), InterruptionConfig()) is OverlapClass.BARGE_IN
 
 
-def test_a_voice_that_goes_on_beyond_a_word_takes_the_floor_unheard() -> None:
+def test_speech_longer_than_a_word_needs_no_transcript() -> None:
     words = np.concatenate([sounds.read(WORDS[0]), sounds.read(WORDS[1])])
-    going_on = Voice(words, 608, 0, 608, words=True)
-    assert judge(going_on, InterruptionConfig()) is Verdict.WAIT
-    assert judge(replace(going_on, voiced_ms=640, lasted_ms=640), InterruptionConfig()) is Verdict.TAKES
+    going_on = OverlappingSpeech(words, 608, 0, 608, has_transcripts=True)
+    assert classify(going_on, InterruptionConfig()) is OverlapClass.UNDECIDED
+    assert classify(replace(going_on, voiced_ms=640, elapsed_ms=640), InterruptionConfig()) is OverlapClass.BARGE_IN
 
 
 @pytest.mark.parametrize(
     "sound", [sounds.hum(120, (0.3,)), sounds.cough(1), sounds.door(1)], ids=["hum", "cough", "door"]
 )
-def test_what_is_surely_no_word_is_not_asked_for(sound: NDArray[np.float32]) -> None:
-    nothing = replace(heard(sound), words=True)
-    assert judge(nothing, InterruptionConfig()) is Verdict.NOTHING
-    assert judge(replace(nothing, hushed_ms=96), InterruptionConfig()) is Verdict.WAIT
+def test_a_sound_without_words_needs_no_transcript(sound: NDArray[np.float32]) -> None:
+    nothing = replace(heard(sound), has_transcripts=True)
+    assert classify(nothing, InterruptionConfig()) is OverlapClass.FALSE_INTERRUPTION
+    assert classify(replace(nothing, silence_ms=96), InterruptionConfig()) is OverlapClass.UNDECIDED

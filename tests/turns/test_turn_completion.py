@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from realtime.turns.turn_completion import PATIENCE, Pauses, completion_probability
+from realtime.turns.turn_completion import ENDPOINTING_DELAYS, Pauses, completion_probability
 from tests.turns import sounds
 
 
@@ -44,27 +44,29 @@ def test_too_little_to_go_by_says_nothing(count: int) -> None:
     assert completion_probability(np.zeros(count, np.float32)) == 0.5
 
 
-@given(st.sampled_from(list(PATIENCE)), st.none() | st.floats(0, 1e6), st.lists(st.floats(50, 5000), max_size=40))
+@given(
+    st.sampled_from(list(ENDPOINTING_DELAYS)), st.none() | st.floats(0, 1e6), st.lists(st.floats(50, 5000), max_size=40)
+)
 def test_the_more_finished_it_sounds_the_shorter_the_wait_within_its_bounds(
     eagerness: str, lasted_ms: float | None, heard: list[float]
 ) -> None:
-    patience, pauses = PATIENCE[eagerness], Pauses()  # type: ignore[index]
+    delay, pauses = ENDPOINTING_DELAYS[eagerness], Pauses()  # type: ignore[index]
     for pause in heard:
         pauses.add(pause)
     chances = (0.0, 0.2, 0.5, 0.8, 1.0)
     if lasted_ms is None:
-        waits = [patience.by_prosody_ms(chance, pauses) for chance in chances]
+        waits = [delay.by_prosody_ms(chance, pauses) for chance in chances]
     else:
-        waits = [patience.by_model_ms(chance, lasted_ms, pauses) for chance in chances]
+        waits = [delay.by_model_ms(chance, lasted_ms, pauses) for chance in chances]
     assert all(more >= less for more, less in pairwise(waits))
-    assert patience.least_ms <= min(waits) and max(waits) <= patience.most_ms + 1e-6
+    assert delay.min_ms <= min(waits) and max(waits) <= delay.max_ms + 1e-6
 
 
 def test_the_lower_the_eagerness_the_longer_the_wait() -> None:
-    eager = [PATIENCE[e] for e in ("high", "medium", "low")]  # type: ignore[index]
+    eager = [ENDPOINTING_DELAYS[e] for e in ("high", "medium", "low")]  # type: ignore[index]
     for waits in (
-        [patience.by_prosody_ms(0.5, Pauses()) for patience in eager],
-        [patience.by_model_ms(0.1, 500, Pauses()) for patience in eager],
+        [delay.by_prosody_ms(0.5, Pauses()) for delay in eager],
+        [delay.by_model_ms(0.1, 500, Pauses()) for delay in eager],
     ):
         assert waits == sorted(waits)
 
@@ -74,12 +76,12 @@ def test_who_pauses_long_is_waited_for_longer() -> None:
     for _ in range(10):
         slow.add(1500.0)
         quick.add(250.0)
-    medium = PATIENCE["medium"]
+    medium = ENDPOINTING_DELAYS["medium"]
     assert medium.by_prosody_ms(0.2, slow) > 1.5 * medium.by_prosody_ms(0.2, quick)
     assert medium.by_model_ms(0.2, 1000, slow) > 1.1 * medium.by_model_ms(0.2, 1000, quick)
 
 
-@given(st.sampled_from(list(PATIENCE)), st.floats(0, 1), st.floats(0, 9000), st.floats(0, 9000))
+@given(st.sampled_from(list(ENDPOINTING_DELAYS)), st.floats(0, 1), st.floats(0, 9000), st.floats(0, 9000))
 def test_silence_itself_speaks_for_the_end(eagerness: str, finished: float, one_ms: float, other_ms: float) -> None:
-    patience, shorter, longer = PATIENCE[eagerness], min(one_ms, other_ms), max(one_ms, other_ms)  # type: ignore[index]
-    assert patience.by_model_ms(finished, longer, Pauses()) <= patience.by_model_ms(finished, shorter, Pauses()) + 1e-6
+    delay, shorter, longer = ENDPOINTING_DELAYS[eagerness], min(one_ms, other_ms), max(one_ms, other_ms)  # type: ignore[index]
+    assert delay.by_model_ms(finished, longer, Pauses()) <= delay.by_model_ms(finished, shorter, Pauses()) + 1e-6

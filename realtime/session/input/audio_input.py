@@ -15,7 +15,7 @@ import numpy as np
 from realtime.audio.noise_reduction import NoiseReducer
 from realtime.audio.streams import AudioFormat, AudioReader, Samples, samples_of_ms
 from realtime.ports.messages import MODEL_SAMPLE_RATE
-from realtime.turns.echo import MOST_DOUBT_MS, EchoGate
+from realtime.turns.echo import MAX_HOLD_MS, EchoGate
 from realtime.turns.endpointing import Endpointer, EndpointingConfig
 from realtime.turns.events import SpeechEvent
 from realtime.turns.vad import VoiceDetector
@@ -23,7 +23,7 @@ from realtime.turns.vad import VoiceDetector
 _SLICE_MS = 100
 """Audio is taken in slices of this length, so that a client that sends minutes at once does not hold up the others."""
 
-_DECISION_MS = 500 + MOST_DOUBT_MS
+_DECISION_MS = 500 + MAX_HOLD_MS
 """The start of speech is decided this much after its first voiced frame, at most (`EndpointingConfig`, `EchoGate`)."""
 
 

@@ -1,7 +1,7 @@
 """Asks the end-of-turn model about the pauses of one caller, off the event loop.
 
-Until it has answered, and where it fails, the endpointer goes by prosody. One question at a time: a pause that comes
-while the model still thinks about the last one is left to prosody as well, until it is asked again.
+Until the model has answered, and where it fails, the endpointer goes by prosody. One question runs at a time; of the
+pauses that come meanwhile, the last is asked about next, with the audio received until then.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from realtime.session.log import SessionLogger
 from realtime.session.work import OutsideWork
 from realtime.turns.events import PauseContinued, PauseStarted
 from realtime.turns.smart_turn import WINDOW_SAMPLES, EndOfTurnModel
+
+Pause = PauseStarted | PauseContinued
 
 
 class EndOfTurn:
@@ -26,27 +28,31 @@ class EndOfTurn:
         self._work = work
         self._log = log
         self._asking = False
+        self._next: Pause | None = None
 
-    def ask(self, pause: PauseStarted | PauseContinued) -> None:
-        """Is the turn over? The answer goes to the endpointer when it is there."""
+    def ask(self, pause: Pause) -> None:
+        """Is the turn over? The answer goes to the endpointer of the audio input when it is there."""
         by_length = isinstance(pause, PauseStarted) and pause.finished is None
-        model = self._model
-        if model is None or self._asking or by_length:
+        if self._model is None or by_length:
             return
-        self._asking = True
+        self._next = pause
+        if not self._asking:
+            self._ask_model(self._model)
+
+    def _ask_model(self, model: EndOfTurnModel) -> None:
+        pause, self._next = self._next, None
+        self._asking = pause is not None
+        if pause is None:
+            return
         tail = self._audio_input.tail(WINDOW_SAMPLES)
-        self._work.call(
-            lambda: asyncio.to_thread(model.probability, tail),
-            lambda probability: self._answer(pause.voiced_until, probability),
-            self._failed,
-            "end of turn",
-        )
 
-    def _answer(self, voiced_until: int, probability: float) -> None:
-        self._asking = False
-        self._audio_input.set_completion_probability(voiced_until, probability)
+        def answer(probability: float) -> None:
+            self._audio_input.set_completion_probability(pause.voiced_until, probability)
+            self._ask_model(model)
 
-    def _failed(self, fault: str) -> None:
-        """Prosody has an answer already."""
-        self._asking = False
-        self._log.warning("the end-of-turn model failed: %s", fault)
+        def failed(fault: str) -> None:
+            """Prosody has an answer already."""
+            self._log.warning("the end-of-turn model failed: %s", fault)
+            self._ask_model(model)
+
+        self._work.call(lambda: asyncio.to_thread(model.probability, tail), answer, failed, "end of turn")

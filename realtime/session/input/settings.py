@@ -8,7 +8,7 @@ from realtime.protocol.session_config import NoiseReduction, SemanticVad, Sessio
 from realtime.session.config import SessionConfig
 from realtime.turns.endpointing import EndpointingConfig
 from realtime.turns.floor import TurnConfig
-from realtime.turns.turn_completion import PATIENCE
+from realtime.turns.turn_completion import ENDPOINTING_DELAYS
 
 _NOISE_REDUCTION_DB = {"near_field": 12.0, "far_field": 18.0}
 """A headset needs little; a microphone across the room hears more noise, and is worth some harm to the speech."""
@@ -28,7 +28,9 @@ def endpointing(detection: TurnDetection | None) -> EndpointingConfig | None:
     if detection is None:
         return None
     if isinstance(detection, SemanticVad):
-        return EndpointingConfig(patience=PATIENCE["medium" if detection.eagerness == "auto" else detection.eagerness])
+        return EndpointingConfig(
+            delay=ENDPOINTING_DELAYS["medium" if detection.eagerness == "auto" else detection.eagerness]
+        )
     return EndpointingConfig(
         threshold=detection.threshold,
         prefix_padding_ms=detection.prefix_padding_ms,
