@@ -262,7 +262,9 @@ class Application:
             sampling=profile.sampling,
             transcription_hints=profile.transcription_hints,
             thinking_tokens=profile.thinking_tokens,
-            limits=SessionLimits(session_s=float(self._settings.session_seconds)),
+            limits=SessionLimits(
+                session_s=float(self._settings.session_seconds), audio_gap_s=self._settings.audio_gap_ms / 1000
+            ),
             speculate=self._settings.speculate,
         )
         self._session_config = config
@@ -281,7 +283,11 @@ class Application:
             McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(
-            services, config, max_sessions=self._settings.max_sessions, max_waiting=self._settings.queue_size
+            services,
+            config,
+            max_sessions=self._settings.max_sessions,
+            max_waiting=self._settings.queue_size,
+            record=Path(self._settings.record) if self._settings.record else None,
         )
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:

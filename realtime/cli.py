@@ -1,7 +1,8 @@
-"""The command line: `realtime serve | talk | infer | doctor | bench | voice`. Results on stdout, all else on stderr.
+"""The command line: `realtime serve | talk | infer | doctor | bench | replay | voice`.
 
-Each command is a module `realtime.commands.NAME` with ``add_arguments(parser)`` and ``run(arguments) -> exit status``.
-Only the chosen command is imported, so `realtime --help` does not load torch.
+Results go to stdout, all else to stderr. Each command is a module `realtime.commands.NAME` with
+``add_arguments(parser)`` and ``run(arguments) -> exit status``. Only the chosen command is imported, so
+`realtime --help` does not load torch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ COMMANDS = {
     "infer": "answer one recording without a server",
     "doctor": "check packages, device and model",
     "bench": "measure latency, turn-taking or the vocoder",
+    "replay": "run a recorded session again and compare",
     "voice": "add voices from recordings, list and preview them",
 }
 

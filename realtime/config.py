@@ -128,6 +128,13 @@ class Settings:
     speculate: bool = _setting(
         True, "generate the reply at every pause that may end the turn, and send it when the end is certain"
     )
+    audio_gap_ms: int = _setting(
+        1000,
+        "assume silence when no audio has come for so long in an open turn (muted microphone, lost network); 0: never",
+    )
+    record: str = _setting(
+        "", "folder to record every session in, for `realtime replay`; recordings hold everything that is said"
+    )
     tools: str = _setting(
         "", "server tools offered to every session: get_time,calculate,weather,web_search,audio_search"
     )

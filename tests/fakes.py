@@ -284,6 +284,13 @@ class FakeClock:
         return self.now
 
 
+class LoopClock(FakeClock):
+    """The clock of the event loop, for tests in virtual time."""
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
 @dataclass
 class Caller:
     """The client's end of one session, and a look at what is behind it."""
@@ -389,6 +396,7 @@ async def call(
     quota: Quota | None = None,
     words: Sequence[Sequence[Step]] = (),
     recording: Recording | None = None,
+    clock: FakeClock | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
@@ -396,7 +404,7 @@ async def call(
     ``words``: see `FakeEngine`; ``recording``: writes the session down.
     """
     engine, vocoder = FakeEngine(*scripts, words=words), vocoder or FakeVocoder()
-    channel, clock = MemoryChannel(), FakeClock()
+    channel, clock = MemoryChannel(), clock or FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)

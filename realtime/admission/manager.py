@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -34,7 +35,10 @@ from realtime.protocol.session_config import (
 )
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.config import SessionConfig
+from realtime.session.inputs import InputQueue, Recorder
+from realtime.session.journal import Memory
 from realtime.session.quota import Quota
+from realtime.session.recording import Opening, RecordedChannel, Recording
 from realtime.session.services import Services
 from realtime.session.session import Session
 
@@ -53,8 +57,18 @@ class SessionInfo:
 class SessionManager:
     """Admission, the list of sessions, and draining."""
 
-    def __init__(self, services: Services, config: SessionConfig, *, max_sessions: int, max_waiting: int = 0) -> None:
-        """``max_waiting``: clients that may wait when all sessions are taken."""
+    def __init__(
+        self,
+        services: Services,
+        config: SessionConfig,
+        *,
+        max_sessions: int,
+        max_waiting: int = 0,
+        record: Path | None = None,
+    ) -> None:
+        """``max_waiting``: clients that may wait when all sessions are taken. ``record``: folder for a recording of
+        every session; None: none is made."""
+        self._record = record
         self._services = services
         self._config = config
         self._max_sessions = max_sessions
@@ -97,6 +111,24 @@ class SessionManager:
         self._leases.add(lease)
         self._empty.clear()
         return lease
+
+    @contextmanager
+    def recorder(self, first: WireSession | TranscriptionSession, ids: Ids) -> Iterator[Recorder]:
+        """Keeps the inputs of a session that begins with ``first``: in its own folder, or the last ones in memory."""
+        if self._record is None:
+            yield Memory()
+            return
+        try:
+            recording = Recording.in_folder(self._record, first.id)
+        except OSError as error:
+            logger.error("session %s is not recorded: %s", first.id, error)
+            yield Memory()
+            return
+        try:
+            recording.begin(Opening(time.monotonic(), first, self._config, self._services, ids))
+            yield recording
+        finally:
+            recording.close()
 
     async def drain(self, grace_s: float = 0.0) -> None:
         """Stop admission, let sessions continue for ``grace_s`` seconds, then end them; returns when all have ended."""
@@ -158,13 +190,17 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         ids = ids or Ids()
         first = first_settings(self._config, ids, model=model, patch=settings)
         self.owner, self.call_id = owner, call_id
-        self.session = Session(channel, self._services, self._config, first, ids, quota=quota)
-        if self._manager.draining:
-            self.end_session()
-        try:
-            await self.session.run()
-        finally:
-            self.session = None
+        with self._manager.recorder(first, ids) as recorder:
+            if isinstance(recorder, Recording):
+                channel = RecordedChannel(channel, recorder)
+            inputs = InputQueue(recorder=recorder)
+            self.session = Session(channel, self._services, self._config, first, ids, inputs, quota)
+            if self._manager.draining:
+                self.end_session()
+            try:
+                await self.session.run()
+            finally:
+                self.session = None
 
     def answers_to(self, call_id: str) -> bool:
         """Whether ``call_id`` is the id of the session or of its call."""

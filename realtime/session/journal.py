@@ -83,7 +83,7 @@ T = TypeVar("T")
 
 
 class Memory:
-    """A recorder that keeps the last inputs, without their audio, to say what led to a fault."""
+    """A recorder that keeps the last inputs, without their audio, to show what led to a fault."""
 
     def __init__(self, most: int = MEMORY_INPUTS) -> None:
         self._inputs: deque[tuple[float, Input]] = deque(maxlen=most)
@@ -97,9 +97,9 @@ class Memory:
         return source()
 
     def last(self, count: int) -> Iterator[str]:
-        """The last inputs, a line each: how long before the very last one, and what."""
+        """The last inputs, a line each: how long before the very last one, and of what kind; no words of the talk."""
         inputs = list(self._inputs)[-count:]
-        return (f"{at - inputs[-1][0]:+9.3f} s {input!r:.200}" for at, input in inputs)
+        return (f"{at - inputs[-1][0]:+9.3f} s {_kind(input)}" for at, input in inputs)
 
 
 class Encoder:
@@ -200,6 +200,24 @@ def _session_end(kind: str, text: str) -> SessionEnd:
     if kind not in SESSION_ENDS:
         raise ValueError(f"a session does not end by {kind[:80]!r}")
     return SESSION_ENDS[kind](text)
+
+
+def _kind(input: Input) -> str:
+    """What kind of input, and of what: nothing that was said."""
+    match input:
+        case ClientEventReceived(event, source):
+            return f"{event.type} from connection {source}"
+        case WorkProgress(work, value):
+            return f"WorkProgress {work}: {type(value).__name__}"
+        case WorkEnded(work, fault):
+            return f"WorkEnded {work}{': failed' if fault else ''}"
+        case MessageRefused(error):
+            return f"MessageRefused {error.code}"
+        case TimerExpired(timer):
+            return f"TimerExpired {timer}"
+        case EventSent(number):
+            return f"EventSent {number}"
+    return type(input).__name__
 
 
 def _without_audio(input: Input) -> Input:

@@ -40,6 +40,7 @@ from realtime.session.inputs import (
     WorkEnded,
     WorkProgress,
 )
+from realtime.session.journal import Memory
 from realtime.session.outbox import Outbox
 from realtime.session.parts import build_parts
 from realtime.session.quota import Quota
@@ -143,6 +144,8 @@ class Session:
             ending = next(_leaves(ends))
         except* Exception as faults:  # the session's border: others must not suffer from what fails here
             self._env.log.error("failed", exc_info=faults)
+            if isinstance(memory := self._inputs.recorder, Memory):
+                self._env.log.error("the last inputs:\n%s", "\n".join(memory.last(30)))
             ending = SessionFault("The server failed. Connect again.")
         finally:
             self._stop()
