@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, StrictStr
 from pydantic_core import PydanticCustomError
@@ -152,6 +152,9 @@ class ResponseAudioParams(Lenient):
 
 class ResponseParams(Lenient):
     """What one response shall do differently from the session. None: as in the session."""
+
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"temperature"})
+    """Of the beta."""
 
     audio: Maybe[ResponseAudioParams] = None
     conversation: Maybe[str] = None

@@ -12,7 +12,14 @@ from realtime.ports.tool_calls import CallableFunction, CallRules, tool_schemas
 from realtime.ports.tools import ToolRunner
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.responses import ResponseConfig
-from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction, ToolChoiceMcp
+from realtime.protocol.tools import (
+    FunctionTool,
+    Tool,
+    ToolChoice,
+    ToolChoiceFunction,
+    ToolChoiceMcp,
+    check_function_name,
+)
 
 SchemaCheck = Callable[[Any], str | None]
 """Why arguments cannot be held to this schema of a function's parameters; None: they can."""
@@ -114,12 +121,7 @@ def callable_name(name: str) -> bool:
 
 
 def _check_function(function: FunctionTool, check: SchemaCheck, where: str) -> None:
-    if not callable_name(function.name):
-        raise ProtocolError(
-            "invalid_value",
-            f"Invalid value: {quote(function.name)}. A function's name has no line breaks, control characters, < or >.",
-            param=f"{where}.name",
-        )
+    check_function_name(function.name, f"{where}.name")
     problem = check(function.parameters)
     if problem is not None:
         raise ProtocolError(
