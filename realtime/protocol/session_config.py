@@ -25,7 +25,7 @@ from realtime.protocol.tools import ToolChoice as ToolChoice
 from realtime.protocol.tools import ToolChoiceFunction as ToolChoiceFunction
 from realtime.protocol.tools import ToolChoiceMcp as ToolChoiceMcp
 from realtime.protocol.tools import Tools as Tools
-from realtime.protocol.tools import check_function_names
+from realtime.protocol.tools import check_functions
 from realtime.protocol.unknown_keys import fields, refuse_unknown
 from realtime.protocol.wire import Bool, Count, JsonObject, Lenient, Maybe, Milliseconds, Share, Wire
 
@@ -394,7 +394,7 @@ def merge(
         changed = Session.model_validate(patched)
     except ValidationError as error:
         raise from_validation(error, patched, root="session", event_id=event_id) from None
-    check_function_names(changed.tools, "session", event_id)
+    check_functions(changed.tools, "session", event_id)
     if "tools" not in changes:
         changed = changed.model_copy(update={"tools": current.tools})  # the JSON form lacks their secrets
     if audio_produced and changed.voice != current.voice:

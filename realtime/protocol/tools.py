@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -13,6 +14,8 @@ from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.wire import Bool, JsonObject, Lenient, Maybe, Wire
 
 MAX_TOOLS = 128
+MAX_DECLARED_BYTES = 64 * 1024
+"""The declarations of all tools of a session as JSON: about 20 000 tokens, which every prompt begins with."""
 
 _FUNCTION_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
 """The API's rule."""
@@ -85,11 +88,15 @@ ToolChoice = Annotated[
 ]
 
 
-def check_function_names(tools: Iterable[Tool], root: str, event_id: str | None = None) -> None:
-    """Raises `ProtocolError` for the first function whose name is not of the API's form. ``root``: whose tools."""
+def check_functions(tools: Sequence[Tool], root: str, event_id: str | None = None) -> None:
+    """Raises `ProtocolError` where a function has a name that is not of the API's form, or where all together are too
+    long. ``root``: whose tools they are (``session``)."""
+    size = 0
     for index, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
             check_function_name(tool.name, f"{root}.tools[{index}].name", event_id)
+            size += declared_bytes(tool)
+    check_declared_bytes(size, root, event_id)
 
 
 def check_function_name(name: str, param: str, event_id: str | None = None) -> None:
@@ -100,5 +107,29 @@ def check_function_name(name: str, param: str, event_id: str | None = None) -> N
             f"Invalid value for '{param}': {quote(name)}. The name of a function has 1 to 64 characters, each a letter "
             "from a to z, a digit, '_' or '-'.",
             param=param,
+            event_id=event_id,
+        )
+
+
+def declaration(function: FunctionTool) -> JsonObject:
+    """The function in the API's chat format, keys in the order that models know."""
+    fields = {"name": function.name, "description": function.description, "parameters": function.parameters}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {"type": "function", "function": given}
+
+
+def declared_bytes(function: FunctionTool) -> int:
+    """The length of its declaration as JSON."""
+    return len(json.dumps(declaration(function), ensure_ascii=False).encode())
+
+
+def check_declared_bytes(size: int, root: str, event_id: str | None = None) -> None:
+    """Raises `ProtocolError` where tools that are declared in ``size`` bytes are too many."""
+    if size > MAX_DECLARED_BYTES:
+        raise ProtocolError(
+            "invalid_value",
+            f"The tools are {size} bytes of JSON; at most {MAX_DECLARED_BYTES} are read to the model. Name fewer "
+            "tools, or describe them in fewer words.",
+            param=f"{root}.tools",
             event_id=event_id,
         )
