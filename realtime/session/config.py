@@ -57,7 +57,8 @@ _EFFORT = {"none": 0.0, "minimal": 1 / 16, "low": 1 / 4, "medium": 1.0, "high": 
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
+    """Defaults of a new session. ``render`` fills the placeholders of ``instructions``, and of no others
+    (`rendered`).
 
     ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
     Step-Audio 2. ``interruption``, ``echo_gate``: of turn detection that names none. ``backchannels``: short words that
@@ -80,6 +81,11 @@ class SessionConfig:
     limits: SessionLimits = field(default_factory=SessionLimits)
     speculate: bool = True
     """Make the reply at every pause that may be the end of the turn, and hold it back until that is sure."""
+
+    def rendered(self, instructions: str) -> str:
+        """Instructions as the model reads them. Only the server's own are a template, also where a client sends them
+        back as they were shown: a client's may hold braces that mean something else."""
+        return self.render(instructions) if instructions == self.instructions else instructions
 
     def thinking_budget(self, effort: str | None) -> int:
         """Ids of a thought for a ``reasoning.effort`` of the wire; None is the model's own measure."""

@@ -9,6 +9,7 @@ import pytest
 
 from realtime.ports.messages import Audio, Message, Tokens
 from realtime.protocol import events as wire
+from realtime.protocol.session_config import Session as WireSession
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.turns.floor import Floor
 from tests.fakes import Gate, call, delta, done, reply
@@ -123,6 +124,21 @@ async def test_instructions_come_first_with_their_placeholders_filled() -> None:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
         assert caller.engine.requests[0].messages[0] == Message("system", "Today is Friday.")
+
+
+async def test_braces_in_the_client_s_instructions_are_its_own() -> None:
+    config = SessionConfig(instructions="Today is {today}.", render=lambda text: text.replace("{today}", "Friday"))
+    async with call(config=config) as caller:
+        shown = caller.of(wire.SessionCreated)[0].session
+        assert isinstance(shown, WireSession) and shown.instructions == "Today is {today}."
+        wanted = {"Say {today} as it stands.": "Say {today} as it stands.", shown.instructions: "Today is Friday."}
+        for instructions, told in wanted.items():
+            caller.update(instructions=instructions)
+            caller.send("response.create")
+            await caller.expect(wire.ResponseDone)
+            caller.send("response.create", response={"conversation": "none", "instructions": instructions})
+            await caller.expect(wire.ResponseDone)
+            assert [request.messages[0] for request in caller.engine.requests[-2:]] == [Message("system", told)] * 2
 
 
 async def test_the_next_turn_knows_the_reply_by_the_ids_of_the_model() -> None:

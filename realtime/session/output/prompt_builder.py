@@ -76,5 +76,5 @@ class PromptBuilder:
 
     def _render(self, instructions: str) -> str:
         if instructions not in self._rendered:
-            self._rendered[instructions] = self._config.render(instructions)
+            self._rendered[instructions] = self._config.rendered(instructions)
         return self._rendered[instructions]
