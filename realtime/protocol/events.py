@@ -329,6 +329,8 @@ class OutputAudioBufferStopped(_ServerEvent):
 
 
 class OutputAudioBufferCleared(_ServerEvent):
+    """The playback was cut. Also the command to do so, for the transport that plays (`realtime.ports.channel`)."""
+
     type: Literal["output_audio_buffer.cleared"] = "output_audio_buffer.cleared"
     response_id: str
 
