@@ -103,6 +103,9 @@ class ServerVad(Lenient):
     """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: clients
     that do not read ``true`` there cancel by themselves on every barge-in."""
 
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"model_version"})
+    """agents-js lets its users set it."""
+
     type: Literal["server_vad"] = "server_vad"
     threshold: Share = 0.5
     prefix_padding_ms: Milliseconds = 300
@@ -116,6 +119,8 @@ class ServerVad(Lenient):
 
 class SemanticVad(Lenient):
     """Turns end when the user seems to have finished."""
+
+    unused_keys: ClassVar[frozenset[str]] = ServerVad.unused_keys
 
     type: Literal["semantic_vad"] = "semantic_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"

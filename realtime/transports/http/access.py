@@ -179,7 +179,7 @@ def reads_status(connection: HTTPConnection) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came with, if
+    """Who connects. ``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came with, if
     that was one."""
 
     name: str
