@@ -255,6 +255,7 @@ class Application:
             model=profile.name,
             voice=threads.vocoder.voices[0],
             instructions=profile.instructions,
+            opening=profile.opening,
             render=lambda template: spoken.fill(template, datetime.now()),
             interruption=cast(Interruption, self._settings.interruption),
             echo_gate=self._settings.echo_gate,

@@ -40,6 +40,10 @@ class Profile:
     """Context length in tokens that the model was trained for; 0: the size of its position table."""
     thinking_tokens: int = 0
     """Longest thought before an answer, in tokens; 0: the model was not trained to think."""
+    opening: str = ""
+    """What a user says at the start of a conversation. It stands before the assistant's first turn where no user has
+    said anything (a greeting that the client asks for): the model was trained on turns that answer one. Empty: nothing
+    stands there."""
     prompt_format: PromptFormat = "chat"
     transcription_hints: bool = False
     """Whether the model follows hints appended to its transcription prompt, as the official models do."""

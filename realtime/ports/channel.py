@@ -3,8 +3,8 @@
 A transport implements `Channel`, the session drives it. The division of work:
 
 * The transport owns the wire: it reads frames, decodes them (a binary frame is an `input_audio_buffer.append`), and
-  encodes what it is given, with an ``event_id`` and in the client's dialect; `realtime.protocol.dialect.Connection`
-  does both. Sessions know only GA events, a transport nothing of turns, models or items.
+  encodes what it is given, with an ``event_id`` and in the client's dialect; `realtime.protocol.dialect` does both.
+  Sessions know only GA events, a transport nothing of turns, models or items.
 * A frame that cannot be decoded raises `ProtocolError` from `receive`, with the client's ``event_id`` in it when one
   could be read. The session answers with an `error` event, in order, and calls `receive` again.
 * A channel that is gone raises `ChannelClosed` from `receive` and from `send`, from then on always. Nothing else may
@@ -14,16 +14,24 @@ A transport implements `Channel`, the session drives it. The division of work:
 * `send` returns when the transport took the event over and has room for the next one. Its own buffer must be small
   (well under a second of audio), because what is in it cannot be taken back at barge-in. The session puts a time limit
   on `send` and gives up on a peer that does not read (`SlowReader`).
-* A transport that plays the audio itself (WebRTC, phone lines) reports what it has played with `AudioPlayed`, drops
-  what it holds when it is given `speech_started`, and need not pass `response.output_audio.delta` on. At
-  `output_audio_buffer.paused` it holds its playback and at `.resumed` goes on from the same sample. Where the far end
-  cannot hold (a phone line), the transport sends at the pace of playback and pauses that.
+
+A transport that plays the speech itself (WebRTC, phone lines) is a `PlaybackChannel`:
+
+* It reports what it has played with `AudioPlayed`, and need not pass `response.output_audio.delta` on.
+* `output_audio_buffer.cleared` is the only command to stop: it drops all speech that it holds, and passes the event on.
+  The event comes behind every delta that it cancels. `speech_started` is no such command: with
+  ``interrupt_response: false`` the reply is played to its end.
+* At `output_audio_buffer.paused` it holds its playback, and at `.resumed` goes on from the same sample. Where the far
+  end cannot hold (a phone line), the transport sends at the pace of playback and pauses that.
+
+A client behind another channel owns its playback: it gets no `output_audio_buffer.cleared` and stops at
+`speech_started` by itself, as the API has it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from realtime.protocol.events import ClientEvent, ServerEvent
 
@@ -51,3 +59,16 @@ class Channel(Protocol):
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection in good order. Never raises, may be called twice, bounded in time."""
+
+
+@runtime_checkable
+class PlaybackChannel(Channel, Protocol):
+    """A channel whose transport plays the speech itself."""
+
+    @property
+    def plays_audio(self) -> Literal[True]: ...
+
+
+def plays_audio(channel: Channel) -> bool:
+    """Whether this channel has to be told of a cut (`OutputAudioBufferCleared`)."""
+    return isinstance(channel, PlaybackChannel) and channel.plays_audio

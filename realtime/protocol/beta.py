@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from realtime.protocol.errors import ProtocolError
 from realtime.protocol.wire import JsonObject
 
 TEMPERATURE = 0.8
@@ -37,8 +38,8 @@ Shape = Literal["beta", "ga"]
 def shape(message: JsonObject) -> Shape | None:
     """Which shape a client's message shows, None when it could be either.
 
-    A ``session.update`` shows its shape always (GA requires ``session.type``), a ``response.create`` only by
-    what it asks for.
+    A ``session.update`` shows its shape always: GA requires ``session.type``, and the beta does not know it. A
+    ``response.create`` shows it only by what it asks for.
     """
     kind = message.get("type")
     if kind == "transcription_session.update" or (kind == "response.create" and "session" in message):
@@ -48,11 +49,29 @@ def shape(message: JsonObject) -> Shape | None:
         return None
     if not body.keys().isdisjoint(("audio", "output_modalities")):
         return "ga"
-    if not body.keys().isdisjoint(_TELLING):
-        return "beta"
     if kind == "session.update":
-        return "ga" if "type" in body else "beta"
-    return None
+        return "ga" if body.get("type") is not None else "beta"
+    return None if body.keys().isdisjoint(_TELLING) else "beta"
+
+
+def refuse_older_keys(message: JsonObject) -> None:
+    """Raises `ProtocolError` for what GA has no place for: the core lets it pass for the clients of the beta."""
+    match message:
+        case {"type": "session.update", "session": {"temperature": value}} if value is not None:
+            param, hint = "session.temperature", "The server chooses it."
+        case {"type": "response.create", "response": {"temperature": value}} if value is not None:
+            param, hint = "response.temperature", "The server chooses it."
+        case {"type": "response.create", "session": value} if value is not None:
+            param, hint = "session", "Did you mean 'response'?"
+        case _:
+            return
+    event_id = message.get("event_id")
+    raise ProtocolError(
+        "unknown_parameter",
+        f"Unknown parameter: '{param}'. {hint}",
+        param=param,
+        event_id=event_id if isinstance(event_id, str) else None,
+    )
 
 
 def older_dialect(model: str | None, conversation_id: str) -> Beta:
@@ -131,6 +150,9 @@ _FIELDS = (
     _Field("max_response_output_tokens", ("max_output_tokens",)),
 )
 """Of a session, and of what ``response.create`` asks for."""
+
+OLDER_PLACES: Mapping[str, tuple[str, ...]] = {field.key: field.place for field in _FIELDS}
+"""What the beta called a setting -> its place in GA."""
 
 _RESPONSE_FIELDS = (_MODALITIES, _VOICE, _OUTPUT_FORMAT)
 """Of a response object, where ``max_output_tokens`` has the same name in both shapes."""

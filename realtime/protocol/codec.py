@@ -13,18 +13,24 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from realtime.protocol.beta import OLDER_PLACES
 from realtime.protocol.errors import ProtocolError, from_validation, json_type
 from realtime.protocol.events import (
     CLIENT_EVENTS,
     SERVER_EVENTS,
     ClientEvent,
+    ConversationItemCreate,
     Error,
     ErrorDetails,
     InputAudioBufferAppend,
+    ResponseCreate,
     ServerEvent,
+    SessionUpdate,
 )
 from realtime.protocol.long_audio import LONG_CHARACTERS, decode_pieces, lift, put_back
-from realtime.protocol.wire import MAX_AUDIO_BYTES, JsonObject
+from realtime.protocol.session_config import AnySession
+from realtime.protocol.unknown_keys import drop_unknown, refuse_unknown
+from realtime.protocol.wire import MAX_AUDIO_BYTES, JsonObject, Wire
 
 T = TypeVar("T")
 
@@ -38,6 +44,12 @@ MAX_VALUES = 100_000
 """The most keys and array elements in one message: far above any real one, and cheap to hold."""
 MAX_DEPTH = 64
 """The deepest nesting; JSON schemas of tools are the deepest thing that clients send."""
+_CHECKED: Mapping[str, type[Wire]] = {
+    "session.update": SessionUpdate,
+    "response.create": ResponseCreate,
+    "conversation.item.create": ConversationItemCreate,
+}
+"""Messages in which a key that is not known is an error: a setting must not be dropped in silence."""
 MAX_EVENT_ID_CHARACTERS = 512
 """As much as an ``error`` repeats of the client's name for its event."""
 
@@ -59,10 +71,28 @@ def decode_object(document: Mapping[str, Any]) -> ClientEvent:
             param="type",
             event_id=event_id,
         )
+    refuse_unknown_settings(document, event_id)
     try:
         return CLIENT_EVENTS.validate_python(document)
     except ValidationError as error:
         raise from_validation(error, document, event_id=event_id) from None
+
+
+def refuse_unknown_settings(document: Mapping[str, Any], event_id: str | None) -> None:
+    """Raises `ProtocolError` (``unknown_parameter``) where a message that sets something has a key that is not known.
+    What is inside of ``session`` is `session_config.merge`'s to check: only the session knows what it is laid over."""
+    form = _CHECKED.get(str(document.get("type")))
+    if form is not None:
+        refuse_unknown(document, form, older_names=OLDER_PLACES, event_id=event_id)
+
+
+def drop_unknown_settings(document: JsonObject) -> None:
+    """Remove, in place, what `refuse_unknown_settings` and `session_config.merge` would refuse."""
+    form = _CHECKED.get(str(document.get("type")))
+    if form is not None:
+        drop_unknown(document, form)
+    if document.get("type") == "session.update":
+        drop_unknown(document.get("session"), AnySession)
 
 
 def decode_server_event(message: str) -> ServerEvent:

@@ -2,8 +2,8 @@
 
 1. Items are added behind a named one, at the front (``root``) or at the end; ids are unique.
 2. Any item may be retrieved or deleted. A deleted one is gone for the model too.
-3. Only speech of the assistant can be truncated. It then keeps the audio up to that point and shows no
-   transcript any more; truncating behind its end, or twice, is no error: clocks differ.
+3. Only speech of the assistant can be truncated, within its audio. It then keeps the audio up to that point and shows
+   no transcript any more. `END_TOLERANCE_MS` behind its end is its end.
 4. There are at most `MAX_ITEMS`. A client's item beyond that is refused, what is said takes the place of the oldest.
 
 Beside each item lies a payload for the model's side (samples, token ids, how much was heard). This file knows
@@ -49,6 +49,10 @@ class Entry(Generic[Payload]):
     audio_ms: int = 0
     truncated: bool = False
     answer: Payload | None = None
+
+
+END_TOLERANCE_MS = 10
+"""How far behind the end of the audio a truncation may lie: a client counts samples at its own rate and rounds up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,13 @@ class Conversation(Generic[Payload]):
         """Cuts the speech of an assistant's item, which may be finished or still in progress."""
         entry = self._existing(item_id, "item_truncate_invalid_item_id", "truncating", event_id)
         _check_speech(entry.item, content_index, event_id)
+        if audio_end_ms > entry.audio_ms + END_TOLERANCE_MS:
+            raise ProtocolError(
+                "invalid_value",
+                f"The audio of item {quote(item_id)} has {entry.audio_ms} ms: it cannot end at {audio_end_ms} ms.",
+                param="audio_end_ms",
+                event_id=event_id,
+            )
         entry.audio_ms = min(audio_end_ms, entry.audio_ms)
         entry.truncated = True
         entry.item = _without_transcript(entry.item)

@@ -11,8 +11,16 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from realtime.protocol.beta import shape
-from realtime.protocol.codec import at_once, decode, decode_object, dump, encode, parse_client_message
+from realtime.protocol.beta import refuse_older_keys, shape
+from realtime.protocol.codec import (
+    at_once,
+    decode,
+    decode_object,
+    drop_unknown_settings,
+    dump,
+    encode,
+    parse_client_message,
+)
 from realtime.protocol.events import (
     ClientEvent,
     ResponseOutputAudioDelta,
@@ -41,7 +49,7 @@ class Dialect(Protocol):
 
     def translate_in(self, message: JsonObject) -> JsonObject:
         """A client's message in GA shape. What is unknown stays as it is: the codec says what is wrong with
-        it."""
+        it. Raises `ProtocolError` for what this dialect does not have and another has."""
 
     def translate_out(self, message: JsonObject) -> Sequence[JsonObject]:
         """What this client gets for a GA message: one message, or none, or several."""
@@ -54,6 +62,7 @@ class GeneralAvailability:
     shows_thoughts = False
 
     def translate_in(self, message: JsonObject) -> JsonObject:
+        refuse_older_keys(message)
         return message
 
     def translate_out(self, message: JsonObject) -> Sequence[JsonObject]:
@@ -87,7 +96,10 @@ class Connection:
             return decode(message)
         document = yield from parse_client_message(message)
         self._listen_for_dialect(document)
-        return decode_object(self.dialect.translate_in(document))
+        translated = self.dialect.translate_in(document)
+        if self.dialect is not GA:
+            drop_unknown_settings(translated)  # the beta ignored what it did not know, and its clients rely on that
+        return decode_object(translated)
 
     def encode(self, event: ServerEvent) -> list[str | bytes]:
         """The messages for an event, each with an ``event_id``; none for what this client does not know.

@@ -9,7 +9,7 @@ Audio fields are bytes here and base64 in JSON. What a reader must do with nulls
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -87,6 +87,9 @@ class ConversationItemDelete(_ClientEvent):
 
 
 class ResponseCreate(_ClientEvent):
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"session"})
+    """StepFun's dialect has the instructions there."""
+
     type: Literal["response.create"] = "response.create"
     response: Maybe[ResponseParams] = None
 
@@ -326,6 +329,8 @@ class OutputAudioBufferStopped(_ServerEvent):
 
 
 class OutputAudioBufferCleared(_ServerEvent):
+    """The playback was cut. Also the command to do so, for the transport that plays (`realtime.ports.channel`)."""
+
     type: Literal["output_audio_buffer.cleared"] = "output_audio_buffer.cleared"
     response_id: str
 

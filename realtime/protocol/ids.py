@@ -13,7 +13,7 @@ _SECRET_CHARACTERS = 22
 """131 bits: cannot be guessed."""
 
 _MOST_DIGITS = 16
-"""No session counts so far."""
+"""Longer counters were not made by this process."""
 
 
 def random_token(characters: int = _TOKEN_CHARACTERS) -> str:
@@ -37,6 +37,7 @@ class Ids:
         self._token = random_token() if token is None else token
         self._session = f"{token}1" if token is not None else random_token(_SECRET_CHARACTERS)
         self._counts: Counter[str] = Counter()
+        self._calls_beside: set[str] = set()
 
     @classmethod
     def from_seed(cls, token: str, session: str) -> Ids:
@@ -66,11 +67,7 @@ class Ids:
 
     def is_future_item(self, item_id: str) -> bool:
         """Whether `item` will give this id to a later item: no client may take it before."""
-        prefix = f"item_{self._token}"
-        number = item_id.removeprefix(prefix)
-        if number == item_id or not number.isascii() or not number.isdecimal():
-            return False
-        return len(number) < _MOST_DIGITS and int(number) > self._counts["item"]
+        return self._is_future("item", item_id)
 
     def response(self) -> str:
         return self._next("resp")
@@ -78,6 +75,27 @@ class Ids:
     def call(self) -> str:
         """The id of a function call, which its output item refers to."""
         return self._next("call")
+
+    def call_beside(self) -> str:
+        """The same for a call out of band. It is remembered here, since no item of the conversation has it."""
+        call_id = self.call()
+        self._calls_beside.add(call_id)
+        return call_id
+
+    def is_call_beside(self, call_id: str) -> bool:
+        """Whether `call_beside` gave this id."""
+        return call_id in self._calls_beside
+
+    def is_future_call(self, call_id: str) -> bool:
+        """Whether `call` will give this id to a later call."""
+        return self._is_future("call", call_id)
+
+    def _is_future(self, kind: str, name: str) -> bool:
+        prefix = f"{kind}_{self._token}"
+        number = name.removeprefix(prefix)
+        if number == name or not number.isascii() or not number.isdecimal():
+            return False
+        return len(number) < _MOST_DIGITS and int(number) > self._counts[kind]
 
     def _next(self, kind: str) -> str:
         self._counts[kind] += 1

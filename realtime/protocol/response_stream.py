@@ -149,11 +149,18 @@ class ResponseStream:
     ``response``: as it stands at the start (`responses.ResponseConfig.response`); its ``conversation_id`` is
     None out of band. ``predecessor`` gives the id of the item before one in the conversation, so an item must
     be placed there (as `opening_message` or `opening_function_call`) **before** it is started here; what it
-    came to is the last of `finished_items`.
+    came to is the last of `finished_items`. ``exists`` says whether an item is still in the conversation: one that the
+    client has deleted gets no ``done`` events and is not in the response's output.
     """
 
-    def __init__(self, response: Response, predecessor: Callable[[str], str | None] | None = None) -> None:
+    def __init__(
+        self,
+        response: Response,
+        predecessor: Callable[[str], str | None] | None = None,
+        exists: Callable[[str], bool] | None = None,
+    ) -> None:
         self._response = response
+        self._exists = exists if response.conversation_id is not None else None
         self._predecessor = predecessor if response.conversation_id is not None else None
         self._speech = response.output_modalities == ("audio",)
         self._format = response.audio.output.format if response.audio is not None else None
@@ -251,7 +258,7 @@ class ResponseStream:
         status: ItemStatus = "completed" if completed else "incomplete"
         item = self._finished_message(status) if is_message else self._finished_call(status)
         events = [*self.end_thought(), *self._message_done()] if is_message else self._arguments_done()
-        return [*events, *self._item_done(item)]
+        return self._unless_deleted([*events, *self._item_done(item)])
 
     def start_mcp_call(self, opening: McpCall, arguments: str) -> list[ServerEvent]:
         """Opens the call of an MCP server's tool, which runs from now on. ``opening``: without arguments and output."""
@@ -277,7 +284,7 @@ class ResponseStream:
             ended = ResponseMcpCallCompleted(item_id=item.id, output_index=index)
         else:
             ended = ResponseMcpCallFailed(item_id=item.id, output_index=index)
-        return [ended, *self._item_done(item)]
+        return self._unless_deleted([ended, *self._item_done(item)])
 
     def ask_approval(self, item: McpApprovalRequest) -> list[ServerEvent]:
         """Ask the client whether a tool of an MCP server may be called."""
@@ -303,7 +310,7 @@ class ResponseStream:
             update={
                 "status": status,
                 "status_details": details,
-                "output": tuple(self._finished),
+                "output": tuple(item for item in self._finished if not self._is_deleted(item.id)),
                 "usage": usage or Usage(),
             }
         )
@@ -339,6 +346,13 @@ class ResponseStream:
     @property
     def _content(self) -> _ContentIds:
         return {**self._output, "content_index": 0}
+
+    def _is_deleted(self, item_id: str) -> bool:
+        return self._exists is not None and not self._exists(item_id)
+
+    def _unless_deleted(self, events: list[ServerEvent]) -> list[ServerEvent]:
+        """The events of the item in progress; none once the client has deleted it."""
+        return [] if self._is_deleted(self._draft.item_id) else events
 
     def _item_added(self, item: Item) -> list[ServerEvent]:
         index = len(self._finished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, StrictStr
 from pydantic_core import PydanticCustomError
@@ -153,6 +153,9 @@ class ResponseAudioParams(Lenient):
 class ResponseParams(Lenient):
     """What one response shall do differently from the session. None: as in the session."""
 
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"temperature"})
+    """Of the beta."""
+
     audio: Maybe[ResponseAudioParams] = None
     conversation: Maybe[str] = None
     input: Maybe[tuple[InputItem, ...]] = None
@@ -217,22 +220,8 @@ def configure_response(
     ``conversation_id``: the one that exists; a response may name it instead of ``"auto"``.
     """
     asked = params or ResponseParams()
+    _check_conversation(asked, conversation_id, event_id)
     out_of_band = asked.conversation == "none"
-    if asked.conversation not in (None, "auto", "none", conversation_id):
-        raise ProtocolError(
-            "invalid_value",
-            f"Invalid value: {quote(asked.conversation)}. A session has one conversation: say 'auto', "
-            "or 'none' for a response outside of it.",
-            param="response.conversation",
-            event_id=event_id,
-        )
-    if asked.prompt is not None:
-        raise ProtocolError(
-            "invalid_value",
-            "This server stores no prompts. Put the text into 'response.instructions'.",
-            param="response.prompt",
-            event_id=event_id,
-        )
     output = asked.audio.output if asked.audio is not None else None
     voice = voice_name(output.voice) if output is not None and output.voice else session.voice
     if audio_produced and not out_of_band and voice != session.voice:
@@ -258,6 +247,25 @@ def configure_response(
         effort=(asked.reasoning.effort if asked.reasoning is not None else None) or session.effort,
         parallel_tool_calls=_first_given(asked.parallel_tool_calls, session.parallel_tool_calls, True),
     )
+
+
+def _check_conversation(asked: ResponseParams, conversation_id: str | None, event_id: str | None) -> None:
+    """Raises `ProtocolError` for another conversation than the one there is, and for a stored prompt."""
+    if asked.conversation not in (None, "auto", "none", conversation_id):
+        raise ProtocolError(
+            "invalid_value",
+            f"Invalid value: {quote(asked.conversation)}. A session has one conversation: say 'auto', "
+            "or 'none' for a response outside of it.",
+            param="response.conversation",
+            event_id=event_id,
+        )
+    if asked.prompt is not None:
+        raise ProtocolError(
+            "invalid_value",
+            "This server stores no prompts. Put the text into 'response.instructions'.",
+            param="response.prompt",
+            event_id=event_id,
+        )
 
 
 def _first_given(*values: bool | None) -> bool:

@@ -7,20 +7,32 @@ is a patch in JSON (`merge`): only present fields change, null clears what can b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from realtime.protocol.beta import OLDER_PLACES
 from realtime.protocol.errors import ProtocolError, from_validation, quote
+from realtime.protocol.tools import MAX_TOOLS as MAX_TOOLS
+from realtime.protocol.tools import FunctionTool as FunctionTool
+from realtime.protocol.tools import McpApprovalFilter as McpApprovalFilter
+from realtime.protocol.tools import McpTool as McpTool
+from realtime.protocol.tools import McpToolFilter as McpToolFilter
+from realtime.protocol.tools import Tool as Tool
+from realtime.protocol.tools import ToolChoice as ToolChoice
+from realtime.protocol.tools import ToolChoiceFunction as ToolChoiceFunction
+from realtime.protocol.tools import ToolChoiceMcp as ToolChoiceMcp
+from realtime.protocol.tools import Tools as Tools
+from realtime.protocol.tools import check_functions
+from realtime.protocol.unknown_keys import fields, refuse_unknown
 from realtime.protocol.wire import Bool, Count, JsonObject, Lenient, Maybe, Milliseconds, Share, Wire
 
 MAX_OUTPUT_TOKENS = 4096
 MAX_INSTRUCTIONS_CHARACTERS = 200_000
 """Far above any prompt that fits the model; a bound so that the echo stays under clients' 1 MiB message
 limit."""
-MAX_TOOLS = 128
 
 
 # Audio formats
@@ -41,32 +53,36 @@ class Pcm(Lenient):
         return 2
 
 
-class Pcmu(Lenient):
+class _G711(Lenient):
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"rate"})
+    """There is one rate; clients may name it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_rate(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("rate") not in (None, 8000):
+            raise PydanticCustomError("rate", "has a rate of 8000 always")
+        return data
+
+    @property
+    def sample_rate(self) -> int:
+        return 8000
+
+    @property
+    def sample_bytes(self) -> int:
+        return 1
+
+
+class Pcmu(_G711):
     """G.711 µ-law, 8 kHz, one byte a sample."""
 
     type: Literal["audio/pcmu"] = "audio/pcmu"
 
-    @property
-    def sample_rate(self) -> int:
-        return 8000
 
-    @property
-    def sample_bytes(self) -> int:
-        return 1
-
-
-class Pcma(Lenient):
+class Pcma(_G711):
     """G.711 A-law, 8 kHz, one byte a sample."""
 
     type: Literal["audio/pcma"] = "audio/pcma"
-
-    @property
-    def sample_rate(self) -> int:
-        return 8000
-
-    @property
-    def sample_bytes(self) -> int:
-        return 1
 
 
 AudioFormat = Annotated[Pcm | Pcmu | Pcma, Field(discriminator="type")]
@@ -79,15 +95,22 @@ Interruption = Literal["immediate", "pause", "play_on"]
 """Our extension: what a voice over the assistant's does until it is known whether it is meant."""
 
 
+IdleTimeout = Annotated[Milliseconds, Field(ge=5000, le=30_000)]
+"""OpenAI's bounds. A shorter one would make responses faster than anybody can answer them."""
+
+
 class ServerVad(Lenient):
     """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: clients
     that do not read ``true`` there cancel by themselves on every barge-in."""
+
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"model_version"})
+    """agents-js lets its users set it."""
 
     type: Literal["server_vad"] = "server_vad"
     threshold: Share = 0.5
     prefix_padding_ms: Milliseconds = 300
     silence_duration_ms: Milliseconds = 500
-    idle_timeout_ms: Milliseconds | None = None
+    idle_timeout_ms: IdleTimeout | None = None
     create_response: Bool = True
     interrupt_response: Bool = True
     interruption: Maybe[Interruption] = None
@@ -96,6 +119,8 @@ class ServerVad(Lenient):
 
 class SemanticVad(Lenient):
     """Turns end when the user seems to have finished."""
+
+    unused_keys: ClassVar[frozenset[str]] = ServerVad.unused_keys
 
     type: Literal["semantic_vad"] = "semantic_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
@@ -106,71 +131,6 @@ class SemanticVad(Lenient):
 
 
 TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]
-
-
-# Tools
-
-
-class FunctionTool(Lenient):
-    type: Literal["function"] = "function"
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    description: Maybe[str] = None
-    parameters: Maybe[JsonObject] = None
-
-
-class McpToolFilter(Lenient):
-    read_only: Maybe[Bool] = None
-    tool_names: Maybe[tuple[str, ...]] = None
-
-
-class McpApprovalFilter(Lenient):
-    always: Maybe[McpToolFilter] = None
-    never: Maybe[McpToolFilter] = None
-
-
-class McpTool(Lenient):
-    """A server of tools (Model Context Protocol), reached by exactly one of url, connector or tunnel.
-
-    ``authorization`` and ``headers`` are secrets and never told back.
-    """
-
-    type: Literal["mcp"] = "mcp"
-    server_label: Annotated[str, Field(min_length=1)]
-    server_url: Maybe[str] = None
-    connector_id: Maybe[str] = None
-    tunnel_id: Maybe[str] = None
-    authorization: Annotated[str | None, Field(exclude=True, repr=False)] = None
-    headers: Annotated[dict[str, str] | None, Field(exclude=True, repr=False)] = None
-    allowed_tools: Maybe[tuple[str, ...] | McpToolFilter] = None
-    require_approval: Maybe[Literal["always", "never"] | McpApprovalFilter] = None
-    server_description: Maybe[str] = None
-
-
-Tool = Annotated[FunctionTool | McpTool, Field(discriminator="type")]
-Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
-
-
-class ToolChoiceFunction(Lenient):
-    type: Literal["function"] = "function"
-    name: str
-
-
-class ToolChoiceMcp(Lenient):
-    type: Literal["mcp"] = "mcp"
-    server_label: str
-    name: Maybe[str] = None
-
-
-def _mode_or_object(value: object) -> object:
-    if not isinstance(value, (str, Mapping, Wire)):
-        raise PydanticCustomError("wrong_type", "", {"expected": "a string or an object"})
-    return value
-
-
-ToolChoice = Annotated[
-    Literal["auto", "none", "required"] | Annotated[ToolChoiceFunction | ToolChoiceMcp, Field(discriminator="type")],
-    BeforeValidator(_mode_or_object),
-]
 
 
 # Single fields
@@ -300,6 +260,9 @@ class SessionAudio(Wire):
 class Session(Wire):
     """A conversation in speech or text. All fields always have a value."""
 
+    unused_keys: ClassVar[frozenset[str]] = frozenset({"client_secret", "temperature"})
+    """``client_secret``: clients that made the session with POST send its answer back. ``temperature``: of the beta."""
+
     type: Literal["realtime"] = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
@@ -345,6 +308,8 @@ class TranscriptionAudio(Wire):
 
 class TranscriptionSession(Wire):
     """Only listens: turns and their words, never a response."""
+
+    unused_keys: ClassVar[frozenset[str]] = Session.unused_keys | {"model"}
 
     type: Literal["transcription"] = "transcription"
     object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
@@ -395,6 +360,20 @@ _CLEARED_BY_NULL: frozenset[tuple[str, ...]] = frozenset(
 )
 """Fields that null sets to nothing. Anywhere else a null is the same as not naming the field."""
 
+_OFF_BY_NULL = frozenset(
+    {"turn_detection", "transcription", "noise_reduction", "input_audio_transcription", "input_audio_noise_reduction"}
+)
+"""With these keys a null says something, also where they are misplaced."""
+
+_KEPT: Mapping[str, Collection[str]] = {
+    "server_vad": fields(ServerVad),
+    "semantic_vad": fields(SemanticVad),
+    "audio/pcm": (),
+    "audio/pcmu": (),
+    "audio/pcma": (),
+}
+"""What an object that becomes one of this type keeps of what it was."""
+
 _NEVER_UPDATED = ("id", "object", "model", "expires_at")
 """SDKs send the object back whole, or always name a model: not an error, and not a change."""
 
@@ -415,10 +394,12 @@ def merge(
     _check_patch(update, current.type, event_id)
     changes = {key: value for key, value in update.items() if key not in _NEVER_UPDATED}
     patched = _patch(current.model_dump(mode="json"), changes)
+    _refuse_unknown(patched, Session, event_id)
     try:
         changed = Session.model_validate(patched)
     except ValidationError as error:
         raise from_validation(error, patched, root="session", event_id=event_id) from None
+    check_functions(changed.tools, "session", event_id)
     if "tools" not in changes:
         changed = changed.model_copy(update={"tools": current.tools})  # the JSON form lacks their secrets
     if audio_produced and changed.voice != current.voice:
@@ -444,12 +425,19 @@ def merge_transcription(
 ) -> TranscriptionSession:
     """`merge` for a session that only transcribes."""
     _check_patch(update, current.type, event_id)
-    changes = {key: value for key, value in update.items() if key in ("audio", "include")}
+    changes = {key: value for key, value in update.items() if key not in _NEVER_UPDATED}
     patched = _patch(current.model_dump(mode="json"), changes)
+    _refuse_unknown(patched, TranscriptionSession, event_id)
     try:
         return TranscriptionSession.model_validate(patched)
     except ValidationError as error:
         raise from_validation(error, patched, root="session", event_id=event_id) from None
+
+
+def _refuse_unknown(patched: Mapping[str, Any], form: type[Wire], event_id: str | None) -> None:
+    refuse_unknown(
+        patched, form, root="session", older_names=OLDER_PLACES, telling_nulls=_OFF_BY_NULL, event_id=event_id
+    )
 
 
 def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | None) -> None:
@@ -470,14 +458,22 @@ def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | N
         )
 
 
+def _kept(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of an object: where it becomes one of another type, only what that type has as well."""
+    kind = changes.get("type")
+    if kind == target.get("type") or not isinstance(kind, str) or kind not in _KEPT:
+        return dict(target)
+    return {key: value for key, value in target.items() if key in _KEPT[kind]}
+
+
 def _patch(target: Any, changes: Any, path: tuple[str, ...] = ()) -> Any:
     """``changes`` laid over ``target``, both JSON. Never alters either."""
     if path not in _MERGED or not isinstance(changes, Mapping) or not isinstance(target, Mapping | None):
         return changes
-    merged = dict(target or {})
+    merged = _kept(target or {}, changes)
     for key, value in changes.items():
         here = (*path, key)
-        if value is None and here not in _CLEARED_BY_NULL:
+        if value is None and here not in _CLEARED_BY_NULL and key not in _OFF_BY_NULL:
             continue
         if here == ("audio", "output", "voice") and value == "":
             continue  # StepFun's clients name no voice this way.

@@ -9,7 +9,7 @@ the right answer are typed ``X | None``; the others ``Maybe[X]``.
 from __future__ import annotations
 
 import binascii
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -46,6 +46,9 @@ class Wire(BaseModel):
     """A JSON object of the protocol. Immutable."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    unused_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys that clients send and that have no effect here: `unknown_keys` lets them pass."""
 
 
 class Lenient(Wire):

@@ -33,7 +33,7 @@ class ClientEvents:
             wire.OutputAudioBufferClear: self._clear_output,
             wire.ConversationItemCreate: self._create_item,
             wire.ConversationItemRetrieve: lambda event: parts.items.retrieve(event, parts.audio_input.format),
-            wire.ConversationItemDelete: parts.items.delete,
+            wire.ConversationItemDelete: self._delete,
             wire.ConversationItemTruncate: self._truncate,
             wire.ResponseCreate: self._create_response,
             wire.ResponseCancel: self._cancel_response,
@@ -96,6 +96,13 @@ class ClientEvents:
         parts.items.create(event)
         parts.tools.decide(request_id, event.item.approve)
         parts.replies.answer_later(ResponseRequest(configure_response(parts.settings.answering())))
+
+    def _delete(self, event: wire.ConversationItemDelete) -> None:
+        parts = self._parts
+        in_progress = parts.items.is_in_progress(event.item_id)
+        parts.items.delete(event)
+        if in_progress and parts.replies.promises(event.item_id):  # nobody wants to hear the rest of it
+            self._floor.step(ResponseCancel(self._received))
 
     def _truncate(self, event: wire.ConversationItemTruncate) -> None:
         self._parts.items.truncate(event)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from realtime.ports.engine import SamplingParams
+from realtime.ports.messages import Message
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 from realtime.turns.floor import Interruption
 
@@ -55,9 +56,14 @@ _EFFORT = {"none": 0.0, "minimal": 1 / 16, "low": 1 / 4, "medium": 1.0, "high": 
 """Of the checkpoint's own number of ids, which is enough for its examples."""
 
 
+_TURNS = ("human", "assistant", "input", "function_output")
+"""The roles of turns; the others are declarations."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """Defaults of a new session. ``render`` fills the placeholders of instructions, ours or the client's.
+    """Defaults of a new session. ``render`` fills the placeholders of ``instructions``, and of no others
+    (`rendered`).
 
     ``transcription_prompt``: the system prompt with which the model writes down what it hears; the default is that of
     Step-Audio 2. ``interruption``, ``echo_gate``: of turn detection that names none. ``backchannels``: short words that
@@ -74,12 +80,30 @@ class SessionConfig:
     interruption: Interruption = "immediate"
     echo_gate: bool = False
     backchannels: tuple[str, ...] = DEFAULT_BACKCHANNELS
+    opening: str = ""
+    """What stands in for the user's first turn where there is none (`with_opening`)."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""
     limits: SessionLimits = field(default_factory=SessionLimits)
     speculate: bool = True
     """Make the reply at every pause that may be the end of the turn, and hold it back until that is sure."""
+
+    def rendered(self, instructions: str) -> str:
+        """Instructions as the model reads them. Only the server's own are a template, also where a client sends them
+        back as they were shown: a client's may hold braces that mean something else."""
+        return self.render(instructions) if instructions == self.instructions else instructions
+
+    def with_opening(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The conversation as the model reads it: an assistant that speaks first answers the ``opening``.
+
+        It stands before the assistant's first turn, now and in every later prompt, so that what the model knows of the
+        conversation does not change under it.
+        """
+        first = next((index for index, one in enumerate(messages) if one.role in _TURNS), len(messages))
+        if not self.opening or (first < len(messages) and messages[first].role == "human"):
+            return messages
+        return (*messages[:first], Message("human", self.opening), *messages[first:])
 
     def thinking_budget(self, effort: str | None) -> int:
         """Ids of a thought for a ``reasoning.effort`` of the wire; None is the model's own measure."""

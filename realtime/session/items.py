@@ -10,11 +10,12 @@ from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.ids import Ids
-from realtime.protocol.items import Item, with_audio
+from realtime.protocol.items import AssistantMessage, Item, with_audio
 from realtime.session.context.decoding import AudioDecoder
 from realtime.session.context.history import History, message_of, set_heard, with_item_id
 from realtime.session.outbox import Outbox
 from realtime.session.playout import PlayoutLedger
+from realtime.session.tools.call_ids import check_item, with_call_id
 
 MAX_RETRIEVED_BYTES = 700_000
 """More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients give up."""
@@ -48,7 +49,8 @@ class ItemHandler:
                 "another item. Choose another, or leave 'item.id' out to get a new one.",
                 param="item.id",
             )
-        item = with_item_id(event.item, self._ids)
+        check_item(event.item, self._history, self._ids, event.previous_item_id)
+        item = with_call_id(with_item_id(event.item, self._ids), self._ids)
         message = message_of(item, self._decoder.decode, self._decoder.next_id)
         self._history.add(item, message, previous_item_id=event.previous_item_id, event_id=event.event_id)
         self.announce(item.id)
@@ -79,6 +81,11 @@ class ItemHandler:
         self._history.delete(event.item_id, event_id=event.event_id)
         self._playout.forget(event.item_id)
         self._outbox.put(wire.ConversationItemDeleted(item_id=event.item_id))
+
+    def is_in_progress(self, item_id: str) -> bool:
+        """Whether it is a message that a reply, or the client, has begun and not finished."""
+        entry = self._history.get(item_id)
+        return entry is not None and isinstance(entry.item, AssistantMessage) and entry.item.status == "in_progress"
 
     def truncate(self, event: wire.ConversationItemTruncate) -> None:
         """The client says how much of a reply was heard: that counts, whatever the ledger thinks."""

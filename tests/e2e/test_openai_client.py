@@ -143,3 +143,14 @@ async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: Runn
         assert "response.output_audio.delta" not in spoken_after_the_cut
         answer = await take_turn(realtime)
         assert answer.status == "completed" and answer.audio
+
+
+async def test_a_greeting_that_is_asked_for_first_is_one(server: RunningServer) -> None:
+    for asked in ({}, {"instructions": "Greet the user."}):
+        async with connection(server) as realtime:
+            await realtime.response.create(response=asked)
+            assert "hello" in (await take_turn(realtime)).transcript.lower()
+            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "what time is it"}]}
+            await realtime.conversation.item.create(item=item)
+            await realtime.response.create()
+            assert "it is" in (await take_turn(realtime)).transcript.lower()

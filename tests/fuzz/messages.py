@@ -217,7 +217,7 @@ _FORMATS: tuple[Any, ...] = (
 _DETECTION: tuple[Any, ...] = (
     None,
     {"type": "server_vad"},
-    {"type": "server_vad", "silence_duration_ms": 100, "idle_timeout_ms": 300},
+    {"type": "server_vad", "silence_duration_ms": 100, "idle_timeout_ms": 5000},
     {"type": "server_vad", "create_response": False},
     {"type": "server_vad", "interrupt_response": False},
     {"type": "semantic_vad", "eagerness": "high"},

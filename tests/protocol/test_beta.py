@@ -27,6 +27,7 @@ from realtime.protocol.events import (
     ResponseDone,
     ResponseOutputItemDone,
     SessionCreated,
+    SessionUpdate,
     SessionUpdated,
 )
 from realtime.protocol.ids import Ids
@@ -41,7 +42,7 @@ from realtime.protocol.items import (
     UserMessage,
 )
 from realtime.protocol.responses import Response, ResponseParams
-from realtime.protocol.session_config import Session, merge
+from realtime.protocol.session_config import ServerVad, Session, merge
 from tests.protocol.sdk import BETA_CLIENT, BETA_SERVER, EXTENSIONS
 from tests.protocol.wire_files import CLIENT_EXAMPLES, SERVER_EXAMPLES, WIRE, Example
 
@@ -174,7 +175,7 @@ def test_an_item_is_created_before_anything_is_said_about_it() -> None:
 FORMATS = st.sampled_from([{"type": "audio/pcm", "rate": 24000}, {"type": "audio/pcmu"}, {"type": "audio/pcma"}])
 DETECTIONS = st.none() | st.fixed_dictionaries(
     {"type": st.just("server_vad"), "threshold": st.floats(0, 1), "silence_duration_ms": st.integers(0, 5000)},
-    optional={"interrupt_response": st.booleans(), "idle_timeout_ms": st.integers(1, 60_000)},
+    optional={"interrupt_response": st.booleans(), "idle_timeout_ms": st.integers(5000, 30_000)},
 )
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 SESSIONS = st.builds(
@@ -319,7 +320,7 @@ def test_the_shape_of_a_settings_message_is_seen(case: dict[str, Any]) -> None:
     [
         ({"type": "session.update", "session": {"instructions": "x"}}, "beta"),
         ({"type": "session.update", "session": {}}, "beta"),
-        ({"type": "session.update", "session": {"type": "realtime", "voice": "alloy"}}, "beta"),
+        ({"type": "session.update", "session": {"type": "realtime", "voice": "alloy"}}, "ga"),
         ({"type": "session.update", "session": {"type": "realtime", "instructions": "x"}}, "ga"),
         ({"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}}, "ga"),
         ({"type": "session.update", "session": 5}, None),
@@ -347,8 +348,47 @@ def test_the_first_telling_message_settles_the_dialect_for_good() -> None:
     assert old.dialect.name == "beta"
     new = Connection(Ids("t"), suspected=beta())
     new.decode('{"type":"session.update","session":{"type":"realtime"}}')
-    new.decode('{"type":"response.create","response":{"modalities":["text"]}}')
+    with pytest.raises(ProtocolError, match="response.output_modalities"):
+        new.decode('{"type":"response.create","response":{"modalities":["text"]}}')
     assert new.dialect.name == "ga"
+
+
+@pytest.mark.parametrize("stray", ["voice", "modalities", "turn_detection", "input_audio_format", "temperature"])
+def test_a_beta_key_beside_a_type_leaves_the_dialect(stray: str) -> None:
+    connection = Connection(Ids("t"), suspected=beta())
+    update = {"type": "session.update", "event_id": "c1", "session": {"type": "realtime", stray: 0.8}}
+    with pytest.raises(ProtocolError) as refused:
+        event = connection.decode(json.dumps(update))
+        assert isinstance(event, SessionUpdate)
+        merge(session(), event.session, event_id=event.event_id)
+    assert (refused.value.code, refused.value.param) == ("unknown_parameter", f"session.{stray}")
+    assert (refused.value.event_id, connection.dialect.name) == ("c1", "ga")
+
+
+@pytest.mark.parametrize("dialect", [beta(), StepFun("conv_1")], ids=lambda dialect: dialect.name)
+def test_older_dialects_ignore_unknown_keys(dialect: Beta) -> None:
+    connection = Connection(Ids("t"), dialect)
+    detection = {"type": "server_vad", "eagerness": "low", "energy_awakeness_threshold": 2500, "nope": 1}
+    update = connection.decode(
+        json.dumps({"type": "session.update", "nope": 1, "session": {"temperature": 0.8, "turn_detection": detection}})
+    )
+    assert isinstance(update, SessionUpdate)
+    assert merge(session(), update.session).turn_detection == ServerVad()
+    asked = {"type": "response.create", "response": {"temperature": 0.8, "nope": 1}}
+    assert connection.decode(json.dumps(asked)) == ResponseCreate(response=ResponseParams())
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"type": "response.create", "response": {"temperature": 0.8}}, "response.temperature"),
+        ({"type": "response.create", "session": {"instructions": "x"}}, "session"),
+    ],
+)
+def test_ga_has_no_place_for_what_the_beta_ignores(message: dict[str, Any], param: str) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        Connection(Ids("t")).decode(json.dumps(message))
+    assert (refused.value.code, refused.value.param) == ("unknown_parameter", param)
 
 
 def test_a_message_that_settles_the_dialect_is_read_in_it() -> None:

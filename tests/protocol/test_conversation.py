@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from realtime.protocol.conversation import MAX_ITEMS, Conversation
+from realtime.protocol.conversation import END_TOLERANCE_MS, MAX_ITEMS, Conversation
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.items import (
     AssistantMessage,
@@ -123,11 +123,24 @@ def test_truncation_ends_at_the_audio_and_takes_the_transcript() -> None:
     talk = conversation()
     entry = talk.add(spoken("a"), "payload")
     entry.audio_ms = 1000
-    cut = talk.truncate("a", 0, 5000)
+    cut = talk.truncate("a", 0, 1000 + END_TOLERANCE_MS)
     assert (cut.audio_end_ms, cut.entry.payload) == (1000, "payload")
     assert talk.truncate("a", 0, 400).audio_end_ms == 400
-    assert talk.truncate("a", 0, 900).audio_end_ms == 400
+    assert talk.truncate("a", 0, 400).audio_end_ms == 400
     assert talk.retrieve("a").item == AssistantMessage(id="a", content=(OutputAudio(),))
+
+
+@pytest.mark.parametrize("behind", [END_TOLERANCE_MS + 1, 1000, 2**40])
+def test_a_truncation_behind_the_audio_changes_nothing(behind: int) -> None:
+    talk = conversation()
+    talk.add(spoken("a"), "payload").audio_ms = 1000
+    with pytest.raises(ProtocolError) as refused:
+        talk.truncate("a", 0, 1000 + behind, event_id="c1")
+    assert (refused.value.code, refused.value.param, refused.value.event_id) == ("invalid_value", "audio_end_ms", "c1")
+    assert talk.retrieve("a").item == spoken("a")
+    talk.truncate("a", 0, 400)
+    with pytest.raises(ProtocolError):
+        talk.truncate("a", 0, 900)
 
 
 def test_a_reply_truncated_while_it_ends_keeps_no_transcript() -> None:

@@ -155,8 +155,91 @@ def test_formats(patch: dict[str, Any], expected: object) -> None:
 
 
 def test_the_model_and_the_identity_never_change() -> None:
-    update = {"model": "gpt-realtime", "id": "sess_x", "object": "x", "expires_at": "x", "unknown": {"a": 1}}
+    update = {"model": "gpt-realtime", "id": "sess_x", "object": "x", "expires_at": "x", "unknown": None}
     assert merge(SESSION, update) == SESSION
+
+
+UNKNOWN: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"voice": "anna"}, "session.voice", "session.audio.output.voice"),
+    ({"modalities": ["text"]}, "session.modalities", "session.output_modalities"),
+    ({"turn_detection": None}, "session.turn_detection", "session.audio.input.turn_detection"),
+    ({"audio": {"turn_detection": None}}, "session.audio.turn_detection", "session.audio.input.turn_detection"),
+    ({"input_audio_transcription": None}, "session.input_audio_transcription", "session.audio.input.transcription"),
+    ({"max_response_output_tokens": 9}, "session.max_response_output_tokens", "session.max_output_tokens"),
+    ({"instrutions": "Be brief."}, "session.instrutions", "session.instructions"),
+    (
+        input_patch(turn_detection={"silence_duration": 200}),
+        "session.audio.input.turn_detection.silence_duration",
+        "session.audio.input.turn_detection.silence_duration_ms",
+    ),
+    (input_patch(transcription={"modle": "x"}), "session.audio.input.transcription.modle", ".transcription.model"),
+    (output_patch(voice={"id": "x", "name": "y"}), "session.audio.output.voice.name", ""),
+    ({"tools": [{"type": "function", "name": "f", "params": {}}]}, "session.tools[0].params", ""),
+    ({"tools": [{"type": "mcp", "server_label": "a", "url": "x"}]}, "session.tools[0].url", ""),
+    ({"tool_choice": {"type": "function", "name": "f", "nam": "g"}}, "session.tool_choice.nam", ".name"),
+    ({"truncation": {"type": "retention_ratio", "retention_ratio": 1, "ratio": 1}}, "session.truncation.ratio", ""),
+    ({"reasoning": {"efort": "low"}}, "session.reasoning.efort", "session.reasoning.effort"),
+    ({"nothing_like_it": 1}, "session.nothing_like_it", ""),
+)
+
+
+@pytest.mark.parametrize(
+    ("update", "param", "hint"), UNKNOWN, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_an_unknown_key_is_named_with_its_place(update: dict[str, Any], param: str, hint: str) -> None:
+    error = refused(update)
+    assert (error.code, error.param) == ("unknown_parameter", param)
+    assert hint in str(error)
+
+
+@pytest.mark.parametrize("key", ["threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"])
+def test_semantic_vad_refuses_the_fields_of_server_vad(key: str) -> None:
+    error = refused(input_patch(turn_detection={"type": "semantic_vad", key: 1}))
+    assert (error.code, error.param) == ("unknown_parameter", f"session.audio.input.turn_detection.{key}")
+    assert "'server_vad'" in str(error)
+    merge(SESSION, input_patch(turn_detection={"type": "semantic_vad", key: None}))
+
+
+def test_server_vad_refuses_eagerness() -> None:
+    assert "'semantic_vad'" in str(refused(input_patch(turn_detection={"eagerness": "low"})))
+
+
+def test_another_type_keeps_what_both_have() -> None:
+    timed = merge(SESSION, input_patch(turn_detection={"idle_timeout_ms": 6000, "create_response": False}))
+    semantic = merge(timed, input_patch(turn_detection={"type": "semantic_vad"}))
+    assert semantic.turn_detection == SemanticVad(create_response=False)
+    assert merge(semantic, input_patch(turn_detection={"type": "server_vad"})).turn_detection == ServerVad(
+        create_response=False
+    )
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 4999, 30_001])
+def test_an_idle_timeout_has_bounds(milliseconds: int) -> None:
+    error = refused(input_patch(turn_detection={"idle_timeout_ms": milliseconds}))
+    assert (error.code, error.param) == ("invalid_value", "session.audio.input.turn_detection.idle_timeout_ms")
+
+
+@pytest.mark.parametrize("name", ["", "get weather", "get.weather", "wetter_für", "a" * 65, "f\n"])
+def test_a_function_s_name_is_of_the_api_s_form(name: str) -> None:
+    error = refused({"tools": [{"type": "function", "name": name}]})
+    assert (error.code, error.param) == ("invalid_value", "session.tools[0].name")
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"client_secret": {"value": "ek_1", "expires_at": 1}},
+        {"tools": [{"type": "function", "name": "f", "strict": True}]},
+        {"tracing": "auto", "include": None, "prompt": None, "max_output_tokens": "inf", "voice": None},
+    ],
+)
+def test_what_has_no_effect_is_taken(update: dict[str, Any]) -> None:
+    merge(SESSION, update)
+
+
+def test_g711_has_one_rate() -> None:
+    assert refused(input_patch(format={"type": "audio/pcmu", "rate": 24000})).code == "invalid_value"
+    assert merge(SESSION, input_patch(format={"type": "audio/pcmu"})).audio.input.format == Pcmu()
 
 
 def test_the_whole_echo_may_be_sent_back() -> None:
@@ -266,9 +349,12 @@ def test_turn_detection_needs_a_type_where_there_was_none() -> None:
 def test_transcription_sessions_know_only_their_fields() -> None:
     session = TranscriptionSession(id="sess_2", expires_at=1)
     changed = merge_transcription(
-        session, {"type": "transcription", "instructions": "x"} | {"audio": {"input": {"turn_detection": None}}}
+        session, {"type": "transcription", "model": "x"} | {"audio": {"input": {"turn_detection": None}}}
     )
     assert changed.turn_detection is None
+    for update in ({"instructions": "x"}, {"audio": {"output": {"voice": "default"}}}, {"output_modalities": ["text"]}):
+        with pytest.raises(ProtocolError, match="Unknown parameter"):
+            merge_transcription(session, update)
     with pytest.raises(ProtocolError, match="Connect anew"):
         merge_transcription(session, {"type": "realtime"})
 

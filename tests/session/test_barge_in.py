@@ -9,7 +9,7 @@ import pytest
 
 from realtime.ports.messages import Tokens
 from realtime.protocol import events as wire
-from realtime.protocol.items import AssistantMessage
+from realtime.protocol.items import AssistantMessage, OutputAudio
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.turns.endpointing import Endpointer
 from realtime.turns.floor import Floor
@@ -173,12 +173,18 @@ async def test_the_clients_truncate_overrides_the_clock() -> None:
         assert kept.heard_samples == 9_600
 
 
-async def test_a_truncate_behind_the_audio_is_answered_with_its_real_end() -> None:
+async def test_a_truncate_behind_the_audio_is_refused_and_the_item_stays() -> None:
     async with call(reply("One", tokens=25)) as caller:
         caller.send("response.create")
         item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
         await caller.expect(wire.ResponseDone)
-        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=99_000)
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=99_000, event_id="c1")
+        error = await caller.expect_error()
+        assert (error.code, error.param, error.event_id) == ("invalid_value", "audio_end_ms", "c1")
+        caller.send("conversation.item.retrieve", item_id=item_id)
+        item = (await caller.expect(wire.ConversationItemRetrieved)).item
+        assert isinstance(item, AssistantMessage) and item.content == (OutputAudio(transcript="One"),)
+        caller.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1_000)
         assert (await caller.expect(wire.ConversationItemTruncated)).audio_end_ms == 1_000
 
 

@@ -53,6 +53,24 @@ async def test_less_silence_than_that_is_not_answered() -> None:
         assert await caller.settle() == []
 
 
+async def test_nothing_that_may_not_be_answered_times_out() -> None:
+    async with call(reply("Hi.", tokens=1)) as caller:
+        caller.turn_detection({"type": "server_vad", "idle_timeout_ms": IDLE_MS, "create_response": False})
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        await wait_until_heard(caller)
+        caller.be_silent(3 * IDLE_MS / 1000)
+        assert await caller.settle() == []
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, IDLE_MS - 1, 30_001])
+async def test_a_timeout_out_of_bounds_is_refused(milliseconds: int) -> None:
+    async with call() as caller:
+        caller.turn_detection({"type": "server_vad", "idle_timeout_ms": milliseconds})
+        error = await caller.expect_error()
+        assert (error.code, error.param) == ("invalid_value", "session.audio.input.turn_detection.idle_timeout_ms")
+
+
 async def test_speech_puts_it_off() -> None:
     async with call(reply("Hi.", tokens=1)) as caller:
         use_idle_timeout(caller)

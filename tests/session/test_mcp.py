@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from realtime.admission.manager import first_settings
 from realtime.ports.messages import Message, Text
 from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
 from realtime.ports.tools import ToolFault, ToolResult
 from realtime.protocol import events as wire
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.ids import Ids
 from realtime.protocol.items import (
     FunctionCall,
     McpApprovalRequest,
@@ -18,6 +22,8 @@ from realtime.protocol.items import (
     McpListTools,
 )
 from realtime.protocol.session_config import Session
+from realtime.protocol.tools import MAX_DECLARED_BYTES
+from realtime.session.config import SessionConfig
 from tests.fakes import Caller, Gate, call, calling, reply
 from tests.session.tool_fakes import FakeServers, FakeTools, mcp
 
@@ -335,3 +341,50 @@ async def test_rules_of_approval(rule: Any, asks: bool) -> None:
         finished = await respond(caller)
         assert isinstance(finished.response.output[0], McpApprovalRequest) is asks
         assert bool(tools.calls) is not asks
+
+
+# The length of all declarations
+
+
+def wordy(characters: int) -> FakeTools:
+    """One tool whose description is so long."""
+    tools = FakeTools({"search": FOUND})
+    tools.tools = tuple(replace(tool, description="x" * characters) for tool in tools.tools)
+    return tools
+
+
+async def test_a_server_whose_tools_are_too_long_is_told_with_size_and_limit() -> None:
+    servers = FakeServers({"long": wordy(70_000), "good": FakeTools({"find": FOUND})})
+    async with call(servers=servers) as caller:
+        await connect(caller, mcp("long"), mcp("good"))
+        (failed,) = caller.of(wire.McpListToolsFailed)
+        assert "70" in str(failed.message) and str(MAX_DECLARED_BYTES) in str(failed.message)
+        await respond(caller)
+        assert names(caller) == ["find"]
+
+
+async def test_two_servers_share_the_limit() -> None:
+    servers = FakeServers({"a": wordy(40_000), "b": wordy(40_000)})
+    async with call(servers=servers) as caller:
+        await connect(caller, mcp("a"), mcp("b"))
+        assert len(caller.of(wire.McpListToolsFailed)) == len(caller.of(wire.McpListToolsCompleted)) == 1
+
+
+async def test_functions_count_beside_the_tools_of_servers() -> None:
+    function = {"type": "function", "name": "f", "description": "y" * 40_000}
+    async with call(servers=FakeServers({"a": wordy(40_000)})) as caller:
+        await connect(caller, mcp("a"))
+        caller.update(tools=[mcp("a"), function])
+        error = await caller.expect_error()
+        assert (error.code, error.param) == ("invalid_value", "session.tools")
+        assert str(MAX_DECLARED_BYTES) in error.message
+        caller.send("response.create", response={"tools": [mcp("a"), function]})
+        assert (await caller.expect_error()).param == "response.tools"
+        await respond(caller, tools=[function])
+
+
+def test_functions_alone_have_the_limit_too() -> None:
+    function = {"type": "function", "name": "f", "parameters": {"type": "object", "description": "y" * 70_000}}
+    with pytest.raises(ProtocolError) as refused:
+        first_settings(SessionConfig(), Ids("t"), patch={"type": "realtime", "tools": [function]})
+    assert refused.value.param == "session.tools"

@@ -258,10 +258,10 @@ async def test_a_transcription_session_is_updated_like_any_other() -> None:
 
 
 async def test_a_long_silence_is_not_answered_in_a_transcription_session() -> None:
-    detection = {"type": "server_vad", "idle_timeout_ms": 1000}
+    detection = {"type": "server_vad", "idle_timeout_ms": 5000}
     settings = {**ONLY, "audio": {"input": {"turn_detection": detection}}}
     async with call(settings=settings) as caller:
-        caller.be_silent(3.0)
+        caller.be_silent(7.0)
         assert await caller.settle() == []
 
 

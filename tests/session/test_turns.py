@@ -9,6 +9,7 @@ import pytest
 
 from realtime.ports.messages import Audio, Message, Tokens
 from realtime.protocol import events as wire
+from realtime.protocol.session_config import Session as WireSession
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.turns.floor import Floor
 from tests.fakes import Gate, call, delta, done, reply
@@ -123,6 +124,21 @@ async def test_instructions_come_first_with_their_placeholders_filled() -> None:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
         assert caller.engine.requests[0].messages[0] == Message("system", "Today is Friday.")
+
+
+async def test_braces_in_the_client_s_instructions_are_its_own() -> None:
+    config = SessionConfig(instructions="Today is {today}.", render=lambda text: text.replace("{today}", "Friday"))
+    async with call(config=config) as caller:
+        shown = caller.of(wire.SessionCreated)[0].session
+        assert isinstance(shown, WireSession) and shown.instructions == "Today is {today}."
+        wanted = {"Say {today} as it stands.": "Say {today} as it stands.", shown.instructions: "Today is Friday."}
+        for instructions, told in wanted.items():
+            caller.update(instructions=instructions)
+            caller.send("response.create")
+            await caller.expect(wire.ResponseDone)
+            caller.send("response.create", response={"conversation": "none", "instructions": instructions})
+            await caller.expect(wire.ResponseDone)
+            assert [request.messages[0] for request in caller.engine.requests[-2:]] == [Message("system", told)] * 2
 
 
 async def test_the_next_turn_knows_the_reply_by_the_ids_of_the_model() -> None:
@@ -293,15 +309,15 @@ async def test_times_stay_right_when_turn_detection_was_off_for_a_while() -> Non
 
 async def test_silence_after_a_reply_is_answered_when_the_client_wants_that() -> None:
     async with call(reply("Hi.", tokens=1), reply("Still there?")) as caller:
-        caller.turn_detection({"type": "server_vad", "idle_timeout_ms": 1000})
+        caller.turn_detection({"type": "server_vad", "idle_timeout_ms": 5000})
         caller.say_something()
         await caller.expect(wire.ResponseDone)
         while caller.session.floor is not Floor.NOBODY:
             caller.clock.now += 1
             await asyncio.sleep(0.01)
-        caller.be_silent(1.2)
+        caller.be_silent(5.2)
         timeout = await caller.expect(wire.InputAudioBufferTimeoutTriggered)
-        assert timeout.audio_end_ms - timeout.audio_start_ms == pytest.approx(1000, abs=120)
+        assert timeout.audio_end_ms - timeout.audio_start_ms == pytest.approx(5000, abs=120)
         await caller.expect(wire.InputAudioBufferCommitted)
         await caller.expect(wire.ResponseDone)
 

@@ -333,6 +333,11 @@ def test_secrets_are_bounded_and_expired_ones_make_room() -> None:
         ({"session": []}, 400, "session"),
         ({"session": {"type": "nope"}}, 400, "session.type"),
         ({"session": {"model": 5}}, 400, "session.model"),
+        ({"session": {"type": "realtime", "voice": "default"}}, 400, "session.voice"),
+        ({"session": {"type": "realtime", "temperature": 0.8}}, 400, "session.temperature"),
+        ({"session": {"type": "transcription", "instructions": "x"}}, 400, "session.instructions"),
+        ({"sesion": {}}, 400, "sesion"),
+        ({"expires_after": {"second": 10}}, 400, "expires_after.second"),
         ({"session": {"audio": {"output": {"speed": 9}}}}, 400, "session.audio.output.speed"),
         (b"not json", 400, None),
         (b"\xff", 400, None),
@@ -351,6 +356,7 @@ async def test_a_bad_request_for_a_secret_says_what_is_wrong(body: Any, status: 
 async def test_the_older_route_speaks_beta() -> None:
     async with serving(access=guarded()) as server:
         asked = {"model": "gpt-4o-realtime-preview", "modalities": ["text"], "instructions": "Be brief."}
+        asked |= {"temperature": 0.8, "nope": 1}
         status, body = await post(server, "/v1/realtime/sessions", asked)
         assert status == 200 and body["object"] == "realtime.session" and body["modalities"] == ["text"]
         secret = body["client_secret"]

@@ -209,6 +209,22 @@ async def test_a_full_server_says_so_and_admits_again_when_a_seat_is_free() -> N
             await expect(second, "session.created")
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/realtim", "/v1/realtime/", "/v1/realtime/calls", "/realtime", "/healthz"])
+@pytest.mark.parametrize("page", [True, False], ids=["page", "no page"])
+async def test_a_socket_at_an_unknown_path_is_404(path: str, page: bool, tmp_path: Path) -> None:
+    async with serving(frontend=tmp_path if page else None) as server:
+        origin = server.url.partition("/v1/")[0]
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(origin + path):
+                pass
+        response = refusal.value.response
+        error = json.loads(response.body or b"{}")["error"]
+        assert (response.status_code, error["code"]) == (404, "not_found")
+        assert "/v1/realtime" in error["message"]
+        async with connect(server.url) as ws:
+            await expect(ws, "session.created")
+
+
 async def test_binary_frames_are_audio() -> None:
     async with serving() as server, connect(server.url) as ws:
         await say(ws, type="session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})

@@ -63,7 +63,7 @@ class AudioInput:
     @format.setter
     def format(self, format: AudioFormat) -> None:
         if format != self._reader.format:
-            self._store(self._reader.flush())
+            self._flush_reader()
             self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
 
     @property
@@ -92,13 +92,16 @@ class AudioInput:
 
     def reduce_noise(self, most_db: float | None) -> None:
         """Lower steady noise by so much from now on, or not at all."""
-        self.settle()
+        self._flush_reducer()
         self._reducer = None if most_db is None else NoiseReducer(most_db)
 
     def settle(self) -> None:
-        """Take in what the noise reduction holds back, up to 32 ms: nothing comes behind it for now."""
-        if self._reducer is not None:
-            self._store(self._reducer.flush())
+        """The client's stream of bytes ends here, and another begins with the next byte.
+
+        Half a sample is dropped. What the change of rate (2 ms) and the noise reduction (32 ms) hold back is taken in.
+        """
+        self._flush_reader()
+        self._flush_reducer()
 
     def slices(self, data: bytes) -> Iterator[bytes]:
         """The bytes in pieces for `push`."""
@@ -114,9 +117,7 @@ class AudioInput:
         yield from self._take(np.zeros(count, np.float32))
 
     def _take(self, samples: Samples) -> Iterator[SpeechEvent]:
-        if self._reducer is not None:
-            samples = self._reducer.push(samples)
-        self._store(samples)
+        self._store(self._reduced(samples))
         if self._detecting:
             unjudged = np.concatenate(self._unjudged)
             self._unjudged.clear()
@@ -179,8 +180,19 @@ class AudioInput:
         return self._buffer.peek_until(end)
 
     def drop(self) -> None:
-        """Forget the uncommitted audio."""
+        """Forget the uncommitted audio, and what is still on its way to it."""
+        self.settle()
         self.pass_over(self.received)
+
+    def _reduced(self, samples: Samples) -> Samples:
+        return samples if self._reducer is None else self._reducer.push(samples)
+
+    def _flush_reader(self) -> None:
+        self._store(self._reduced(self._reader.flush()))
+
+    def _flush_reducer(self) -> None:
+        if self._reducer is not None:
+            self._store(self._reducer.flush())
 
     def _store(self, samples: Samples) -> None:
         self.received += len(samples)

@@ -46,15 +46,17 @@ def gates_echo(detection: TurnDetection | None, config: SessionConfig) -> bool:
 
 
 def turn_config(settings: Session | TranscriptionSession, config: SessionConfig) -> TurnConfig:
-    """How turns are taken. A session that only transcribes answers nothing."""
+    """How turns are taken. A session that only transcribes answers nothing. Where nothing is answered by itself there
+    is no idle timeout: it would be a response that nobody asked for."""
     detection = settings.turn_detection
     answers = not isinstance(settings, TranscriptionSession)
     limit = int(config.limits.turn_s * MODEL_SAMPLE_RATE)
     if detection is None:
         return TurnConfig(max_turn=limit)
+    answers = answers and detection.create_response
     idle_ms = None if isinstance(detection, SemanticVad) or not answers else detection.idle_timeout_ms
     return TurnConfig(
-        create_response=detection.create_response and answers,
+        create_response=answers,
         interrupt_response=detection.interrupt_response,
         interruption=detection.interruption or config.interruption,
         idle_timeout=None if idle_ms is None else samples_of_ms(idle_ms, MODEL_SAMPLE_RATE),

@@ -49,7 +49,7 @@ class PromptBuilder:
         if config.max_output_tokens != "inf":
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, config.max_output_tokens))
         return GenerationRequest(
-            (*system, *offer.declaration, *messages),
+            (*system, *offer.declaration, *self._config.with_opening(messages)),
             config.speech,
             sampling,
             cache_key,
@@ -76,5 +76,5 @@ class PromptBuilder:
 
     def _render(self, instructions: str) -> str:
         if instructions not in self._rendered:
-            self._rendered[instructions] = self._config.render(instructions)
+            self._rendered[instructions] = self._config.rendered(instructions)
         return self._rendered[instructions]

@@ -151,8 +151,11 @@ class Reply:
         self._plan = plan
         self._ports = ports
         self._on_end = on_end
-        predecessor = plan.history.predecessor if plan.history is not None else None
-        self._stream = ResponseStream(plan.response, predecessor)
+        history = plan.history
+        if history is None:
+            self._stream = ResponseStream(plan.response)
+        else:
+            self._stream = ResponseStream(plan.response, history.predecessor, history.__contains__)
         self._draft = plan.draft
         self._generation: Generation | SpeculativeReply | None = self._draft
         self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice

@@ -12,7 +12,14 @@ from realtime.ports.tool_calls import CallableFunction, CallRules, tool_schemas
 from realtime.ports.tools import ToolRunner
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.responses import ResponseConfig
-from realtime.protocol.session_config import FunctionTool, Tool, ToolChoice, ToolChoiceFunction, ToolChoiceMcp
+from realtime.protocol.tools import (
+    FunctionTool,
+    Tool,
+    ToolChoice,
+    ToolChoiceFunction,
+    ToolChoiceMcp,
+    declaration,
+)
 
 SchemaCheck = Callable[[Any], str | None]
 """Why arguments cannot be held to this schema of a function's parameters; None: they can."""
@@ -68,7 +75,7 @@ class Offer:
         """The turn behind the system turn that tells of the functions; none when there are none."""
         if not self.callees:
             return ()
-        return (tool_schemas([_schema(callee.function) for callee in self.callees]),)
+        return (tool_schemas([declaration(callee.function) for callee in self.callees]),)
 
     def _is_chosen(self, callee: ToolBinding) -> bool:
         match self.choice:
@@ -90,11 +97,14 @@ def make_offer(config: ResponseConfig, servers: Iterable[ToolBinding] = ()) -> O
     return Offer(tuple(ordered.values()), config.tool_choice, config.parallel_tool_calls)
 
 
-def check_functions(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None:
-    """Raises `ProtocolError` for a function that cannot be called. ``where``: "session" or "response"."""
+def check_schemas(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None:
+    """Raises `ProtocolError` for a function whose arguments cannot be held to its schema.
+
+    ``where``: "session" or "response".
+    """
     for index, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
-            _check_function(tool, check, f"{where}.tools[{index}]")
+            _check_schema(tool, check, f"{where}.tools[{index}]")
 
 
 def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
@@ -113,13 +123,7 @@ def callable_name(name: str) -> bool:
     return bool(name) and all(symbol.isprintable() and symbol not in "<>" for symbol in name)
 
 
-def _check_function(function: FunctionTool, check: SchemaCheck, where: str) -> None:
-    if not callable_name(function.name):
-        raise ProtocolError(
-            "invalid_value",
-            f"Invalid value: {quote(function.name)}. A function's name has no line breaks, control characters, < or >.",
-            param=f"{where}.name",
-        )
+def _check_schema(function: FunctionTool, check: SchemaCheck, where: str) -> None:
     problem = check(function.parameters)
     if problem is not None:
         raise ProtocolError(
@@ -132,10 +136,3 @@ def _check_function(function: FunctionTool, check: SchemaCheck, where: str) -> N
 def _callable(function: FunctionTool) -> CallableFunction:
     parameters = function.parameters
     return CallableFunction(function.name, "" if parameters is None else json.dumps(parameters))
-
-
-def _schema(function: FunctionTool) -> dict[str, Any]:
-    """In the API's chat format, keys in the order that the model knows."""
-    fields = {"name": function.name, "description": function.description, "parameters": function.parameters}
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {"type": "function", "function": given}

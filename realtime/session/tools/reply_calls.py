@@ -91,7 +91,8 @@ class ReplyToolCalls:
         self._running.clear()
 
     def _tell_function(self, call: ToolCall, callee: ToolBinding) -> None:
-        item_id, call_id = self._ids.item(), self._ids.call()
+        item_id = self._ids.item()
+        call_id = self._ids.call() if self._history is not None else self._ids.call_beside()
         self._add(opening_function_call(item_id, call_id, call.name))
         self._send(self._stream.start_function_call(item_id, call_id, call.name))
         self._send(self._stream.arguments(call.arguments))

@@ -20,16 +20,27 @@ from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.items import FunctionCallOutput, McpListTools, McpToolDescription
 from realtime.protocol.responses import ResponseConfig
-from realtime.protocol.session_config import FunctionTool, McpTool, McpToolFilter, Session, Tool
+from realtime.protocol.session_config import Session
+from realtime.protocol.tools import (
+    MAX_DECLARED_BYTES,
+    FunctionTool,
+    McpTool,
+    McpToolFilter,
+    Tool,
+    check_declared_bytes,
+    check_functions,
+    declared_bytes,
+)
 from realtime.session.context.history import History
 from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
+from realtime.session.tools.call_ids import awaits_result, check_input
 from realtime.session.tools.offer import (
     Offer,
     ToolBinding,
     callable_name,
     check_choice,
-    check_functions,
+    check_schemas,
     make_offer,
 )
 from realtime.session.work import Work
@@ -86,6 +97,7 @@ class SessionTools:
         self._log = env.log
         self._work = env.work
         self._active: tuple[str, ...] | None = None
+        self._tools_of_session: tuple[Tool, ...] = ()
         self._servers: dict[str, _Server] = {}
         self._unapproved: dict[str, ServerCall] = {}
         self._approved: list[ServerCall] = []
@@ -94,7 +106,7 @@ class SessionTools:
 
     def check(self, settings: Session) -> None:
         """Raises `ProtocolError` for tools that this session cannot have."""
-        check_functions(settings.tools, self._check, "session")
+        check_schemas(settings.tools, self._check, "session")
         known = [tool.name for tool in self._builtin.tools]
         unknown = [name for name in settings.server_tools or () if name not in known]
         if unknown:
@@ -107,11 +119,13 @@ class SessionTools:
         for index, tool in enumerate(settings.tools):
             if isinstance(tool, McpTool):
                 self._check_server(tool, labels, f"session.tools[{index}]")
+        check_declared_bytes(self._declared_bytes(settings.tools), "session")
         self._check_choice(settings.tools, settings.tool_choice, "session")
 
     def check_response(self, config: ResponseConfig) -> None:
         """`check` for one response, whose MCP servers must be those of the session."""
-        check_functions(config.tools, self._check, "response")
+        check_functions(config.tools, "response")
+        check_schemas(config.tools, self._check, "response")
         for index, tool in enumerate(config.tools):
             if isinstance(tool, McpTool) and tool.server_label not in self._servers:
                 raise ProtocolError(
@@ -120,11 +134,14 @@ class SessionTools:
                     "response may then name it.",
                     param=f"response.tools[{index}].server_label",
                 )
+        check_declared_bytes(self._declared_bytes(config.tools), "response")
         self._check_choice(config.tools, config.tool_choice, "response")
+        check_input(config.input or (), self._history, self._ids)
 
     def configure(self, settings: Session) -> None:
         """Connect to the MCP servers that are new or were lost, and leave those that are gone."""
         self._active = settings.server_tools
+        self._tools_of_session = settings.tools
         wanted = {tool.server_label: tool for tool in settings.tools if isinstance(tool, McpTool)}
         stale = [label for label, server in self._servers.items() if wanted.get(label) != server.spec or server.lost]
         for label in stale:
@@ -169,6 +186,8 @@ class SessionTools:
         self._work.call(lambda: runner.call(call.callee.tool, call.arguments), take, failed, f"tool {call.callee.tool}")
 
     def _add_result(self, call: ServerCall, result: ToolResult) -> None:
+        if not awaits_result(self._history, call.call_id):
+            return  # the client has deleted the call meanwhile, or given a result of its own
         item = FunctionCallOutput(id=self._ids.item(), call_id=call.call_id, output=result.output)
         self._history.make_room()
         self._history.add(item, tool_result(result.output))
@@ -266,10 +285,17 @@ class SessionTools:
         if isinstance(found, ServerLost):
             self._disconnected(server, item, found)
             return
-        server.listed = _allowed(server.spec, found)
+        listed = _allowed(server.spec, found)
+        problem = self._problem_of_size(listed)
+        if problem is not None:
+            if server.work is not None:
+                self._work.cancel(server.work)
+            self._disconnected(server, item, ServerLost(problem))
+            return
+        server.listed = listed
         self._log.info("MCP server %s: %d tools", server.spec.server_label[:80], len(server.listed))
-        self._outbox.put(wire.McpListToolsCompleted(item_id=item.id))
-        self._tell_done(item.model_copy(update={"tools": tuple(map(_description, server.listed))}))
+        described = item.model_copy(update={"tools": tuple(map(_description, server.listed))})
+        self._tell_listed(wire.McpListToolsCompleted(item_id=item.id), described)
 
     def _disconnected(self, server: _Server, item: McpListTools, fault: ServerLost) -> None:
         if server.lost:
@@ -277,11 +303,30 @@ class SessionTools:
         server.lost = True
         self._log.warning("MCP server %s: %s", server.spec.server_label[:80], fault.message)
         if not server.listed:
-            self._outbox.put(wire.McpListToolsFailed(item_id=item.id, message=fault.message))
-            self._tell_done(item)
+            self._tell_listed(wire.McpListToolsFailed(item_id=item.id, message=fault.message), item)
         server.listed = ()
 
-    def _tell_done(self, item: McpListTools) -> None:
+    def _declared_bytes(self, tools: Sequence[Tool]) -> int:
+        """Of all tools that the model is told of when the client names these, as far as they are known."""
+        functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
+        return sum(map(declared_bytes, (*functions, *(callee.function for callee in self._callees(tools)))))
+
+    def _problem_of_size(self, listed: Sequence[ServerTool]) -> str | None:
+        """Why the tools of a server that has just connected are too many beside the others; None: they are not."""
+        size = sum(declared_bytes(_function(tool, tool.name)) for tool in listed)
+        others = self._declared_bytes(self._tools_of_session)
+        if size + others <= MAX_DECLARED_BYTES:
+            return None
+        return (
+            f"Its {len(listed)} tools are {size} bytes of JSON, beside {others} of the session's other tools; at "
+            f"most {MAX_DECLARED_BYTES} are read to the model. Name the tools that are needed in 'allowed_tools'."
+        )
+
+    def _tell_listed(self, ended: wire.McpListToolsCompleted | wire.McpListToolsFailed, item: McpListTools) -> None:
+        """How the listing ended; nothing when the client has deleted its item meanwhile."""
+        if item.id not in self._history:
+            return
+        self._outbox.put(ended)
         self._history.update(item)
         previous = self._history.predecessor(item.id)
         self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=item))

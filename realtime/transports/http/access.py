@@ -179,8 +179,8 @@ def reads_status(connection: HTTPConnection) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came with, if
-    that was one."""
+    """Who connects. ``name``: of the key, for quotas; without keys, of the address. ``secret``: what the caller came
+    with, if that was one."""
 
     name: str
     secret: ClientSecret | None = None

@@ -62,6 +62,7 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
     ]
+    routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
         routes.append(Mount("/", StaticFiles(directory=frontend, html=True)))
     handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
@@ -77,6 +78,13 @@ def _endpoint(socket: RealtimeSocket) -> Callable[[WebSocket], Awaitable[None]]:
         await socket(websocket)
 
     return realtime
+
+
+async def _no_such_socket(websocket: WebSocket) -> None:
+    """404: without this route the handshake would be refused with 403, as if a key were missing."""
+    paths = ", ".join(("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH))
+    fault = PeerError("not_found", f"No WebSocket is served at {websocket.url.path[:80]!r}. There is: {paths}.")
+    await websocket.send_denial_response(refusal(Refused(404, fault)))
 
 
 class _Endpoints:

@@ -13,10 +13,12 @@ from pydantic import Field, ValidationError
 from starlette.requests import Request
 
 from realtime.admission.manager import first_settings
-from realtime.protocol.beta import Beta, older_dialect, shape
+from realtime.protocol.beta import Beta, older_dialect, refuse_older_keys, shape
+from realtime.protocol.codec import drop_unknown_settings
 from realtime.protocol.errors import from_validation
 from realtime.protocol.ids import Ids
-from realtime.protocol.wire import JsonObject, Lenient
+from realtime.protocol.unknown_keys import refuse_unknown
+from realtime.protocol.wire import JsonObject, Lenient, Maybe
 from realtime.session.config import SessionConfig
 from realtime.transports.http.client_secrets import DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS, ClientSecret
 from realtime.transports.http.request_body import as_object, read_json, wrong_type
@@ -25,6 +27,13 @@ from realtime.transports.http.request_body import as_object, read_json, wrong_ty
 class _ExpiresAfter(Lenient):
     anchor: Literal["created_at"] = "created_at"
     seconds: Annotated[int, Field(strict=True, ge=LEAST_SECONDS, le=MOST_SECONDS)] = DEFAULT_SECONDS
+
+
+class _SecretBody(Lenient):
+    """The keys of the body; what is in ``session`` is checked where it is laid over the defaults."""
+
+    expires_after: Maybe[_ExpiresAfter] = None
+    session: Maybe[JsonObject] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,9 @@ class SecretRequest(SessionBegins):
 async def read_request(request: Request, config: SessionConfig) -> SecretRequest:
     """Raises `ProtocolError` or `Refused`."""
     body = await read_json(request)
+    refuse_unknown(body, _SecretBody)
     settings = as_object(body.get("session"), "session")
+    refuse_older_keys({"type": "session.update", "session": settings})
     return _checked(settings, body.get("expires_after"), config)
 
 
@@ -57,6 +68,9 @@ async def read_older_request(request: Request, config: SessionConfig) -> SecretR
     message: JsonObject = {"type": "session.update", "session": settings}
     if shape(message) == "beta":
         message = _older_dialect(settings).translate_in(message)
+        drop_unknown_settings(message)
+    else:
+        refuse_older_keys(message)
     return _checked(message["session"], expires_after, config)
 
 

@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from realtime.errors import PeerError
+from realtime.protocol.beta import refuse_older_keys
 from realtime.protocol.codec import MAX_SETTINGS_CHARACTERS
 from realtime.protocol.errors import ProtocolError, from_validation
 from realtime.protocol.wire import JsonObject, Lenient
@@ -33,7 +34,7 @@ MAX_FORM_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class CallRequest:
     """``sdp``: the offer. ``settings``: a patch of the session object, checked."""
 
     sdp: str
@@ -41,7 +42,7 @@ class Offer:
     settings: JsonObject
 
 
-async def read_offer(request: Request, config: SessionConfig, secret: ClientSecret | None) -> Offer:
+async def read_offer(request: Request, config: SessionConfig, secret: ClientSecret | None) -> CallRequest:
     """Raises `ProtocolError` or `Refused`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == SDP:
@@ -52,11 +53,12 @@ async def read_offer(request: Request, config: SessionConfig, secret: ClientSecr
     else:
         message = f"Unsupported content type {kind[:80]!r}. Send an offer as '{SDP}', or '{FORM}' with a part 'sdp'."
         raise Refused(415, PeerError("unsupported_content_type", message))
+    refuse_older_keys({"type": "session.update", "session": session})
     bound = secret.settings if secret is not None else {}
     begins = check_settings(overlay(bound, session), config)
     asked = request.query_params.get("model") or request.query_params.get("deployment")
     model = begins.model or (secret.model if secret is not None else None) or asked
-    return Offer(_checked_sdp(sdp), model, begins.settings)
+    return CallRequest(_checked_sdp(sdp), model, begins.settings)
 
 
 def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:

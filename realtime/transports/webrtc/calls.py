@@ -22,7 +22,7 @@ from realtime.session.session import Session
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.host import Host
 from realtime.transports.http.refusal import Refused
-from realtime.transports.webrtc.call_requests import Offer
+from realtime.transports.webrtc.call_requests import CallRequest
 from realtime.transports.webrtc.offers import Answered, OfferAnswerer
 from realtime.transports.websocket.endpoint import check_quota, find_session, not_ready
 
@@ -41,7 +41,7 @@ class Calls:
         self._running: set[asyncio.Task[None]] = set()
 
     def check_ready(self) -> OfferAnswerer:
-        """Raises `Refused` when no call can be answered, whatever its offer."""
+        """Raises `Refused` when no call can be answered, whatever its request."""
         if self._host.health.state != "ready":
             raise not_ready(self._host)
         if (answerer := self._host.offers) is None:
@@ -52,7 +52,7 @@ class Calls:
             raise Refused(501, PeerError("webrtc_not_available", message, type="server_error"))
         return answerer
 
-    async def open(self, offer: Offer, caller: Caller, *, beta: bool) -> tuple[str, str]:
+    async def open(self, request: CallRequest, caller: Caller, *, beta: bool) -> tuple[str, str]:
         """Answer an offer and begin its session: the call's id and the answer. ``beta``: the data channel speaks that.
 
         Raises `Refused`, `PeerError`, and `CapacityError` when there is no seat: no caller waits for one here.
@@ -61,13 +61,13 @@ class Calls:
         quota = self._host.quotas.of(caller.name)
         check_quota(quota)
         ids, call_id = Ids(), webrtc_call_id()
-        older = older_dialect(offer.model, ids.conversation())
+        older = older_dialect(request.model, ids.conversation())
         connection = Connection(ids, older) if beta else Connection(ids, GA, suspected=older)
         with ExitStack() as held:
             seat = held.enter_context(self._host.admit())
             held.enter_context(quota.session())
-            answered = await _answer(answerer, offer.sdp, connection)
-            work = self._serve(held.pop_all(), seat, answered.channel, offer, ids, caller, quota, call_id)
+            answered = await _answer(answerer, request.sdp, connection)
+            work = self._serve(held.pop_all(), seat, answered.channel, request, ids, caller, quota, call_id)
         task = asyncio.create_task(work, name=f"call {call_id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -86,7 +86,7 @@ class Calls:
         held: ExitStack,
         seat: SessionLease,
         channel: Channel,
-        offer: Offer,
+        request: CallRequest,
         ids: Ids,
         caller: Caller,
         quota: Quota,
@@ -97,8 +97,8 @@ class Calls:
             with held:
                 await seat.serve(
                     channel,
-                    model=offer.model,
-                    settings=offer.settings,
+                    model=request.model,
+                    settings=request.settings,
                     ids=ids,
                     owner=caller.name,
                     quota=quota,

@@ -31,6 +31,7 @@ TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_c
 PROFILE: dict[str, Any] = {
     "name": "nano",
     "instructions": domain.INSTRUCTIONS,
+    "opening": "hello",
     "sampling": {
         "temperature": 0.2,
         "top_p": 0.9,
