@@ -103,9 +103,9 @@ class Settings:
     )
     turn_model: str = _setting(
         "auto",
-        "end-of-turn model of semantic_vad: auto: the checkpoint's own where it has one, else as smart-turn; "
-        "smart-turn: the one in the package pipecat-ai (extra `smart-turn`) where that is installed, else prosody; a "
-        "smart-turn v3 ONNX file; none: prosody",
+        "end-of-turn model of semantic_vad: auto (the checkpoint's own, else as smart-turn), smart-turn (the model in "
+        "the package pipecat-ai, extra `smart-turn`, if installed, else prosody), none (prosody), or a smart-turn v3 "
+        "ONNX file",
     )
     max_sessions: int = _setting(16, "maximum number of sessions; further clients get `server_full`")
     queue_size: int = _setting(

@@ -14,7 +14,7 @@
     │   ├── SlowReader         the client does not read its events
     │   ├── QuotaSpent         the API key has used up its audio
     │   ├── Draining           the server is shutting down
-    │   └── SessionFault       an exception in the server; what the client is told of an `InternalError`
+    │   └── SessionFault       an exception in the server; the `InternalError` as the client sees it
     ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not offered
     ├── CapacityError          all sessions are taken: the client is refused before the session begins
     └── InternalError          a fault of the server: the session closes, the log has the traceback

@@ -1,4 +1,4 @@
-"""Streaming vocoder: speech tokens (25 Hz) in, samples (24 kHz) out, for many replies at once.
+"""Streaming vocoder: speech tokens (25 Hz) -> samples (24 kHz), for many replies at once.
 
 Start with `Vocoder.load`, `Voice.load` (or `Voice.enroll`) and `Vocoder.open`; see `streaming`.
 """

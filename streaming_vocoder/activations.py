@@ -1,4 +1,4 @@
-"""Activations of the solver: in float32 on a CPU, forms that are two to four times as fast as PyTorch's own (2.13)."""
+"""Activations of the solver. In float32 on a CPU these are two to four times as fast as PyTorch's own (2.13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention over keys that lie in two places: those of a shared prompt and a stream's own."""
+"""Attention over keys in separate tensors: those of a shared prompt and the stream's own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 Part = tuple[Tensor, Tensor]
-"""Keys and values [B, n, K] of some of the frames that are attended to."""
+"""Keys and values [B, n, K] of a part of the frames."""
 
 
 def attend(queries: Tensor, parts: Sequence[Part], bias: Tensor | None = None) -> Tensor:
     """queries [B, F, K], already divided by sqrt(K) -> [B, F, K]. ``bias`` [B, F, all n] is added to the scores.
 
-    One softmax runs over all parts, so no part is copied; parts without frames are left out.
+    One softmax runs over all parts without copying them; parts without frames are skipped.
     """
     parts = [part for part in parts if part[0].shape[1]]
     sizes = [keys.shape[1] for keys, _ in parts]

@@ -1,8 +1,8 @@
-"""What the vocoder costs: chunk times, first packets, memory, growth, and the gain over the plain path.
+"""Benchmark of the vocoder: chunk times, first packets, memory, growth, and the gain over the plain path.
 
-All figures of a report come from one run on one machine, and the ratios (gain over the plain path, share of the
-matrix-product rate, growth) are between things timed in it: those may be compared across machines, the times not.
-With one thread on a CPU the ratios are of processor time, which other programs on the machine disturb less.
+All figures of a report are from one run on one machine. The ratios (gain over the plain path, share of the
+matrix-product rate, growth) are between times of the same run, so they may be compared across machines; the times may
+not. With one thread on a CPU the ratios are of processor time, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _Result = TypeVar("_Result")
 PRODUCT_SIZE = 1024
 PRODUCT_REPEATS = 10
 SETTLED_SECONDS = 10.0
-"""A reply of this length is what a long one is compared with."""
+"""Length of the reply that the long one is compared with."""
 GROWTH_TURNS = 8
 AHEAD_TURNS = 3
 PRECISION_CHUNKS = 3
@@ -52,25 +52,25 @@ PRECISION_CHUNKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one piece of work."""
+    """The time of one call."""
 
     wall_ms: float
     busy_ms: float
-    """Processor time where ratios are made of that, else as ``wall_ms``."""
+    """Processor time if the ratios are of processor time, else equal to ``wall_ms``."""
 
 
 def random_weights(config: VocoderConfig, seed: int = 0) -> tuple[Flow, Hift]:
-    """Modules of these sizes; speed does not depend on the weights."""
+    """Modules with random weights; speed does not depend on the weights."""
     torch.manual_seed(seed)
     flow, hift = Flow(config.flow).eval(), Hift(config.hift).eval()
-    hift.f0_predictor.classifier.weight.data *= 500.0  # Hz: partly voiced, as speech is
+    hift.f0_predictor.classifier.weight.data *= 500.0  # Hz: partly voiced, like speech
     return flow, hift
 
 
 def measure(
     config: VocoderConfig, flow: Flow, hift: Hift, plan: Plan, progress: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """Runs the plan. ``flow`` and ``hift`` lie where it is to run; ``progress`` hears what comes next."""
+    """Run the plan on the device of ``flow`` and ``hift``. ``progress`` is called with what is measured next."""
     bench = _Bench(config, flow, hift, plan)
     progress("prompt and first chunks")
     prompt_ms = bench.prompt_ms()
@@ -96,7 +96,7 @@ def measure(
     if plan.ahead > 1:
         progress("chunks ahead of time")
         ahead = bench.ahead(plan.ahead)
-    rows = [bench.figures(*row) for row in timed]  # last: the best product of the whole run is known only now
+    rows = [bench.figures(*row) for row in timed]  # after all timing, when the best product of the run is known
     rate, snapshot_bytes = bench.product_flops / 1e9, bench.snapshot_bytes()
     stream_bytes = max(row.stream_bytes for row in rows)
     return Report(
@@ -116,7 +116,7 @@ def measure(
 
 
 class _Bench:
-    """One vocoder, one voice, and the clock."""
+    """One vocoder and one voice, with the clock."""
 
     def __init__(self, config: VocoderConfig, flow: Flow, hift: Hift, plan: Plan) -> None:
         self.config, self.plan = config, plan
@@ -134,7 +134,7 @@ class _Bench:
         return self._timed(lambda: self.vocoder.prepare(self.voice))[0].wall_ms
 
     def chunks(self, streams: int, rung: int) -> tuple[list[Timing], int]:
-        """The time of every step, and the memory of a stream."""
+        """The time of each step, and the memory of a stream."""
         self.product_flops = max(self.product_flops, self._product_rate())
         states = self._settled(streams, rung)
         return [self._step(states, rung, seed) for seed in range(self.plan.chunks)], states[0].owned_bytes
@@ -175,7 +175,7 @@ class _Bench:
         return Growth(self.plan.reply_seconds, old_ms / young_ms, old[0].owned_bytes / young_bytes)
 
     def ahead(self, chunks: int) -> AheadFigures:
-        """In turns, so that a machine that changes its speed is unfair to neither."""
+        """Measured alternately, so that changes of the machine's speed affect both."""
         rung = max(self.plan.ladder)
         states, single, wave = self._settled(1, rung), [], []
         for turn in range(AHEAD_TURNS):
@@ -205,10 +205,10 @@ class _Bench:
         return sum(tensor.nbytes for tensor in self.vocoder.open(self.voice).prompt.shared_tensors())
 
     def plain(self, flow: Flow, hift: Hift) -> PlainFigures:
-        """First chunk by the smallest rung, the others by the largest."""
+        """The first chunk has the smallest rung, the others the largest."""
         slow = PlainVocoder(flow, hift, steps=self.plan.steps, trim=self.plan.trim)
         sizes = [self.plan.ladder[0] + self.vocoder.lookahead] + [max(self.plan.ladder)] * (self.plan.plain_chunks - 1)
-        self._step([self.vocoder.open(self.voice)], sizes[0], 0)  # the machine warms up on neither's time
+        self._step([self.vocoder.open(self.voice)], sizes[0], 0)  # warm-up, not timed
         slow_stream, fast_stream = slow.open(self.voice), self.vocoder.open(self.voice)
         slow_ms, fast_ms, difference = [], [], 0.0
         for seed, size in enumerate(sizes):
@@ -230,7 +230,7 @@ class _Bench:
         )
 
     def _settled(self, streams: int, rung: int, seconds: float = 0.0) -> list[StreamState]:
-        """Streams whose caches are full: after these chunks each further one costs the same."""
+        """Streams with full caches, whose chunks all cost the same from here on."""
         states = [self.vocoder.open(self.voice) for _ in range(streams)]
         filling = FRAMES_PER_TOKEN * rung
         chunks = max(1 + -(-RECENT_FRAMES // filling), round(seconds * TOKEN_RATE / rung))
@@ -249,7 +249,7 @@ class _Bench:
         return drawn
 
     def _timed(self, work: Callable[[], _Result]) -> tuple[Timing, _Result]:
-        """How long it took, with all that was queued on the device; and what came of it."""
+        """The time of ``work``, including what it queued on the device, and its result."""
         self._synchronize()
         started, busy_since = time.perf_counter(), time.thread_time()
         result = work()
@@ -262,7 +262,7 @@ class _Bench:
             torch.cuda.synchronize(self.device)
 
     def _flops(self, rung: int) -> int:
-        """Of a settled chunk of one stream."""
+        """Operations of a chunk of one stream with full caches."""
         kept = FRAMES_PER_TOKEN * self.plan.prompt_tokens + RECENT_FRAMES
         flow = flow_flops(self.config.flow, self.plan.steps, rung, kept // FRAMES_PER_TOKEN, kept)
         return flow + hift_flops(self.config.hift, FRAMES_PER_TOKEN * rung + SEAM_FRAMES)
@@ -283,7 +283,7 @@ def _p50_p95(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _voice(config: VocoderConfig, tokens: int) -> Voice:
-    """A voice of noise: as much work as any other with so long a prompt."""
+    """A random voice: it costs as much as any other with a prompt of this length."""
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(config.flow.vocab_size, (tokens,), generator=generator)
     mel = torch.randn(FRAMES_PER_TOKEN * tokens, config.flow.output_size, generator=generator) - 5.0

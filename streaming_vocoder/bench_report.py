@@ -1,4 +1,4 @@
-"""What `bench` is asked and what it answers."""
+"""The input and the results of `bench`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streaming_vocoder.options import VocoderOptions
 from streaming_vocoder.solver_cache import TrimRule
 
 GROWTH_STREAMS = 2
-"""Streams that the comparison of a long reply with a short one opens."""
+"""Streams that the comparison of a long reply with a short one needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. ``chunks``: timed per row; ``plain_chunks``: of the plain path, 0 to leave it out."""
+    """What to measure. ``chunks``: timed per row; ``plain_chunks``: of the plain path; 0: none."""
 
     streams: tuple[int, ...] = (1, 4, 16)
     ladder: tuple[int, ...] = (5, 10, 25)
@@ -28,13 +28,13 @@ class Plan:
     prompt_tokens: int = 75
     dtype: torch.dtype = torch.float32
     ahead: int = 4
-    """Chunks whose tokens are all there: timed as a wavefront and one by one; less than 2: not timed."""
+    """Chunks with all tokens available, timed as a wavefront and one by one; less than 2: not timed."""
     fixed: bool = False
-    """Batches of fixed shape, on CUDA as graphs; with the trim rule `prompt`."""
+    """Use batches of fixed shape, on CUDA as graphs; needs the trim rule `prompt`."""
 
     @property
     def options(self) -> VocoderOptions:
-        """Of the vocoder that is measured. Raises `OptionError`."""
+        """The options of the measured vocoder. Raises `OptionError`."""
         fixed_streams = max(self.streams) + GROWTH_STREAMS if self.fixed else 0
         ladder = ChunkSchedule(self.ladder)
         return VocoderOptions(self.steps, self.trim, dtype=self.dtype, ladder=ladder, fixed_streams=fixed_streams)
@@ -49,18 +49,18 @@ class ChunkFigures:
     p50_ms: float
     p95_ms: float
     rtf: float
-    """Compute per second of sound that came of it, all streams' sounds added up (median)."""
+    """Compute time per second of audio, summed over all streams (median)."""
     in_time: bool
-    """Whether 95 % of the steps were done before the sound of one chunk has been played."""
+    """Whether 95 % of the steps took less time than the audio of one chunk."""
     peak_share: float
-    """Arithmetic of the step / its time / the rate of a float32 matrix product in this run."""
+    """Operations of the step / its time / the rate of a float32 matrix product in this run."""
     stream_bytes: int
-    """Memory that one stream owns, its caches being full."""
+    """Memory owned by one stream with full caches."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPacket:
-    """From all of the first chunk's tokens at hand to its samples, for ``streams`` replies that begin together."""
+    """Time from the availability of the first chunk's tokens to its samples, for ``streams`` replies at once."""
 
     streams: int
     p50_ms: float
@@ -69,11 +69,11 @@ class FirstPacket:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A long reply alone, in chunks of the largest rung."""
+    """A single long reply, in chunks of the largest rung."""
 
     seconds: float
     chunk_ratio: float
-    """Chunk at the end of the reply / chunk of a reply of 10 s, taken in turns (medians)."""
+    """Time of a chunk at the end of the reply / of a chunk at 10 s, measured alternately (medians)."""
     bytes_ratio: float
     """Memory at the end / after 10 s."""
 
@@ -84,38 +84,39 @@ class Precision:
 
     dtype: str
     mel_db: float
-    """Mean distance of the log-mels of the two sounds."""
+    """Mean distance of the log-mels of the two."""
     snr_db: float
-    """Level of the sound over that of the difference; the source's phase makes much of small errors of pitch."""
+    """Signal level over the level of the difference; small pitch errors change the source's phase and lower it much."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlainFigures:
-    """The plain path beside the fast one: same tokens, same chunks, one stream."""
+    """The plain path compared with the fast one: same tokens, same chunks, one stream."""
 
     first_packet_ms: float
     fast_first_packet_ms: float
     first_packet_gain: float
-    """Like ``chunk_gain`` a ratio of the times named here, which are processor times where ratios are."""
+    """Like ``chunk_gain``, a ratio of processor times where `Report.ratios_of` says so."""
     chunk_ms: float
     fast_chunk_ms: float
     chunk_gain: float
-    """Of the last chunk measured; it grows with the reply, since the plain path computes all of it again."""
+    """Of the last chunk measured. It grows with the reply, because the plain path recomputes the whole reply."""
     at_seconds: float
-    """Where in the reply that chunk lies."""
+    """The position of that chunk in the reply."""
     largest_difference: float
-    """Between the samples of the two, full scale 1."""
+    """Largest difference between the samples of the two; full scale is 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class AheadFigures:
-    """Chunks of the largest rung, one stream, all tokens there: given one by one, and in one step as a wavefront."""
+    """Chunks of the largest rung of one stream with all tokens available: one by one, and in one step as a
+    wavefront."""
 
     chunks: int
     one_by_one_ms: float
     wave_ms: float
     gain: float
-    """Ratio of the two (medians), which are processor times where ratios are."""
+    """Ratio of the two (medians), of processor times where `Report.ratios_of` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Report:
 
     plan: Plan
     prompt_ms: float
-    """The voice's snapshot, made once."""
+    """Time for the voice's snapshot, made once."""
     product_gflops: float
     """Best rate of a float32 product of 1024 x 1024 matrices in this run."""
     stream_bytes: int
@@ -140,10 +141,10 @@ class Report:
 
     @property
     def streams_by_throughput(self) -> int:
-        """Streams that the best row's throughput would carry: a bound, where `streams_in_time` was seen."""
+        """Streams that the best row's throughput would allow: an upper bound; `streams_in_time` was measured."""
         return max((int(1.0 / row.rtf) for row in self.chunks), default=0)
 
     @property
     def streams_in_time(self) -> int:
-        """The most streams measured that ran in real time at some rung; 0 when none did."""
+        """The largest measured number of streams that ran in real time at some rung; 0: none."""
         return max((row.streams for row in self.chunks if row.in_time), default=0)

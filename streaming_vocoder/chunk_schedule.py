@@ -1,6 +1,6 @@
-"""How many tokens the next chunk should have: small for the first sound, large once playback has a lead.
+"""Chooses the length of the next chunk: short for the first audio, longer as playback has a lead.
 
-Small chunks cost more compute per second of sound and have more seams, so each is as large as playback can wait for.
+Short chunks cost more compute per second of audio and have more seams, so each chunk is as long as playback allows.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from streaming_vocoder.errors import OptionError
 from streaming_vocoder.hift_stream import SEAM_SECONDS
 
 MIN_CHUNK_TOKENS = 4
-"""A shorter chunk (but the last) has less than the 160 ms that a seam takes; its tokens wait for the next
-call."""
+"""A shorter chunk (except the last) has less than the 160 ms of a seam; its tokens are kept for the next call."""
 MAX_CHUNK_TOKENS = 200
-"""A longer one is cut, so that memory stays bounded whatever the caller passes."""
+"""A longer chunk is split, so that memory stays bounded for any input."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """How fast things come about, in seconds: a token, and a chunk of n tokens in ``chunk + n * chunk_per_token``."""
+    """Times in seconds: ``token`` to generate a token, ``chunk + n * chunk_per_token`` to vocode a chunk of n
+    tokens."""
 
     token: float
     chunk: float
     chunk_per_token: float
 
     def seconds(self, tokens: int, waiting: int) -> float:
-        """From now until a chunk of ``tokens`` is out, ``waiting`` of whose tokens are still to be made."""
+        """Time until a chunk of ``tokens`` is done, ``waiting`` of whose tokens are not generated yet."""
         return max(waiting, 0) * self.token + self.chunk + tokens * self.chunk_per_token
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSchedule:
-    """Chunk sizes in tokens, ascending. Raises `OptionError` for others."""
+    """Chunk lengths in tokens (rungs), ascending. Raises `OptionError` for invalid ones."""
 
     rungs: tuple[int, ...] = (5, 10, 25)
 
@@ -49,17 +49,17 @@ class ChunkSchedule:
         return " → ".join(map(str, self.rungs))
 
     def choose(self, slack_seconds: float | None, pace: CostModel, buffered: int = 0) -> int:
-        """Tokens of the next chunk.
+        """The length of the next chunk in tokens.
 
-        ``slack_seconds``: sound handed out and not yet played, None before the first chunk.
-        ``buffered``: tokens that the stream already holds beyond its look-ahead (`StreamState.buffered`).
+        ``slack_seconds``: audio that was handed out and not yet played; None before the first chunk. ``buffered``:
+        tokens that the stream already has beyond its look-ahead (`StreamState.buffered`).
         """
         return self._first(pace) if slack_seconds is None else self._later(slack_seconds, pace, buffered)
 
     def _first(self, pace: CostModel) -> int:
-        """The smallest rung whose sound lasts until the next chunk is out.
+        """The smallest rung whose audio lasts until the next chunk is done.
 
-        (The first chunk gives 160 ms less sound than it has tokens for: they are held back for the seam.)
+        The first chunk gives 160 ms less audio than its tokens last: that much is held back for the seam.
         """
         smallest = self.rungs[0]
         needed = pace.seconds(smallest, smallest)
@@ -67,6 +67,6 @@ class ChunkSchedule:
         return next(lasting, smallest)
 
     def _later(self, slack_seconds: float, pace: CostModel, buffered: int) -> int:
-        """The largest rung that is out before playback runs dry; the smallest when none is."""
+        """The largest rung that is done before playback runs out of audio; the smallest if none is."""
         in_time = [rung for rung in self.rungs if pace.seconds(rung, rung - buffered) <= slack_seconds]
         return max(in_time, default=self.rungs[0])

@@ -1,4 +1,4 @@
-"""Sizes of the vocoder. Every default is the official value (Step-Audio 2 mini, `token2wav/flow.yaml`).
+"""Sizes of the vocoder. All defaults are the official values (Step-Audio 2 mini, `token2wav/flow.yaml`).
 
 The official checkpoint has no configuration for HiFT: its sizes are the defaults of `HiftConfig`. Other
 checkpoints put a ``hift:`` section (and, if they need one, a ``mel:`` section) into the same flow.yaml.
@@ -32,8 +32,7 @@ FLOW_TAGS = (
     "!new:cosyvoice2.flow.flow_matching.CausalConditionalCFM",
     "!new:cosyvoice2.flow.decoder_dit.DiT",
 )
-"""The only tags that a flow.yaml may carry. They are read as plain mappings; nothing is imported or
-called."""
+"""The only tags allowed in a flow.yaml. They are read as mappings; nothing is imported or called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,7 @@ class EstimatorConfig:
 
 @dataclass(frozen=True, slots=True)
 class MelScale:
-    """The flow works on (ln mel - shift) / scale; voices and HiFT always hold plain ln mel. Official:
-    none."""
+    """The flow works on (ln mel - shift) / scale; voices and HiFT use plain ln mel. Official: no scaling."""
 
     shift: float = 0.0
     scale: float = 1.0
@@ -97,7 +95,7 @@ class FlowConfig:
 
 @dataclass(frozen=True, slots=True)
 class HiftConfig:
-    """HiFT. Any number of upsampling stages; ``samples_per_frame`` must come out as 480."""
+    """HiFT. Any number of upsampling stages; ``samples_per_frame`` must be 480."""
 
     in_channels: int = 80
     base_channels: int = 512
@@ -120,7 +118,7 @@ class HiftConfig:
 
     @property
     def samples_per_frame(self) -> int:
-        """Samples that one mel frame becomes."""
+        """Samples per mel frame."""
         samples = self.istft_hop
         for rate in self.upsample_rates:
             samples *= rate
@@ -135,7 +133,7 @@ class VocoderConfig:
     hift: HiftConfig = field(default_factory=HiftConfig)
 
 
-# Arguments of the reference classes that this package supports with one value only.
+# Arguments of the reference classes for which this package supports one value only.
 _FIXED: Mapping[str, Any] = {
     "output_type": "mel",
     "input_layer": "linear",
@@ -143,14 +141,14 @@ _FIXED: Mapping[str, Any] = {
     "selfattention_layer_type": "rel_selfattn",
     "normalize_before": True,
 }
-# Dropout is a matter of training; up_scale_factor repeats up_stride.
+# Dropout only affects training; up_scale_factor duplicates up_stride.
 _IGNORED = {"dropout_rate", "positional_dropout_rate", "attention_dropout_rate", "up_scale_factor"}
 
 _Config = TypeVar("_Config")
 
 
 def read_flow_yaml(path: Path) -> VocoderConfig:
-    """Reads flow.yaml. `CheckpointError` when it is no YAML, carries a foreign tag, or asks for something
+    """Read flow.yaml. Raises `CheckpointError` if it is invalid, has an unknown tag or requires something
     unsupported."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
@@ -211,7 +209,7 @@ def flow_config(
 
 
 def hift_config(section: Mapping[str, Any]) -> HiftConfig:
-    """`HiftConfig` from a ``hift:`` section; names as in the reference generator, absent ones keep the
+    """`HiftConfig` from a ``hift:`` section; names as in the reference generator; missing ones keep the
     official value."""
     values = dict(section)
     istft = values.pop("istft_params", None)
@@ -251,7 +249,7 @@ def _tuples(value: Any) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader that also reads the four reference tags, as mappings. Any other tag is refused by name."""
+    """A SafeLoader that also reads the four reference tags, as mappings. Other tags are errors."""
 
 
 def _plain_mapping(loader: yaml.SafeLoader, node: yaml.Node) -> dict[Any, Any]:

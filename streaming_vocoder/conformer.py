@@ -30,8 +30,7 @@ def skew(scores: Tensor, queries: int, keys: int) -> Tensor:
     """Scores by distance [..., queries, queries + keys - 1], largest distance first -> scores by key [...,
     queries, keys].
 
-    Distances run from keys - 1 down to 1 - queries, the queries being the newest of the keys. A view: no
-    copy.
+    Distances run from keys - 1 down to 1 - queries, because the queries are the newest keys. A view, not a copy.
     """
     scores = scores.contiguous()
     columns = queries + keys - 1
@@ -61,8 +60,8 @@ class RelativeAttention(nn.Module):
         nn.init.xavier_uniform_(self.pos_bias_v)
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, T, D], positions [2 T - 1, D] of the distances T - 1 ... 1 - T, mask [B|1, T, T] (True = may
-        see)."""
+        """x [B, T, D], positions [2 T - 1, D] of the distances T - 1 ... 1 - T, mask [B|1, T, T] (True =
+        visible)."""
         q, k, v = self.linear_q(x), self._split(self.linear_k(x)), self._split(self.linear_v(x))
         q = q.unflatten(-1, (self.heads, -1))
         p = self.linear_pos(positions).unflatten(-1, (self.heads, -1))
@@ -91,7 +90,7 @@ class FeedForward(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """Pre-norm attention and feed-forward. (The reference's convolution and macaron halves are off.)"""
+    """Pre-norm attention and feed-forward. (The reference's convolution and macaron halves are disabled.)"""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -119,7 +118,7 @@ class InputLayer(nn.Module):
 
 
 class PreLookahead(nn.Module):
-    """Lets every token see ``lookahead`` tokens of the future: x + conv2(leaky_relu(conv1(x))) on [B, T,
+    """Adds ``lookahead`` future tokens to each token: x + conv2(leaky_relu(conv1(x))) on [B, T,
     D]."""
 
     def __init__(self, width: int, lookahead: int) -> None:
@@ -163,12 +162,12 @@ class UpsampleConformerEncoder(nn.Module):
         self.after_norm = nn.LayerNorm(width, eps=1e-5)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """mask [B|1, 2 T, 2 T] over frames (True = may see), None = all; token i may see token j when frame 2
-        i may see 2 j."""
+        """``mask`` [B|1, 2 T, 2 T] over frames (True = visible); None: all. Token i sees token j if frame 2 i sees
+        frame 2 j."""
         return self.after_lookahead(self.pre_lookahead_layer(self.embed(x)), mask)
 
     def after_lookahead(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """All that follows the look-ahead layer: tokens [B, T, D] -> frames [B, 2 T, D]."""
+        """The layers after the look-ahead layer: tokens [B, T, D] -> frames [B, 2 T, D]."""
         stride = self.config.up_stride
         token_mask = None if mask is None else mask[:, ::stride, ::stride]
         x = self._run(self.encoders, x, token_mask)

@@ -1,9 +1,8 @@
 """The conformer encoder chunk by chunk, for any number of streams at once.
 
-Same function as `conformer`, from packed weights: the token table holds embedded tokens, q, k and v are one
-product, repeating and convolving and embedding the frames is one product, and the projected positions are a
-table. The rows of all streams run through every product together; only attention and the edges of the
-convolutions look at one stream at a time.
+The same function as `conformer`, from packed weights: the token table contains embedded tokens, q, k and v are one
+product, repeating, convolving and embedding the frames is one product, and the projected positions are a table. The
+rows of all streams share every product; only attention and the edges of the convolutions run per stream.
 
 Letters: T new tokens of a stream, R rows of all streams, D width, H heads, K = D / H.
 """
@@ -30,33 +29,31 @@ from streaming_vocoder.flow import Flow
 from streaming_vocoder.packing import Product, conv_product, fused_product, sliding_rows, spans
 
 CONV_PAST = 2
-"""Frames that a convolution of kernel 3 keeps from the past."""
+"""Past frames that a convolution of kernel 3 needs."""
 ROOM = 256
-"""Frames beyond its window that a cache can take before it is moved to the front of its memory."""
+"""Frames beyond its window that a cache takes before its content moves to the front of its memory."""
 
 
 class SlidingCache:
-    """Keys and values of the newest frames of one stream, oldest first: those of the prompt, which all streams of the
-    voice share, then its own. Both [layers, 2, H, frames, K].
-
-    A chunk sees ``window`` frames of its past.
+    """Keys and values of the newest frames of one stream, oldest first: those of the prompt, shared by all streams of
+    the voice, then the stream's own. Both [layers, 2, H, frames, K]. A chunk sees ``window`` past frames.
     """
 
     __slots__ = ("end", "own", "prompt", "prompt_start", "start", "window")
 
     def __init__(self, prompt: Tensor, own: Tensor, window: int) -> None:
-        """``own``: the memory to write to, nothing of it in use."""
+        """``own``: unused memory to write to."""
         self.prompt, self.own = prompt, own
         self.window = window
         self.prompt_start = 0
         self.start = self.end = 0
 
     def __len__(self) -> int:
-        """Frames that the next chunk sees of its past."""
+        """The number of past frames that the next chunk sees."""
         return self.prompt.shape[3] - self.prompt_start + self.end - self.start
 
     def reserve(self, count: int) -> None:
-        """Drops what has left the window and makes room for ``count`` frames."""
+        """Drop frames outside the window and make room for ``count`` frames."""
         gone = max(0, len(self) - self.window)
         of_prompt = min(gone, self.prompt.shape[3] - self.prompt_start)
         self.prompt_start += of_prompt
@@ -65,7 +62,7 @@ class SlidingCache:
             self._make_room(count)
 
     def attend(self, layer: int, k: Tensor, v: Tensor) -> list[Part]:
-        """Writes k, v [H, T, K] behind the past; -> keys and values that this chunk sees, oldest first."""
+        """Append k, v [H, T, K] -> the keys and values that this chunk sees, oldest first."""
         end = self.end + k.shape[1]
         keys, values = self.own[layer]
         keys[:, self.end : end] = k
@@ -74,23 +71,23 @@ class SlidingCache:
         return [(prompt_keys, prompt_values), (keys[:, self.start : end], values[:, self.start : end])]
 
     def frames(self) -> Tensor:
-        """What the next chunk sees of its past [layers, 2, H, len, K]; a copy."""
+        """The past frames that the next chunk sees [layers, 2, H, len, K]; a copy."""
         return torch.cat((self.prompt[:, :, :, self.prompt_start :], self.own[:, :, :, self.start : self.end]), dim=3)
 
     def snapshot(self) -> SlidingCache:
-        """From the prompt's own pass: its frames as a prompt to share."""
+        """The frames of the prompt's pass, as a prompt to share."""
         prompt = self.frames()
         return SlidingCache(prompt, prompt[:, :, :, :0].clone(), self.window)
 
     def fork(self) -> SlidingCache:
-        """A stream's cache after the same prompt: the prompt is shared, room for a whole window is its own."""
+        """A stream's cache after the same prompt. The prompt is shared; the stream owns room for a whole window."""
         return SlidingCache(self.prompt, self._memory(self.window + ROOM), self.window)
 
     def _make_room(self, count: int) -> None:
-        """Moves the window to the front, into memory that is larger only if a chunk exceeds the room."""
+        """Move the window to the front, into larger memory only if the chunk does not fit."""
         kept = self.end - self.start
         target = self.own if kept + count <= self.own.shape[3] else self._memory(kept + count)
-        # The frames may overlap their new place, so they go by way of a copy.
+        # Source and destination may overlap, so the frames are copied first.
         target[:, :, :, :kept] = self.own[:, :, :, self.start : self.end].clone()
         self.own, self.start, self.end = target, 0, kept
 
@@ -100,7 +97,7 @@ class SlidingCache:
 
 @dataclass(slots=True, eq=False)
 class EncoderState:
-    """What the encoder remembers of one stream."""
+    """The encoder's state of one stream."""
 
     lookahead_tail: Tensor
     """[2, D]: last inputs of the second look-ahead convolution."""
@@ -121,7 +118,7 @@ class EncoderState:
 
 
 class StreamingEncoder:
-    """Tokens of many streams -> their mu. Packed from a `Flow`, which it does not keep."""
+    """Tokens of many streams -> their mu. Packed from a `Flow`, which it does not reference afterwards."""
 
     def __init__(self, flow: Flow, window_frames: int) -> None:
         encoder = flow.encoder
@@ -151,8 +148,7 @@ class StreamingEncoder:
         )
 
     def step(self, states: Sequence[EncoderState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
-        """One chunk a stream: tokens int [T] -> mu [2 (T - lookahead), 80]; in a ``last`` chunk all T tokens
-        count."""
+        """One chunk per stream: tokens int [T] -> mu [2 (T - lookahead), 80]; for a ``last`` chunk mu [2 T, 80]."""
         embedded = [self._embed(ids, is_last) for ids, is_last in zip(tokens, last, strict=True)]
         counts = [len(rows) - self.lookahead for rows in embedded]
         x = self._look_ahead(states, embedded, counts)
@@ -190,7 +186,7 @@ class StreamingEncoder:
 
 
 class _LayerStack:
-    """The layers of one rate and the table of their projected positions."""
+    """The layers of one frame rate and the table of their projected positions."""
 
     def __init__(self, layers: nn.ModuleList, heads: int) -> None:
         self.heads = heads
@@ -204,7 +200,7 @@ class _LayerStack:
         return SlidingCache(empty, empty, window)
 
     def run(self, x: Tensor, caches: Sequence[SlidingCache], counts: Sequence[int]) -> Tensor:
-        """x [R, D], ``counts`` rows a stream."""
+        """x [R, D], with ``counts`` rows per stream."""
         for cache, count in zip(caches, counts, strict=True):
             cache.reserve(count)
         for index, layer in enumerate(self.layers):
@@ -255,7 +251,7 @@ class _Layer:
 
 
 class _PositionTable:
-    """Projected positions of every distance that was needed so far: grows on demand, shared by all streams."""
+    """Projected positions of the distances needed so far. It grows on demand and is shared by all streams."""
 
     def __init__(self, layers: list[_Layer], heads: int) -> None:
         self.layers = layers
@@ -295,8 +291,7 @@ def _upsample_rows(conv: nn.Conv1d, embed: InputLayer, stride: int) -> tuple[Ten
     """Repeat, convolve and embed as one product: rows of three tokens [3 D] -> ``stride`` frames [stride *
     D].
 
-    Frame j of a token sees the repeated frames j - 2 stride ... j, that is parts of this token and the two
-    before.
+    Frame j of a token sees the repeated frames j - 2 stride ... j, i.e. this token and the two before.
     """
     linear = embed.out[0]
     assert isinstance(linear, nn.Linear) and conv.bias is not None

@@ -55,7 +55,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """mask [B|1, F, F]: True = may see."""
+        """mask [B|1, F, F]: True = visible."""
         q, k, v = (to(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
         mask = None if mask is None else mask[:, None]
         out = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v, attn_mask=mask)
@@ -79,7 +79,7 @@ class CausalConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # The indices are the checkpoint's: what stands between them there only transposes and pads.
+        # The indices are the checkpoint's; the modules between them only transpose and pad.
         self.block = nn.ModuleDict(
             {"1": nn.Conv1d(width, width, 3), "3": nn.LayerNorm(width), "6": nn.Conv1d(width, width, 3)}
         )
@@ -102,8 +102,8 @@ class DiTBlock(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 9 * width))
 
     def forward(self, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, F, C], time [B, C]. The nine vectors come in the order attention, MLP, convolution; execution
-        differs."""
+        """x [B, F, C], time [B, C]. The nine vectors are in the order attention, MLP, convolution, which differs
+        from the order of execution."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m, shift_c, scale_c, gate_c = self.adaLN_modulation(
             time
         ).chunk(9, dim=-1)
@@ -140,7 +140,7 @@ class DiT(nn.Module):
     def forward(
         self, x: Tensor, mu: Tensor, t: Tensor, speaker: Tensor, cond: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """x, mu, cond [B, F, 80], t [B], speaker [B, 80] (projected), mask [B|1, F, F] (True = may see) ->
+        """x, mu, cond [B, F, 80], t [B], speaker [B, 80] (projected), mask [B|1, F, F] (True = visible) ->
         [B, F, 80]."""
         time = self.t_embedder(t)
         h = self.in_proj(torch.cat((x, mu, speaker[:, None].expand_as(x), cond), dim=-1))

@@ -1,19 +1,19 @@
 """The flow's solver chunk by chunk, for any number of streams at once.
 
-Same function as `dit` with the Euler solver of `flow`, from packed weights: the solver's times are fixed, so
-the time embedding and all modulations are a table; q, k and v are one product; a causal convolution is one
-product. Both halves of the guidance and the rows of all streams run through every product together; only
-attention and the edges of the convolutions look at a stream's own past (`Past`).
+The same function as `dit` with the Euler solver of `flow`, from packed weights. The solver's times are fixed, so the
+time embedding and all modulations are a table; q, k and v are one product; a causal convolution is one product. Both
+halves of the guidance and the rows of all streams share every product; only attention and the edges of the convolutions
+use a stream's own past (`Past`).
 
-Every step has a past of its own, so the next chunk of a stream may begin as soon as the one before has made its first
-step. Chunks whose tokens are there ahead of time run as such a wavefront: one batch holds chunks at several steps
+Each solver step has its own past, so the next chunk of a stream can start as soon as the one before has made its first
+step. Chunks whose tokens are available in advance run as such a wavefront: one batch has chunks at several steps
 (`Layer`).
 
-Products, keys and values are of the solver's ``dtype``; the mel, the residual stream and its norms stay float32.
+Products, keys and values have the solver's ``dtype``; the mel, the residual stream and its norms stay float32.
 
-Letters: F new frames of a stream, R frames of all streams, C hidden size, H heads, K head size, N solver steps.
-The leading 2 is (with conditions, without); where the two halves follow each other as rows, it is 2R. In a wavefront
-that holds for each of its layers, whose rows follow each other.
+Letters: F new frames of a stream, R frames of all streams, C hidden size, H heads, K head size, N solver steps. The
+leading 2 is (with conditions, without); where the two halves are consecutive rows, it is 2R. In a wavefront this holds
+for each of its layers, whose rows are consecutive.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from streaming_vocoder.solver_cache import SolverCache, SolverState, TrimRule
 CONV_PAST = 2
 TAPS = CONV_PAST + 1
 WAVE_FRAMES = 400
-"""A wavefront takes another layer while it has no more new frames than these: beyond, products gain nothing."""
+"""A wavefront adds a layer only up to this many new frames: larger products gain nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,19 +52,19 @@ class SolverInput:
 
 
 class Past(Protocol):
-    """The pasts of the streams of a batch, as a block needs them. ``step``: of the solver, ``index``: of the block."""
+    """The pasts of a batch's streams, for one block. ``step``: of the solver; ``index``: of the block."""
 
     def attention(self, step: int, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Remembers k, v of the new frames, and what their queries hear: all [2, R, H, K], q divided by sqrt(K)."""
+        """Store k, v of the new frames and return the attention output: all [2, R, H, K], q divided by sqrt(K)."""
 
     def windows(self, step: int, index: int, conv: int, x: Tensor, taps: Tensor) -> None:
-        """Fills ``taps`` [2, R, TAPS, C] with what a convolution of x [2, R, C] sees at each place, oldest first."""
+        """Fill ``taps`` [2, R, TAPS, C] with the input window of a convolution over x [2, R, C], oldest first."""
 
 
 @dataclass(slots=True, eq=False)
 class Layer:
-    """Chunks of different streams that are at the same step: x [R, 80], which becomes the mel in place; ``conditioned``
-    [R, C]: what mu, speaker and condition put in."""
+    """Chunks of different streams at the same step: x [R, 80] becomes the mel in place; ``conditioned`` [R, C]: the
+    contribution of mu, speaker and condition."""
 
     x: Tensor
     conditioned: Tensor
@@ -80,14 +80,13 @@ class Layer:
 
 
 class StreamingSolver:
-    """mu of many streams -> their mels (in the flow's own range). Packed from a `Flow`, which it does not
-    keep."""
+    """mu of many streams -> their mels (in the flow's own range). Packed from a `Flow`, which it does not reference
+    afterwards."""
 
     def __init__(
         self, flow: Flow, steps: int, noise: Tensor, rule: TrimRule, dtype: torch.dtype = torch.float32
     ) -> None:
-        """noise: buffer [1, 80, frames]; a chunk starts from the slice that begins at its stream's cache
-        length."""
+        """``noise``: buffer [1, 80, frames]; a chunk starts from the slice at its stream's cache length."""
         estimator = flow.decoder.estimator
         config = estimator.config
         self.config, self.rule, self.steps, self.dtype = config, rule, steps, dtype
@@ -123,7 +122,7 @@ class StreamingSolver:
         return speaker @ self.in_speaker + self.in_bias
 
     def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
-        """Chunks of streams -> mels [F, 80]; the states move on. Further chunks of a state follow the ones before."""
+        """Chunks of streams -> mels [F, 80]; updates the states. Several chunks of one state must be consecutive."""
         members = turns([item.state for item in inputs])
         layers = [self._layer([inputs[index] for index in turn]) for turn in members]
         self.solve(layers, self._scratch)
@@ -133,7 +132,7 @@ class StreamingSolver:
         return [mels[index] for index in range(len(inputs))]
 
     def _layer(self, inputs: Sequence[SolverInput]) -> Layer:
-        """One chunk a stream. Counts its frames as made, so that the next layer can be laid out behind it."""
+        """One chunk per stream. Counts its frames as made, so that the next layer can follow."""
         x = torch.cat([self.start(item) for item in inputs])
         places = spans([len(item.mu) for item in inputs])
         streams = [_Stream(item.state, rows) for item, rows in zip(inputs, places, strict=True)]
@@ -142,7 +141,7 @@ class StreamingSolver:
         return Layer(x, torch.cat([self.condition(item) for item in inputs]), _RaggedPast(streams))
 
     def solve(self, layers: Sequence[Layer], scratch: Scratch) -> None:
-        """Noise -> mel, in place. A layer starts one step behind the one before, or later while the batch is full."""
+        """Noise -> mel, in place. A layer starts one step after the one before, or later while the batch is full."""
         waiting, wave = deque(layers), list[Layer]()
         while waiting or wave:
             if waiting and sum(len(layer.x) for layer in (*wave, waiting[0])) <= (WAVE_FRAMES if wave else torch.inf):
@@ -178,13 +177,13 @@ class StreamingSolver:
         return self.noise[first : first + len(item.mu)]
 
     def condition(self, item: SolverInput) -> Tensor:
-        """What mu, speaker and cond put into the first layer [F, C]."""
+        """The contribution of mu, speaker and cond to the first layer [F, C]."""
         row = item.mu @ self.in_mu + item.speaker
         return row if item.cond is None else row + item.cond @ self.in_cond
 
 
 class Scratch:
-    """Memory for what is made and used up within a block, so that a step allocates next to nothing."""
+    """Memory for temporaries of a block, so that a step allocates almost nothing."""
 
     def __init__(self, like: Tensor, narrow: int, wide: int) -> None:
         self._sizes = narrow, wide
@@ -192,7 +191,7 @@ class Scratch:
         self._residual = like.new_empty((0, narrow), dtype=torch.float32)
 
     def residual(self, rows: int, width: int) -> Tensor:
-        """The residual stream float32 [rows, width]. Makes room for a batch of so many rows; it only ever grows."""
+        """The residual stream float32 [rows, width]. Makes room for a batch of ``rows``; it never shrinks."""
         if rows > len(self._residual):
             self._residual = self._residual.new_empty(rows, width)
             self._buffers = [old.new_empty(rows * size) for old, size in zip(self._buffers, self._sizes, strict=True)]
@@ -237,7 +236,7 @@ class SolverBlock:
         _add(h, product(inner, self.fc2, scratch.narrow), [(rows, at.mlp_gate) for rows, at in now])
 
     def _normed(self, h: Tensor, modulations: Sequence[tuple[slice, tuple[Tensor, Tensor]]]) -> Tensor:
-        """Each layer's rows modulated by its own step."""
+        """Each layer's rows, modulated for its own step."""
         width = h.shape[1:]
         normed = [F.layer_norm(_part(h, rows), width, scale, shift, NORM_EPS) for rows, (scale, shift) in modulations]
         return _joined(normed).to(self.dtype)
@@ -265,24 +264,24 @@ class SolverBlock:
 
 
 def _add(h: Tensor, y: Tensor, gates: Sequence[tuple[slice, Tensor]]) -> None:
-    """Each layer's rows through the gate of its own step."""
+    """Add each layer's rows through the gate of its own step."""
     y = y.to(h.dtype)
     for rows, gate in gates:
         _part(h, rows).addcmul_(_part(y, rows), gate)
 
 
 def _part(batch: Tensor, rows: slice) -> Tensor:
-    """A view; the batch itself where that is all of it, since views cost time in small batches."""
+    """A view; the batch itself if it is complete, because views cost time in small batches."""
     return batch if rows.stop - rows.start == len(batch) else batch[rows]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Without a copy where there is one part."""
+    """Without a copy if there is one part."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class _RaggedPast:
-    """The pasts of streams of any kind and length: each stream's attention is computed for itself."""
+    """The pasts of streams of any voice and length: attention runs per stream."""
 
     def __init__(self, streams: Sequence[_Stream]) -> None:
         self.streams = streams
@@ -307,7 +306,7 @@ class _RaggedPast:
         taps[:, :, 2] = x
         taps[:, 1:, 1] = x[:, :-1]
         taps[:, 2:, 0] = x[:, :-2]
-        for stream in self.streams:  # where a stream begins, the rows before are another's
+        for stream in self.streams:  # at the start of a stream, the rows before belong to another stream
             start, tail = stream.rows.start, stream.tails[step, index, conv]
             taps[:, start : start + CONV_PAST, 0] = tail
             taps[:, start, 1] = tail[:, 1]
@@ -315,7 +314,7 @@ class _RaggedPast:
 
 
 class _Stream:
-    """One stream during one step: its state, its rows in the batch, and where its new frames go."""
+    """One stream during one step: its state, its rows in the batch, and the slots of its new frames."""
 
     __slots__ = ("cache", "frames", "own_seen", "place", "prompt_seen", "rows", "slots", "tails")
 
@@ -331,7 +330,7 @@ class _Stream:
 
 
 class _Modulation:
-    """The nine vectors of one block at one time: (1 + scale, shift) stand in for a LayerNorm's weight and
+    """The nine vectors of one block at one time: (1 + scale, shift) replace a LayerNorm's weight and
     bias."""
 
     __slots__ = ("attention", "attention_gate", "conv", "conv_gate", "mlp", "mlp_gate")

@@ -1,10 +1,10 @@
-"""What can go wrong, as seen by the user of this package.
+"""The errors of this package.
 
 VocoderError
-├── CheckpointError     a file, tensor or setting of the checkpoint is missing or does not fit
+├── CheckpointError     a file, tensor or setting of the checkpoint is missing or wrong
 ├── VoiceError          a voice cannot be enrolled, saved or loaded
-├── OptionError         an option has an impossible value, alone or beside the others
-└── StreamError         a stream is used in a way it does not allow
+├── OptionError         an option is invalid, alone or in combination
+└── StreamError         a stream is used wrongly
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ class VocoderError(Exception):
 
 
 class CheckpointError(VocoderError):
-    """A file, tensor or setting of the checkpoint is missing or does not fit; the message lists all of
-    them."""
+    """A file, tensor or setting of the checkpoint is missing or wrong; the message lists all of them."""
 
 
 class VoiceError(VocoderError):
@@ -24,13 +23,13 @@ class VoiceError(VocoderError):
 
 
 class OptionError(VocoderError):
-    """An option of `VocoderOptions` has an impossible value, alone or beside the others."""
+    """An option of `VocoderOptions` is invalid, alone or in combination with others."""
 
     def __init__(self, option: str, problem: str) -> None:
-        """``option``: the field's name."""
+        """``option``: the name of the field."""
         super().__init__(f"{option}: {problem}")
         self.option, self.problem = option, problem
 
 
 class StreamError(VocoderError):
-    """A stream is used in a way it does not allow."""
+    """A stream is used wrongly, e.g. after its last tokens."""

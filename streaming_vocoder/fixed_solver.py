@@ -1,9 +1,9 @@
-"""The solver on fixed shapes: many streams of one voice and one chunk length as one batch, as one CUDA graph.
+"""The solver with fixed shapes: streams of one voice and one chunk length as one batch, on CUDA as a graph.
 
-The ragged way (`dit_stream`) looks at one stream after the other, which costs a GPU more in launches than the
-arithmetic takes. Here the streams' pasts lie in one `Pool`, a step finds them by index, and frames that a stream does
-not have are masked, so the same operations on the same memory serve every step. On CUDA they are captured once per
-shape and then replayed; elsewhere (tests) they simply run.
+The ragged path (`dit_stream`) processes one stream after the other, which on a GPU costs more in kernel launches than
+in arithmetic. Here the streams' pasts are in one `Pool`, a step finds them by index, and missing frames are masked, so
+every step runs the same operations on the same memory. On CUDA they are captured once per shape and replayed; elsewhere
+(in tests) they run directly.
 
 Letters: S streams of a batch, F frames of a chunk, P prompt frames, L slots of a stream; others as in `dit_stream`.
 """
@@ -23,13 +23,13 @@ from streaming_vocoder.packing import turns
 from streaming_vocoder.solver_cache import CHUNK_ROOM, RECENT_FRAMES, SolverCache, SolverState
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
-"""Batches are filled up to one of these: few graphs, little waste."""
+"""Batches are padded to one of these sizes: few graphs, little waste."""
 DUMMY = 0
-"""The pool's row that fills a batch up."""
+"""The pool's row used for padding."""
 
 
 class Pool:
-    """Memory of so many streams, and one row to fill batches up with: keys and values [row, N, depth, 2 (k, v), 2, H,
+    """Memory of a number of streams, and one row for padding: keys and values [row, N, depth, 2 (k, v), 2, H,
     L, K], convolutions' tails [row, N, depth, 2, 2, 2, C]."""
 
     def __init__(self, solver: StreamingSolver, streams: int) -> None:
@@ -42,11 +42,11 @@ class Pool:
         self._rows: WeakKeyDictionary[SolverState, int] = WeakKeyDictionary()
 
     def fork(self, prompt: SolverState) -> SolverState:
-        """As `SolverState.fork`, in the pool while it has a free row; a dropped stream gives its row back."""
+        """Like `SolverState.fork`, in the pool while it has a free row. A deleted stream returns its row."""
         if not self._free:
             return prompt.fork()
         row = self._free.pop()
-        self.caches[row].zero_()  # what is masked is multiplied with zero, and must not be NaN
+        self.caches[row].zero_()  # masked values are multiplied with zero and must not be NaN
         self.tails[row].copy_(prompt.tails)
         state = SolverState(prompt.cache.fork(self.caches[row]), self.tails[row])
         self._rows[state] = row
@@ -54,21 +54,21 @@ class Pool:
         return state
 
     def row(self, state: SolverState) -> int | None:
-        """None for a stream that is not (or not any more) in the pool."""
+        """The stream's row; None if it is not in the pool."""
         row = self._rows.get(state)
         return None if row is None or state.cache.own.data_ptr() != self.caches[row].data_ptr() else row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Place:
-    """Where the streams of a batch lie in the pool and what they see of it: tensors that a graph reads."""
+    """The rows of a batch's streams in the pool and what they see of it: tensors that a graph reads."""
 
     rows: Tensor
     """int64 [S]."""
     slots: Tensor
-    """int64 [S, F]: of the new frames."""
+    """int64 [S, F]: slots of the new frames."""
     mask: Tensor
-    """[S, 1, 1, 1, L]: 0 where a slot is seen, else minus infinity."""
+    """[S, 1, 1, 1, L]: 0 for visible slots, else minus infinity."""
 
 
 class _PooledPast:
@@ -125,7 +125,7 @@ class _Shape:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> Tensor:
-        """On what has been written to the inputs -> mels [S F, 80]; overwritten by the next call."""
+        """Run on the inputs -> mels [S F, 80], which the next call overwrites."""
         if self.x.device.type != "cuda":
             self._solve()
         elif self._graph is None:
@@ -138,7 +138,8 @@ class _Shape:
         self._solver.solve([Layer(self.x, self.conditioned, self._past)], self._scratch)
 
     def _capture(self) -> None:
-        """Capturing records and does not run; libraries want one run before, which goes to the dummy row."""
+        """Capture the graph. Libraries need one run before, which uses the padding row; capturing itself does not
+        run."""
         inputs = [self.place.rows, self.place.slots, self.place.mask, self.x, self.conditioned]
         kept = [tensor.clone() for tensor in inputs]
         self.place.rows.fill_(DUMMY)
@@ -155,18 +156,18 @@ class _Shape:
 
 
 class FixedSolver:
-    """Solves those chunks that have one of the fixed lengths and whose streams lie in the pool."""
+    """Solves the chunks that have one of the fixed lengths and whose streams are in the pool."""
 
     def __init__(self, solver: StreamingSolver, streams: int, frames: Sequence[int]) -> None:
-        """``streams``: that have a place in the pool. ``frames``: the fixed lengths. What is possible, `VocoderOptions`
-        knows."""
+        """``streams``: size of the pool. ``frames``: the fixed lengths. `VocoderOptions` validates both."""
         self.pool = Pool(solver, streams)
         self._solver, self._frames = solver, frozenset(frames)
         self._batches = [size for size in BATCHES if size < streams] + [_batch_size(streams)]
         self._shapes: WeakKeyDictionary[SolverCache, dict[tuple[int, int], _Shape]] = WeakKeyDictionary()
 
     def step(self, inputs: Sequence[SolverInput]) -> list[Tensor]:
-        """As `StreamingSolver.step`, the fixed way where it can be. Chunks of one stream come one after the other."""
+        """Like `StreamingSolver.step`, with fixed shapes where possible. Chunks of one stream run one after the
+        other."""
         mels: dict[int, Tensor] = {}
         for members in turns([item.state for item in inputs]):
             mels.update(zip(members, self._turn([inputs[index] for index in members]), strict=True))
@@ -200,7 +201,7 @@ class FixedSolver:
         place.slots[:count].copy_(torch.tensor([taken.new for taken in slots]))
         seen = torch.tensor([len(cache) - cache.prompt_frames + frames for cache in caches])
         unseen = torch.arange(place.mask.shape[4]) >= seen[:, None]
-        place.mask.zero_()  # the dummies see anything, so that they stay finite
+        place.mask.zero_()  # padding rows see everything, so that they stay finite
         place.mask[:count, 0, 0, 0].masked_fill_(unseen.to(place.mask.device), -torch.inf)
         for memory, parts in (
             (shape.x, map(self._solver.start, inputs)),
@@ -214,7 +215,8 @@ class FixedSolver:
         return list(torch.split(made, frames))
 
     def prepare(self, prompt: SolverState) -> None:
-        """Runs every shape of this voice once, on the dummy row: a graph that is captured during a call holds it up."""
+        """Run every shape of this voice once on the padding row, because capturing a graph later would delay a
+        reply."""
         for frames in sorted(self._frames):
             for batch in self._batches:
                 self._shape(prompt.cache, batch, frames).run()

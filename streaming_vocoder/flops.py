@@ -1,7 +1,7 @@
-"""Arithmetic of one chunk, counted from the sizes: what has to be computed, whatever computes it.
+"""Counts the operations of one chunk from the sizes, independent of the implementation.
 
-Products and convolutions only, a multiplication with its addition as two. Constants of the weights and the solver's
-fixed times (modulations, projected positions) count nothing, because they need not be computed in a chunk.
+Only products and convolutions count, a multiply-add as two operations. Constants (modulations at the solver's fixed
+times, projected positions) do not count, because a chunk need not compute them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def solver_flops(config: EstimatorConfig, steps: int, frames: int, seen: int) ->
     width, inner, mel = config.hidden_size, config.num_heads * config.head_dim, config.out_channels
     weights = 4 * width * inner + 6 * width * width + 2 * width * int(width * config.mlp_ratio)
     block = 2 * (2 * frames * weights + 4 * frames * seen * inner)
-    # x enters and the velocity leaves once a step: the halves are joined before the last product
+    # x enters and the velocity leaves once per step: the halves are joined before the last product
     return steps * (config.depth * block + 4 * frames * width * mel) + 2 * frames * width * mel
 
 
@@ -46,7 +46,7 @@ def _encoder_layer(config: EncoderConfig, rows: int, past: int) -> int:
 
 
 def hift_flops(config: HiftConfig, frames: int) -> int:
-    """One call of HiFT on ``frames``, those kept for the seam included. Fourier transforms count nothing."""
+    """One call of HiFT on ``frames``, including those kept for the seam. Fourier transforms do not count."""
     width, bins = config.f0_cond_channels, config.istft_n_fft + 2
     total = 2 * frames * (3 * width * (config.in_channels + 4 * width) + width)
     total += 2 * frames * config.samples_per_frame * (config.nb_harmonics + 1)

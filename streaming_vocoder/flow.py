@@ -30,7 +30,7 @@ def time_grid(steps: int) -> Tensor:
 
 
 def default_noise(frames: int = NOISE_FRAMES, channels: int = 80) -> Tensor:
-    """The buffer [1, 80, frames] that every solve starts from. The reference draws it anew in each process;
+    """The buffer [1, 80, frames] that every solve starts from. The reference draws it randomly per process;
     here it is seeded."""
     return torch.randn(1, channels, frames, generator=torch.Generator().manual_seed(NOISE_SEED))
 
@@ -41,11 +41,11 @@ def block_mask(
     prefix_frames: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> Tensor | None:
-    """Who may see whom, bool [B|1, frames, frames]; None when nothing is hidden.
+    """The attention mask, bool [B|1, frames, frames] (True = visible); None if everything is visible.
 
-    ``chunk_frames``: a frame sees its own chunk and all before it, as in streaming. ``prefix_frames`` [B]:
-    the prompt, one chunk of its own; the others are counted from its end. ``lengths`` [B]: real frames; those
-    behind are hidden (but see themselves).
+    ``chunk_frames``: a frame sees its own chunk and all chunks before, as in streaming. ``prefix_frames`` [B]: the
+    prompt, a chunk of its own; the other chunks begin at its end. ``lengths`` [B]: valid frames; later ones are hidden
+    (but see themselves).
     """
     if chunk_frames is None and lengths is None:
         return None
@@ -62,8 +62,8 @@ def block_mask(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowLoss:
-    """``velocity``: the flow matching loss. ``mu``: L1 between the encoder's own guess and the scaled mel; an
-    optional aid."""
+    """``velocity``: the flow matching loss. ``mu``: L1 between the encoder's output and the scaled mel, an
+    optional auxiliary loss."""
 
     velocity: Tensor
     mu: Tensor
@@ -148,7 +148,7 @@ class Flow(nn.Module):
         generator.
 
         mel: ln mel [B, F, 80]; tokens int [B, F / 2]; speaker: raw embedding [B, 192]; ``prompt_frames`` [B]:
-        how many of the first frames are given as condition (not counted in the velocity loss); ``lengths``
+        number of first frames given as condition (excluded from the velocity loss); ``lengths``
         [B]: real frames; ``chunk_tokens``: attention as in streaming with chunks of that size after the
         prompt, None = full attention.
         """

@@ -1,5 +1,5 @@
-"""Flow matching chunk by chunk: tokens of many streams -> their mels. One `FlowState` a stream; nothing is
-shared but weights."""
+"""Flow matching chunk by chunk: tokens of many streams -> their mels. Each stream has its own `FlowState`; only the
+weights are shared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streaming_vocoder.solver_cache import SolverState
 
 @dataclass(slots=True, eq=False)
 class FlowState:
-    """What the flow remembers of one stream. Made by `StreamingFlow.prompt_state` and `StreamingFlow.fork`."""
+    """The flow's state of one stream. Made by `StreamingFlow.prompt_state` and `StreamingFlow.fork`."""
 
     encoder: EncoderState
     solver: SolverState
@@ -33,21 +33,21 @@ class FlowState:
         return FlowState(self.encoder.snapshot(), self.solver.snapshot(), self.speaker)
 
     def own_tensors(self) -> list[Tensor]:
-        """All memory that is this stream's alone."""
+        """The tensors that only this stream uses."""
         encoder, solver = self.encoder, self.solver
         caches = [encoder.token_cache.own, encoder.frame_cache.own, solver.cache.own]
         return [encoder.lookahead_tail, encoder.upsample_tail, *caches, solver.tails]
 
     def shared_tensors(self) -> list[Tensor]:
-        """What it shares with all streams of its voice."""
+        """The tensors shared with all streams of the voice."""
         return [self.encoder.token_cache.prompt, self.encoder.frame_cache.prompt, self.solver.cache.prompt]
 
 
 class StreamingFlow:
-    """Packed from a `Flow`; later changes of its weights are not seen."""
+    """Packed from a `Flow`; later changes of its weights have no effect."""
 
     def __init__(self, flow: Flow, options: VocoderOptions, noise: Tensor | None = None) -> None:
-        """noise: buffer [1, 80, frames] that all streams start from, default seeded (`flow.default_noise`)."""
+        """``noise``: buffer [1, 80, frames] that all streams start from; default: `flow.default_noise`, seeded."""
         with torch.inference_mode():
             buffer = default_noise(channels=flow.config.output_size) if noise is None else noise
             self._speaker, self._mel = flow.spk_embed_affine_layer, flow.config.mel
@@ -60,21 +60,20 @@ class StreamingFlow:
 
     @property
     def lookahead(self) -> int:
-        """Tokens that a chunk needs beyond those it turns into mel."""
+        """Look-ahead tokens that a chunk needs in addition to those that become mel."""
         return self.encoder.lookahead
 
     @torch.inference_mode()
     def prompt_state(self, tokens: Tensor, mel: Tensor, speaker: Tensor) -> FlowState:
         """The state after a voice's prompt: tokens int [n], ln mel [2 n, 80], raw speaker embedding [192].
 
-        `fork` it for every reply. The prompt is followed by its own first tokens as look-ahead, as in the
-        reference.
+        `fork` it for each reply. The prompt's own first tokens are its look-ahead, as in the reference.
         """
         return self.prompt_pass(tokens, mel, speaker)[0]
 
     @torch.inference_mode()
     def prompt_pass(self, tokens: Tensor, mel: Tensor, speaker: Tensor) -> tuple[FlowState, Tensor, Tensor]:
-        """`prompt_state`, with the mu and the mel (in the flow's own range) that the pass gave on the way."""
+        """`prompt_state`, with the mu and the mel (in the flow's own range) of the prompt."""
         row = self.solver.speaker_row(self._speaker(F.normalize(speaker, dim=0)))
         state = FlowState(self.encoder.fresh_state(), self.solver.fresh_state(), row)
         (mu,) = self.encoder.step([state.encoder], [torch.cat((tokens, tokens[: self.lookahead]))], [False])
@@ -83,21 +82,21 @@ class StreamingFlow:
 
     @torch.inference_mode()
     def prepare(self, prompt: FlowState) -> None:
-        """Makes what replies after this prompt would have to wait for."""
+        """Precompute what the first reply after this prompt would otherwise wait for."""
         if self.fixed is not None:
             self.fixed.prepare(prompt.solver)
 
     @torch.inference_mode()
     def fork(self, prompt: FlowState) -> FlowState:
-        """A reply's state after a prompt; what the prompt left is shared, not copied."""
+        """A reply's state after a prompt. The prompt's part is shared, not copied."""
         solver = prompt.solver.fork() if self.fixed is None else self.fixed.pool.fork(prompt.solver)
         return FlowState(prompt.encoder.fork(), solver, prompt.speaker)
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState], tokens: Sequence[Tensor], last: Sequence[bool]) -> list[Tensor]:
-        """Chunks of streams: tokens int [T], the look-ahead included unless ``last`` -> ln mel [F, 80].
+        """Chunks of streams: tokens int [T], including the look-ahead unless ``last`` -> ln mel [F, 80].
 
-        A state may come several times, with chunks that follow each other.
+        A state may occur several times, with consecutive chunks.
         """
         return self.step_from_mu(states, self.encode(states, tokens, last))
 

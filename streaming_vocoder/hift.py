@@ -74,7 +74,7 @@ class HarmonicSource(nn.Module):
     """F0 [B, F] in Hz -> excitation [B, 1, S]: harmonics where voiced, noise everywhere, mixed to one
     channel.
 
-    The phase is a function of the F0 alone (it starts anew in every call); the noise is given by the caller.
+    The phase depends on the F0 alone and starts at 0 in each call; the noise is an argument.
     """
 
     def __init__(self, config: HiftConfig) -> None:
@@ -84,7 +84,7 @@ class HarmonicSource(nn.Module):
 
     def forward(self, f0: Tensor, noise: Tensor | None) -> Tensor:
         """noise: standard normal [B, S, H], or [B, S, 1] (one draw for the mixture of all harmonics: the same
-        law, cheaper), or None for silence."""
+        distribution, cheaper), or None for silence."""
         config, hop = self.config, self.config.samples_per_frame
         harmonics = torch.arange(1, config.nb_harmonics + 2, device=f0.device, dtype=f0.dtype)
         cycles = torch.remainder(f0[:, None] * harmonics[:, None] / config.sampling_rate, 1.0)
@@ -183,12 +183,12 @@ class Hift(nn.Module):
 
 
 def source_down_kernel(factor: int) -> int:
-    """Kernel that brings the source's spectrum to a rate ``factor`` below that of the last stage."""
+    """The kernel that reduces the source's spectrum to a rate ``factor`` below that of the last stage."""
     return 1 if factor == 1 else 2 * factor
 
 
 def _source_down(bins: int, channels: int, factor: int) -> nn.Conv1d:
-    """Brings the source's spectrum to the rate of one stage, ``factor`` below that of the last."""
+    """Reduces the source's spectrum to the rate of one stage, ``factor`` below that of the last."""
     return nn.Conv1d(bins, channels, source_down_kernel(factor), factor, padding=factor // 2)
 
 

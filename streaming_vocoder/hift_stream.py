@@ -32,20 +32,20 @@ one."""
 
 @dataclass(slots=True, eq=False)
 class HiftState:
-    """What HiFT remembers of one stream; ``None`` stands for a stream before its first chunk."""
+    """HiFT's state of one stream; ``None`` before the first chunk."""
 
     mel: Tensor
     """[80, 8]: the last frames."""
     source: Tensor
-    """[1, SEAM_SAMPLES]: the last of the source."""
+    """[1, SEAM_SAMPLES]: the end of the source."""
     tail: Tensor
     """[SEAM_SAMPLES]: the last samples, held back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HiftInput:
-    """One chunk of one stream: mel [80, F]; ``noise`` [S, 1 or harmonics] of the source (old frames
-    included) or None."""
+    """One chunk of one stream: mel [80, F]; ``noise`` [S, 1 or harmonics] of the source (including kept frames)
+    or None."""
 
     state: HiftState | None
     mel: Tensor
@@ -55,8 +55,7 @@ class HiftInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HiftOutput:
-    """Samples to emit [n] (may pass 1 by 8 % inside a seam), the whole source of the call, and the state to
-    go on from."""
+    """Samples to emit [n] (may exceed 1 by 8 % inside a seam), the source of the call, and the next state."""
 
     samples: Tensor
     source: Tensor
@@ -64,7 +63,7 @@ class HiftOutput:
 
 
 class StreamingHift:
-    """Streams whose calls have the same length run as one batch."""
+    """Runs streams whose calls have the same length as one batch."""
 
     def __init__(self, hift: Hift, fade: CrossFade) -> None:
         self.hift = hift
@@ -72,7 +71,7 @@ class StreamingHift:
 
     @torch.inference_mode()
     def step(self, inputs: Sequence[HiftInput]) -> list[HiftOutput]:
-        """One chunk a stream, in the order of ``inputs``."""
+        """One chunk per stream, in the order of ``inputs``."""
         groups: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
         for index, item in enumerate(inputs):
             groups[frames_of(item.state, item.mel.shape[1]), item.state is None, item.noise is None].append(index)
@@ -104,7 +103,7 @@ class StreamingHift:
         return HiftOutput(wave if item.last else wave[:-SEAM_SAMPLES], source, state)
 
     def silent_state(self) -> HiftState:
-        """A state that holds silence: to go on from when a chunk had to be thrown away."""
+        """A silent state, to continue from when a chunk had to be discarded."""
         like = self.fade_in
         return HiftState(
             like.new_full((self.hift.config.in_channels, SEAM_FRAMES), SILENT_MEL),
@@ -114,12 +113,12 @@ class StreamingHift:
 
 
 def frames_of(state: HiftState | None, new_frames: int) -> int:
-    """Frames of the next HiFT call: the new ones and those kept for the seam."""
+    """The frames of the next HiFT call: the new ones and those kept for the seam."""
     return new_frames if state is None else SEAM_FRAMES + new_frames
 
 
 def _fade(kind: CrossFade) -> tuple[Tensor, Tensor]:
-    """Weights [SEAM_SAMPLES] of the new samples and of the held back ones."""
+    """The weights [SEAM_SAMPLES] of the new samples and of those held back."""
     window = (
         torch.hamming_window(2 * SEAM_SAMPLES, periodic=False, dtype=torch.float64)
         if kind == "upstream"

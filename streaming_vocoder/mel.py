@@ -1,5 +1,4 @@
-"""Mel spectrograms: that of the voice prompt (24 kHz, 80 bins) and that of the speech tokenizer (16 kHz, 128
-bins)."""
+"""Mel spectrograms of the voice prompt (24 kHz, 80 bins) and of the speech tokenizer (16 kHz, 128 bins)."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def prompt_mel(samples: Tensor) -> Tensor:
 
 
 def tokenizer_mel(samples: Tensor, bins: int = 128) -> Tensor:
-    """16 kHz samples [n] in [-1, 1] -> log-mel [bins, floor(n / 160)] as the speech tokenizer wants it."""
+    """16 kHz samples [n] in [-1, 1] -> log-mel [bins, floor(n / 160)] for the speech tokenizer."""
     spectrum = torch.stft(
         samples, TOKENIZER_FFT, TOKENIZER_HOP, window=torch.hann_window(TOKENIZER_FFT), return_complex=True
     )

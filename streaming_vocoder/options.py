@@ -1,4 +1,4 @@
-"""Everything about a vocoder that can be chosen and is not a weight: one frozen value, checked when it is made."""
+"""All options of a vocoder, as one frozen value that is validated on construction."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from streaming_vocoder.solver_cache import CHUNK_ROOM, TrimRule
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MOST_STEPS = 100
-"""Of the solver. The reference takes 10; each has caches of its own."""
+"""Upper bound of the solver steps. The reference uses 10; each step has its own cache."""
 ENCODER_WINDOW_FRAMES = 2000
 LEAST_ENCODER_WINDOW = 16
-"""What is in the window is seen besides the chunk itself, so even a small one works."""
+"""The chunk itself is always visible in addition to the window, so a small window works."""
 
 
 @dataclass(frozen=True, slots=True)
 class VocoderOptions:
-    """Raises `OptionError` for values that are impossible, alone or together."""
+    """Raises `OptionError` for invalid values and combinations."""
 
     steps: int = 10
     """Euler steps of flow matching. A voice's snapshot is made for this number."""
@@ -32,14 +32,16 @@ class VocoderOptions:
     fade: CrossFade = "upstream"
     """How chunks are joined (`hift_stream`)."""
     dtype: torch.dtype = torch.float32
-    """Of the solver's products and caches, where nearly all of the work is; encoder and HiFT stay float32."""
+    """Data type of the solver's products and caches, which are nearly all of the work; encoder and HiFT stay
+    float32."""
     ladder: ChunkSchedule = ChunkSchedule()
-    """Chunk lengths that the vocoder's user chooses from. `step` takes any other too."""
+    """The chunk lengths that the user of `Vocoder` chooses from. `step` accepts other lengths, too."""
     fixed_streams: int = 0
-    """Room for so many streams whose chunks of the ladder's lengths are solved as batches of fixed shape, on CUDA as
-    graphs (`fixed_solver`); needs the trim rule ``prompt``."""
+    """Number of streams whose chunks of the ladder's lengths are solved in batches of fixed shape, on CUDA as graphs
+    (`fixed_solver`); needs the trim rule ``prompt``."""
     encoder_window_frames: int = ENCODER_WINDOW_FRAMES
-    """Past that the encoder sees, prompt included: exact so far (40 s), then sliding."""
+    """Past frames that the encoder sees, including the prompt (40 s). Exact up to this length, then a sliding
+    window."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= MOST_STEPS:
@@ -64,7 +66,7 @@ class VocoderOptions:
             raise OptionError(
                 "fixed_streams",
                 f"got {self.fixed_streams} with the ladder {self.ladder}: a chunk of fixed shape has at most {longest} "
-                "tokens; leave longer rungs out",
+                "tokens; remove longer rungs",
             )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Small tools of the packed streaming paths: rows of several streams side by side, layers as products."""
+"""Helpers of the packed streaming paths: rows of several streams in one tensor, layers as matrix products."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Product = tuple[Tensor, Tensor]
 
 
 def product(x: Tensor, weights: Product, memory: Callable[[int, int], Tensor]) -> Tensor:
-    """x [rows, in] -> [rows, out], into what ``memory(rows, out)`` gives."""
+    """x [rows, in] -> [rows, out], written to ``memory(rows, out)``."""
     weight, bias = weights
     return torch.addmm(bias, x, weight, out=memory(len(x), weight.shape[1]))
 
 
 def fused_product(*layers: nn.Linear, dtype: torch.dtype = torch.float32) -> Product:
-    """One product that gives the outputs of all ``layers`` side by side."""
+    """One product with the concatenated outputs of all ``layers``."""
     weights = [layer.weight.detach() for layer in layers]
     biases = [
         torch.zeros_like(weight[:, 0]) if layer.bias is None else layer.bias.detach()
@@ -36,7 +36,7 @@ def conv_product(conv: nn.Conv1d, dtype: torch.dtype = torch.float32) -> Product
 
 
 def spans(counts: Sequence[int]) -> Iterator[slice]:
-    """Where the rows of each stream lie."""
+    """The row range of each stream."""
     start = 0
     for count in counts:
         yield slice(start, start + count)
@@ -44,7 +44,7 @@ def spans(counts: Sequence[int]) -> Iterator[slice]:
 
 
 def turns(owners: Sequence[object]) -> list[list[int]]:
-    """Which places of ``owners`` can go together so that nobody goes twice at once: [a, b, a] -> [[0, 1], [2]]."""
+    """Groups of indices of ``owners`` without a repeated owner in a group: [a, b, a] -> [[0, 1], [2]]."""
     seen: Counter[int] = Counter()
     rounds: list[list[int]] = []
     for index, owner in enumerate(owners):
@@ -57,7 +57,8 @@ def turns(owners: Sequence[object]) -> list[list[int]]:
 
 
 def sliding_rows(x: Tensor, kernel: int) -> Tensor:
-    """[n, D] -> a view [n - kernel + 1, kernel * D]: what a convolution sees at each place, oldest first."""
+    """[n, D] -> a view [n - kernel + 1, kernel * D]: the input window of a convolution at each position, oldest
+    first."""
     x = x.contiguous()
     rows, width = x.shape
     return x.as_strided((rows - kernel + 1, kernel * width), x.stride(), x.storage_offset())

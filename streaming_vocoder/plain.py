@@ -1,8 +1,8 @@
-"""The same sound by the plainest means: what `streaming` is measured against and checked by.
+"""A simple reference implementation of `streaming`, for tests and as the baseline of the benchmark.
 
-One stream at a time; every chunk computes prompt and reply anew with the training modules, so no state, no snapshot
-and no table of constants is kept. Chunks are what the masks say: who saw whom when the chunk was made. Only HiFT's
-seam is carried on, because it is part of how the sound is defined.
+It runs one stream at a time and recomputes prompt and reply for each chunk with the training modules: no state, no
+snapshot, no table of constants. Masks reproduce the chunks: which frames were visible when a chunk was made. Only
+HiFT's seam is kept between chunks, because it is part of the definition of the output.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streaming_vocoder.voice import Voice
 
 @dataclass(slots=True, eq=False)
 class PlainStream:
-    """One reply: all of its tokens so far, and where its chunks end (in tokens of the reply)."""
+    """One reply: its tokens so far, and the ends of its chunks in tokens."""
 
     voice: Voice
     noise: torch.Generator
@@ -38,7 +38,7 @@ class PlainStream:
 
 
 class PlainVocoder:
-    """`Vocoder` without anything that makes it fast. Give it whole chunks: it keeps only the look-ahead back."""
+    """`Vocoder` without optimizations. Pass whole chunks: it holds back only the look-ahead."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PlainVocoder:
         self._lookahead = flow.config.encoder.pre_lookahead_len
 
     def open(self, voice: Voice, seed: int = 0) -> PlainStream:
-        """A new reply in ``voice``; ``seed`` is that of its breath noise."""
+        """A new reply in ``voice``; ``seed``: of its breath noise."""
         return PlainStream(voice, torch.Generator(self._device).manual_seed(seed))
 
     @torch.inference_mode()
@@ -77,7 +77,7 @@ class PlainVocoder:
         return np.asarray(made)
 
     def _mel(self, stream: PlainStream, last: bool) -> Tensor:
-        """Prompt and reply up to now -> their ln mel [F, 80]."""
+        """Prompt and reply so far -> their ln mel [F, 80]."""
         voice, flow = stream.voice, self._flow
         spans = _chunk_frames(len(voice.mel), stream.ends)
         seen = chunk_mask(spans)[None].to(self._device)
@@ -99,10 +99,10 @@ class PlainVocoder:
         return flow.config.mel.undo(x[0])
 
     def _look_ahead(self, stream: PlainStream, last: bool) -> Tensor:
-        """Prompt and reply -> what the encoder's layers start from [T, D].
+        """Prompt and reply -> the input of the encoder's layers [T, D].
 
-        The prompt does not see the reply: its own first tokens follow it, as in the reference. Behind the
-        end of a reply there is nothing (zeros).
+        The prompt does not see the reply: its own first tokens are its look-ahead, as in the reference. The end of a
+        reply is followed by zeros.
         """
         encoder, ahead = self._flow.encoder, self._lookahead
         prompt = stream.voice.tokens.to(self._device)
@@ -119,13 +119,13 @@ class PlainVocoder:
 
 
 def chunk_mask(spans: Sequence[range]) -> Tensor:
-    """Who sees whom when all of the past is kept, bool [F, F]: a frame sees its chunk and those before it."""
+    """The mask without trimming, bool [F, F]: a frame sees its own chunk and all chunks before."""
     chunk = torch.cat([torch.full((len(span),), index) for index, span in enumerate(spans)])
     return chunk[None, :] <= chunk[:, None]
 
 
 def trimmed_mask(spans: Sequence[range], rule: TrimRule) -> tuple[Tensor, list[int]]:
-    """Who sees whom when the past is trimmed by ``rule``, bool [F, F]; and how many past frames each chunk saw.
+    """The mask with trimming by ``rule``, bool [F, F], and the number of past frames that each chunk saw.
 
     ``spans``: the frames of the prompt, then those of each chunk.
     """
@@ -145,6 +145,6 @@ def trimmed_mask(spans: Sequence[range], rule: TrimRule) -> tuple[Tensor, list[i
 
 
 def _chunk_frames(prompt: int, ends: Sequence[int]) -> list[range]:
-    """Frames of the prompt and of every chunk."""
+    """The frames of the prompt and of each chunk."""
     edges = [0, prompt, *(prompt + FRAMES_PER_TOKEN * end for end in ends)]
     return [range(start, stop) for start, stop in pairwise(edges)]

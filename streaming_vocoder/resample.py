@@ -28,7 +28,7 @@ def resample(samples: Tensor, source_rate: int, target_rate: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _kernels(source: int, target: int) -> tuple[Tensor, int]:
-    """A low-pass for each of the ``target`` places between two blocks of ``source`` samples; and its reach
+    """A low-pass kernel for each of the ``target`` phases between two blocks of ``source`` samples, and its half width
     in samples."""
     cutoff = min(source, target) * ROLLOFF
     reach = math.ceil(ZERO_CROSSINGS * source / cutoff)

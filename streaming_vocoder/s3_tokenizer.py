@@ -1,7 +1,7 @@
 """S3 tokenizer v2: 16 kHz speech -> speech tokens at 25 Hz.
 
-The checkpoint carries it as an ONNX file, run by `voice.Voice.enroll`; this module is the same network in
-torch, for training own tokenizers and for weights in the converted form.
+The checkpoint contains it as an ONNX file, which `voice.Voice.enroll` runs. This module is the same network in torch,
+for training and for converted weights.
 
 Letters: B batch, T frames of its log-mel (100 Hz), T' = tokens, D width, H heads. Module names are those of
 the converted state dict.
@@ -32,7 +32,7 @@ class S3TokenizerConfig:
 
 
 class FsmnAttention(nn.Module):
-    """Bidirectional rotary attention, plus a depthwise convolution over the values that goes around it."""
+    """Bidirectional rotary attention, plus a depthwise convolution over the values in parallel."""
 
     def __init__(self, config: S3TokenizerConfig) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Codebook(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """Holds the codebook under the name that checkpoints use."""
+    """Contains the codebook under the name used in checkpoints."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""Speech tokens in, samples out: any number of replies at once, each with a state of its own.
+"""Speech tokens -> samples, for any number of replies at once, each with its own state.
 
     vocoder = Vocoder.load(folder / "token2wav")
     stream = vocoder.open(voice)
-    (samples,) = vocoder.step([(stream, tokens, False)])   # as tokens come; 5 + 3 are enough for the first
-    sound (samples,) = vocoder.step([(stream, [], True)])        # the rest
+    (samples,) = vocoder.step([(stream, tokens, False)])  # as tokens arrive; the first chunk needs 5 + 3
+    (samples,) = vocoder.step([(stream, [], True)])       # the rest
 
-A stream keeps the newest 3 tokens back as look-ahead; all others that `step` is given form one chunk, so the
-caller chooses the chunk length by how many tokens it passes (`ladder`). Not thread-safe: one thread calls.
+A stream holds back the newest 3 tokens as look-ahead. All others passed to `step` become one chunk, so the number of
+tokens passed determines the chunk length (`chunk_schedule`). Not thread-safe: call it from one thread.
 """
 
 from __future__ import annotations
@@ -49,40 +49,39 @@ from streaming_vocoder.weights import load_token2wav
 logger = logging.getLogger(__name__)
 
 SILENT_PEAK = 1e-3
-"""A chunk that is nowhere louder (-60 dB of full scale) is silent."""
+"""A chunk is silent if no sample exceeds this (-60 dB of full scale)."""
 SPEECH_CODES = 8
-"""A pause is a few codes again and again: a chunk with at least as many different ones, each of them twice on
-average at most, is taken to say something."""
+"""Pauses consist of few, repeated codes. A chunk with at least this many different codes, each used twice or less on
+average, should be audible."""
 
 Samples = NDArray[np.float32]
 
 
 @dataclass(slots=True)
 class StreamReport:
-    """What happened in one reply. All but the first two should stay zero."""
+    """The report of one reply. All counters but the first two should stay 0."""
 
     tokens: int = 0
     samples: int = 0
     dropped_tokens: int = 0
-    """Ids that are no speech code."""
+    """Tokens that are not speech codes."""
     clipped_samples: int = 0
-    """At the limit that HiFT cuts its output to, or pushed above full scale by a seam."""
+    """Samples at HiFT's output limit, or above full scale because of a seam."""
     broken_chunks: int = 0
-    """Chunks with a NaN or an infinity: silence was given instead, and the stream went on from its voice's
-    start."""
+    """Chunks with NaN or infinity: they were replaced by silence, and the stream restarted from its voice's state."""
     silent_tokens: int = 0
-    """In chunks whose codes say something and whose sound is silent."""
+    """Tokens of silent chunks whose codes should be audible."""
 
     def faults(self) -> dict[str, int]:
-        """What should have stayed zero and did not."""
+        """The counters that should be 0 and are not."""
         counts = {item.name: getattr(self, item.name) for item in fields(self)[2:]}
         return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(slots=True, eq=False)
 class StreamState:
-    """One reply. Made by `Vocoder.open`, moved on by `Vocoder.step`; drop it and everything of the reply is
-    freed."""
+    """The state of one reply. Created by `Vocoder.open`, updated by `Vocoder.step`; deleting it frees all memory of
+    the reply."""
 
     prompt: FlowState = field(repr=False)
     """The voice's snapshot: shared, read-only."""
@@ -102,19 +101,19 @@ class StreamState:
 
     @property
     def owned_bytes(self) -> int:
-        """Memory of this stream alone: its caches and seams, without what all streams of its voice share."""
+        """Memory of this stream: its caches and seams, without the part shared by all streams of the voice."""
         tensors = self.flow.own_tensors()
         if self.hift is not None:
             tensors += [self.hift.mel, self.hift.source, self.hift.tail]
         return sum(tensor.nbytes for tensor in tensors)
 
     def wanted(self, chunk_tokens: int) -> int:
-        """How many more tokens make `step` give a chunk of ``chunk_tokens``."""
+        """The number of further tokens with which `step` makes a chunk of ``chunk_tokens``."""
         return max(0, chunk_tokens - self.buffered)
 
 
 class Vocoder:
-    """Weights, ready for streaming, and the snapshots of the voices used so far."""
+    """The weights, packed for streaming, and the snapshots of the voices used so far."""
 
     def __init__(
         self,
@@ -126,9 +125,9 @@ class Vocoder:
         noise: Tensor | None = None,
         source_noise: bool = True,
     ) -> None:
-        """Takes the modules where they are (device) and packs their weights; do not train them afterwards.
+        """Pack the weights of the modules on their device; do not train them afterwards.
 
-        ``noise``: buffer [1, 80, frames] that every chunk starts from, default seeded. ``source_noise``: breath noise
+        ``noise``: buffer [1, 80, frames] that every chunk starts from; default: seeded. ``source_noise``: breath noise
         of HiFT, seeded per stream.
         """
         self.config = config
@@ -149,8 +148,8 @@ class Vocoder:
         *,
         steps: int | None = None,
     ) -> Vocoder:
-        """From a checkpoint's ``token2wav/`` folder. ``steps`` wins over that of ``options``: the choice that is made
-        most often. `CheckpointError` names all that is missing or does not fit."""
+        """Load a checkpoint's ``token2wav/`` folder. ``steps`` overrides that of ``options``. Raises `CheckpointError`
+        with everything that is missing or wrong."""
         chosen = options or VocoderOptions()
         chosen = chosen if steps is None else replace(chosen, steps=steps)
         config, flow, hift = load_token2wav(folder)
@@ -158,27 +157,26 @@ class Vocoder:
 
     @property
     def lookahead(self) -> int:
-        """Tokens that a chunk needs beyond those that it turns into sound."""
+        """Look-ahead tokens that a chunk needs in addition to those that become audio."""
         return self._flow.lookahead
 
     def prepare(self, voice: Voice) -> None:
-        """Computes the voice's snapshot, unless it is there, and with ``fixed_streams`` all graphs: seconds at official
-        sizes, so do it before the first caller."""
+        """Compute the voice's snapshot, unless it exists, and with ``fixed_streams`` all graphs. This takes seconds at
+        the official size, so call it before the first reply."""
         self._flow.prepare(self._prompt(voice))
 
     def open(self, voice: Voice, seed: int = 0) -> StreamState:
-        """A new reply in ``voice``; ``seed`` is that of its breath noise."""
+        """A new reply in ``voice``; ``seed``: of its breath noise."""
         prompt = self._prompt(voice)
         noise = torch.Generator(self.device).manual_seed(seed) if self.source_noise else None
         return StreamState(prompt, self._flow.fork(prompt), None, noise, self.lookahead)
 
     def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[Samples]:
-        """Per stream: its new tokens, and whether they are its last -> float32 [n] at 24 kHz in [-1, 1], n
-        may be 0.
+        """Per stream, its new tokens and whether they are the last -> float32 [n] at 24 kHz in [-1, 1]; n may be 0.
 
-        A stream may stand in ``requests`` several times: these are chunks that follow each other, and the solver runs
-        them as a wavefront, which is faster than step by step and gives the same. After its last tokens it must not
-        come again. In all it gives 960 samples a token.
+        A stream may occur several times in ``requests`` with consecutive chunks: the solver runs them as a wavefront,
+        which is faster than separate steps and gives the same samples. It must not occur after its last tokens. The
+        total output is 960 samples per token. Raises `StreamError` for a stream that has ended.
         """
         chunks: list[_Chunk] = []
         for index, (state, tokens, last) in enumerate(requests):
@@ -211,7 +209,7 @@ class Vocoder:
         state.finished = last
 
     def _take_chunks(self, state: StreamState, request: int, frames_before: int) -> Iterator[_Chunk]:
-        """Takes chunks off the buffer. ``frames_before``: of chunks that were taken and not yet made."""
+        """Take chunks from the buffer. ``frames_before``: of chunks taken and not yet computed."""
         cache = state.flow.solver.cache
         while True:
             past = min(len(cache) + frames_before, cache.prompt_frames + RECENT_FRAMES)
@@ -256,8 +254,8 @@ class Vocoder:
         state = chunk.state
         samples: Samples = output.samples.cpu().numpy()
         state.hift = output.state
-        # The largest magnitude sees everything at once: at HiFT's limit or above 1 is clipping, NaN and infinity are
-        # broken chunks.
+        # The largest magnitude shows all faults: at HiFT's limit or above 1 the chunk is clipped, NaN or infinity mean
+        # that it is broken.
         peak = float(np.abs(samples).max(initial=0.0))
         held = float(output.state.tail.abs().max())
         if not np.isfinite(peak + held):
@@ -269,7 +267,7 @@ class Vocoder:
             samples = samples.clip(-1.0, 1.0)
         elif peak < SILENT_PEAK and _say_something(chunk.tokens, len(samples)):
             state.report.silent_tokens += len(chunk.tokens)
-        if chunk.last:  # free the caches now, however long the caller keeps the stream
+        if chunk.last:  # free the caches now, even if the caller keeps the stream
             state.flow, state.hift = state.prompt, None
         state.report.samples += len(samples)
         return samples
@@ -277,7 +275,7 @@ class Vocoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """``tokens``: look-ahead included; ``count`` of them sound now."""
+    """``tokens``: including the look-ahead; ``count`` of them become audio now."""
 
     state: StreamState
     request: int
@@ -291,14 +289,14 @@ class _Chunk:
 
 
 def _say_something(tokens: list[int], samples: int) -> bool:
-    """Whether the tokens of a chunk of so many samples must be heard. A first chunk is too short to tell: its
-    seam is held back."""
+    """Whether a chunk of so many samples should be audible by its tokens. A first chunk is too short to decide, because
+    its seam is held back."""
     different = len(set(tokens))
     return samples >= SPEECH_CODES * SAMPLES_PER_TOKEN and different >= SPEECH_CODES and 2 * different >= len(tokens)
 
 
 def _warn_of_faults(requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> None:
-    """Once a reply: the request that is its last does not come again."""
+    """Log the faults once per reply, at its last request."""
     for state, _, last in requests:
         if last and (faults := state.report.faults()):
             words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in faults.items())
@@ -310,5 +308,5 @@ def _or_empty(parts: list[Samples]) -> list[Samples]:
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
-    """Float samples -> PCM as the reference makes it: clipped to +-1, times 32767, truncated toward zero."""
+    """Float samples -> PCM as in the reference: clipped to +-1, times 32767, truncated toward zero."""
     return (samples.clip(-1.0, 1.0) * np.float32(32767.0)).astype(np.int16)

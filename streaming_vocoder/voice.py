@@ -1,7 +1,6 @@
-"""A voice: what the vocoder must know of a speaker, taken once from a recording.
+"""A voice: what the vocoder needs of a speaker, extracted once from a recording.
 
-Making one from a recording needs the checkpoint's two ONNX files and onnxruntime; loading a saved one needs
-neither.
+Enrolling a recording needs the checkpoint's two ONNX files and onnxruntime; loading a saved voice needs neither.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ SPEAKER_FILE = "campplus.onnx"
 
 MIN_SECONDS = 1.0
 MAX_SECONDS = 30.0
-"""What the speech tokenizer was trained on."""
+"""The longest recording that the speech tokenizer was trained on."""
 SILENCE_PEAK = 1e-3
 CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.01
 MIN_TOKENS = 3
-"""The first ones of a prompt are its look-ahead."""
+"""The first tokens of a prompt are its look-ahead, so it needs at least these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -50,7 +49,7 @@ class Voice:
     speaker: Tensor
 
     def __post_init__(self) -> None:
-        """Raises `VoiceError` when the parts do not fit together."""
+        """Raises `VoiceError` if the parts do not match."""
         count = len(self.tokens)
         if self.tokens.dim() != 1 or count < MIN_TOKENS:
             raise VoiceError(f"voice {self.name}: expected at least {MIN_TOKENS} prompt tokens, got {count}")
@@ -60,17 +59,17 @@ class Voice:
                 f"got {tuple(self.mel.shape)}"
             )
         if self.speaker.dim() != 1 or not self.speaker.isfinite().all() or not self.mel.isfinite().all():
-            raise VoiceError(f"voice {self.name}: the speaker embedding or the mel is not usable")
+            raise VoiceError(f"voice {self.name}: the speaker embedding or the mel is invalid")
 
     def save(self, path: Path) -> None:
-        """Writes one safetensors file."""
+        """Write one safetensors file."""
         tensors = {"tokens": self.tokens.int(), "mel": self.mel, "speaker": self.speaker}
         contiguous = {name: value.cpu().contiguous() for name, value in tensors.items()}
         save_file(contiguous, path, metadata={"format": FORMAT, "name": self.name})
 
     @classmethod
     def load(cls, path: Path) -> Voice:
-        """Reads what `save` wrote. `VoiceError` names the file and what is wrong with it."""
+        """Read a file of `save`. Raises `VoiceError` with the file and its fault."""
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
@@ -89,12 +88,11 @@ class Voice:
 
     @classmethod
     def enroll(cls, recording: Path | bytes, folder: Path, name: str | None = None) -> Voice:
-        """Makes a voice from a recording (any format and rate that libsndfile reads; 1 to 30 s of one
-        speaker).
+        """Make a voice from a recording of one speaker of 1 to 30 s, in any format and rate that libsndfile reads.
 
-        ``folder``: the checkpoint's ``token2wav/``. `VoiceError` when the recording will not do,
-        `CheckpointError` when a model file or onnxruntime is missing. As in the reference, tokens and
-        speaker come from the first channel, the mel from the mean of all.
+        ``folder``: the checkpoint's ``token2wav/``. Raises `VoiceError` for an unusable recording, `CheckpointError` if
+        a model file or onnxruntime is missing. As in the reference, tokens and speaker are from the first channel, the
+        mel from the mean of all channels.
         """
         samples, rate = read_recording(recording)
         label = name or (recording.stem if isinstance(recording, Path) else "voice")
@@ -108,15 +106,15 @@ class Voice:
 
 
 def fit_mel(mel: Tensor, tokens: int) -> Tensor:
-    """Brings a prompt mel [F, 80] to ``2 * tokens`` frames: repeats the last one, or crops."""
+    """Make a prompt mel [F, 80] ``2 * tokens`` frames long: repeat the last frame, or crop."""
     missing = FRAMES_PER_TOKEN * tokens - len(mel)
     return torch.cat((mel, mel[-1:].expand(missing, -1))) if missing > 0 else mel[: FRAMES_PER_TOKEN * tokens]
 
 
 def read_recording(recording: Path | bytes) -> tuple[Tensor, int]:
-    """-> float32 [channels, n] in [-1, 1] and the rate in Hz. `VoiceError` when it is no audio."""
+    """-> float32 [channels, n] in [-1, 1] and the sample rate in Hz. Raises `VoiceError` if it is not audio."""
     try:
-        import soundfile  # only enrolling reads sound files
+        import soundfile  # only needed for enrolling
     except (ImportError, OSError) as error:
         raise VoiceError("reading a recording needs the package soundfile: pip install soundfile") from error
     label = recording if isinstance(recording, Path) else "the recording"
@@ -127,12 +125,12 @@ def read_recording(recording: Path | bytes) -> tuple[Tensor, int]:
             always_2d=True,
         )
     except (OSError, RuntimeError) as error:
-        raise VoiceError(f"{label}: not a readable sound file: {error}") from error
+        raise VoiceError(f"{label}: not a readable audio file: {error}") from error
     return torch.from_numpy(np.ascontiguousarray(samples.T)), int(rate)
 
 
 def check_recording(samples: Tensor, rate: int) -> None:
-    """`VoiceError` when samples [channels, n] are too short, too long, silent, clipped or broken."""
+    """Raises `VoiceError` if samples [channels, n] are too short, too long, silent, clipped or invalid."""
     seconds = samples.shape[1] / rate
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise VoiceError(
@@ -140,7 +138,7 @@ def check_recording(samples: Tensor, rate: int) -> None:
             "(about 10 is best)"
         )
     if not samples.isfinite().all():
-        raise VoiceError("the recording has samples that are no numbers")
+        raise VoiceError("the recording has invalid samples (NaN or infinity)")
     loudness = samples.abs()
     if min(float(loudness[0].max()), float(samples.mean(dim=0).abs().max())) < SILENCE_PEAK:
         raise VoiceError("the recording is silent (or its channels cancel out)")
@@ -165,12 +163,12 @@ def _onnx_session(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: enrolling a recording needs {TOKENIZER_FILE} and {SPEAKER_FILE}")
     try:
-        import onnxruntime  # an extra: serving saved voices does not need it
+        import onnxruntime  # an extra that saved voices do not need
     except ImportError as error:
         raise CheckpointError(
             "enrolling a recording needs onnxruntime: pip install onnxruntime (or onnxruntime-gpu)"
         ) from error
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own for every kind of unreadable model
+    except Exception as error:  # onnxruntime has its own exceptions for unreadable models
         raise CheckpointError(f"{path}: onnxruntime cannot load it: {error}") from error

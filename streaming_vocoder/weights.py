@@ -1,4 +1,4 @@
-"""Checkpoint files -> modules. One error names everything that is missing or does not fit."""
+"""Checkpoint files -> modules. One error lists everything that is missing or does not fit."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _WEIGHT_NORM_NAMES = (
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replaces every pair (g, v) by the weight g v / ||v||, the norm over all dimensions but the first."""
+    """Replace every pair (g, v) by the weight g v / ||v||, with the norm over all dimensions but the first."""
     plain = dict(state)
     for g_name, v_name in _WEIGHT_NORM_NAMES:
         for name in [name for name in plain if name.endswith("." + g_name)]:
             stem = name.removesuffix(g_name)
             if stem + v_name not in plain:
-                continue  # stays, and is reported with the missing weight
+                continue  # kept, and reported with the missing weight
             g, v = plain.pop(name).float(), plain.pop(stem + v_name).float()
             norm = v.flatten(1).norm(dim=1).view(-1, *[1] * (v.dim() - 1))
             plain[stem + "weight"] = g.view_as(norm) * (v / norm)
@@ -43,20 +43,20 @@ def hift_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_flow_state(flow: Flow, state: Mapping[str, Tensor]) -> None:
-    """Fills ``flow``; `CheckpointError` lists what does not fit."""
+    """Fill ``flow``. Raises `CheckpointError` with everything that does not fit."""
     _raise_all("flow", _fill(flow, state))
 
 
 def load_hift_state(hift: Hift, state: Mapping[str, Tensor]) -> None:
-    """Fills ``hift``; `CheckpointError` lists what does not fit."""
+    """Fill ``hift``. Raises `CheckpointError` with everything that does not fit."""
     _raise_all("hift", _fill(hift, hift_state(state)))
 
 
 def load_token2wav(folder: Path) -> tuple[VocoderConfig, Flow, Hift]:
-    """Reads a ``token2wav/`` folder: flow.yaml, flow.pt or flow.safetensors, hift.pt or hift.safetensors.
+    """Read a ``token2wav/`` folder: flow.yaml, flow.pt or flow.safetensors, hift.pt or hift.safetensors.
 
-    Modules are on the CPU, float32, in eval mode. `CheckpointError` lists every missing file, and else every
-    missing, unexpected or misshapen tensor.
+    Modules are on the CPU, float32, in eval mode. Raises `CheckpointError` with every missing file, or
+    else every missing, unexpected or misshapen tensor.
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; expected a checkpoint's token2wav folder")
@@ -99,7 +99,7 @@ def _weights_file(folder: Path, stem: str) -> Path | None:
 
 
 def _fill(module: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Copies what fits; gives one line per tensor that is missing, unknown or of another shape."""
+    """Copy what fits; return one line per tensor that is missing, unexpected or of another shape."""
     wanted = module.state_dict()
     problems = [f"missing {name} {tuple(value.shape)}" for name, value in wanted.items() if name not in state]
     problems += [f"unexpected {name} {tuple(value.shape)}" for name, value in state.items() if name not in wanted]

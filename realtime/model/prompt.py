@@ -27,11 +27,10 @@ THINK_END = "</think>"
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Text with the turn's markers around it, tokenized as one: ``<|BOT|>`` if ``begins``, ``<|EOT|>`` if
-    ``ends``.
+    """Text with the turn's markers, tokenized together: ``<|BOT|>`` if ``begins``, ``<|EOT|>`` if ``ends``.
 
-    ``trusted``: names of special tokens in the text are meant (ours, the model's); else they are ordinary
-    text, so that words of a caller or of a tool's result cannot end a turn or open another.
+    ``trusted``: names of special tokens in the text are special tokens (text of the server or the model). Else they are
+    ordinary text, so that a client's message or a tool result cannot end a turn or open another.
     """
 
     text: str
@@ -45,8 +44,7 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class AudioPiece:
-    """One segment of a recording: ``count`` features, from its ``first`` on, of the `Audio` part
-    ``audio_id``."""
+    """One segment of a recording: ``count`` features of the `Audio` part ``audio_id``, from ``first`` on."""
 
     audio_id: str
     first: int
@@ -58,7 +56,7 @@ class AudioPiece:
 
 @dataclass(frozen=True, slots=True)
 class ReplyPiece:
-    """An earlier reply by its ids, or what is left of it (`realtime.model.replay`)."""
+    """An earlier reply as ids, possibly shortened (`realtime.model.replay`)."""
 
     reply: Tokens
 
@@ -68,8 +66,8 @@ Piece = TextPiece | AudioPiece | ReplyPiece
 
 @dataclass(frozen=True, slots=True)
 class AudioSpan:
-    """Positions ``offset`` to ``offset + count - 1`` of a prompt take features ``first`` and on of
-    ``audio_id``."""
+    """Positions ``offset`` to ``offset + count - 1`` of a prompt have the features of ``audio_id`` from ``first``
+    on."""
 
     audio_id: str
     offset: int
@@ -86,29 +84,29 @@ class Prompt:
 
 
 def render(messages: Sequence[Message], tokenizer: TextTokenizer, tokens: SpecialTokens, *, speech: bool) -> Prompt:
-    """The whole prompt, the assistant's turn opened (`open_reply`). ``speech``: the reply is to be spoken."""
+    """The complete prompt with an open assistant turn (`open_reply`). ``speech``: whether the reply is spoken."""
     return assemble(message_pieces(open_reply(messages, speech=speech), tokens), tokenizer, tokens)
 
 
 def open_reply(messages: Sequence[Message], *, speech: bool) -> list[Message]:
-    """The messages and an open assistant turn, unless the last one is open already."""
+    """The messages and an open assistant turn, unless the last message is already open."""
     if messages and (messages[-1].content is None or not messages[-1].closed):
         return list(messages)
     return [*messages, Message("assistant", TTS_START if speech else None, closed=False)]
 
 
 def message_pieces(messages: Iterable[Message], tokens: SpecialTokens) -> list[Piece]:
-    """What is tokenized piece by piece for these turns; nothing is added."""
+    """The pieces of these turns, without additions."""
     return [piece for message in messages for piece in _turn(message, tokens)]
 
 
 def part_pieces(parts: Iterable[Part], tokens: SpecialTokens, *, trusted: bool = False) -> list[Piece]:
-    """Parts without turns or roles around them: the format of the base model."""
+    """Parts without turns or roles: the format of the base model."""
     return [piece for part in parts for piece in _part(part, tokens, trusted)]
 
 
 def assemble(pieces: Iterable[Piece], tokenizer: TextTokenizer, tokens: SpecialTokens) -> Prompt:
-    """Tokenize the pieces and join them with nothing."""
+    """Tokenize the pieces and concatenate them."""
     ids: list[int] = []
     spans: list[AudioSpan] = []
     for piece in pieces:
@@ -125,12 +123,12 @@ def assemble(pieces: Iterable[Piece], tokenizer: TextTokenizer, tokens: SpecialT
 
 
 def think() -> Message:
-    """An open assistant turn in which the Think model reasons, up to `THINK_END`."""
+    """An open assistant turn in which the Think model generates its thought, up to `THINK_END`."""
     return Message("assistant", THINK_START, closed=False)
 
 
 def answer_after_thinking(thought: str, *, speech: bool = True) -> Message:
-    """The same turn continued with the answer. ``thought``: what was generated, without `THINK_END`."""
+    """The same turn continued with the answer. ``thought``: the generated text without `THINK_END`."""
     opening = TTS_START if speech else ""
     return Message("assistant", f"{THINK_START}{thought}{THINK_END}\n\n{opening}", closed=False)
 

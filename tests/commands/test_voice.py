@@ -111,7 +111,7 @@ def test_a_voice_is_replaced_only_by_force(
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"this is no sound", "not a readable sound file"),
+        (b"this is no sound", "not a readable audio file"),
         (recording(0.5), "0.5 s"),
         (recording(31.0, 16000), "31.0 s"),
         (recording(2.0, level=0.0), "silent"),

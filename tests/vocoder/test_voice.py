@@ -84,13 +84,13 @@ def test_tokens_come_from_the_first_channel_and_the_mel_from_all(models: Path) -
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"this is no sound", "not a readable sound file"),
-        (b"", "not a readable sound file"),
+        (b"this is no sound", "not a readable audio file"),
+        (b"", "not a readable audio file"),
         (recording(0.5), "0.5 s"),
         (recording(31.0, 16000), "31.0 s"),
         (recording(2.0, level=0.0), "silent"),
         (wav(np.clip(np.random.default_rng(0).normal(0, 2, 32000), -1, 1)[:, None], 16000), "clipped"),
-        (wav(np.full((32000, 1), np.nan), 16000), "no numbers"),
+        (wav(np.full((32000, 1), np.nan), 16000), "invalid samples"),
     ],
     ids=["text", "empty", "short", "long", "silent", "clipped", "nan"],
 )
