@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from realtime.bench.turns.scoring import (
     score,
 )
 from realtime.commands.machine import describe_machine
+from realtime.config import EMBEDDED_CHECKPOINT
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
 
@@ -72,8 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--turn-model",
         default="auto",
-        help="additional end-of-turn model to measure: a smart-turn v3 ONNX file, auto (the model in the package "
-        "pipecat-ai, if installed) or none",
+        help="end-of-turn models to measure as well: auto: the checkpoint's own and the one in the package pipecat-ai, "
+        "where they are there; smart-turn: only the latter; a smart-turn v3 ONNX file; none",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=EMBEDDED_CHECKPOINT, help="checkpoint folder (default: the embedded nano model)"
     )
     parser.add_argument("--live", metavar="URL", help="play one case of each kind to this server in real time")
     parser.add_argument(
@@ -88,10 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     cases = [case for case in compose(arguments.seed) if arguments.kind in case.kind]
     if arguments.live is not None:
         cases = list({case.kind: case for case in reversed(cases)}.values())[::-1]
-        model, play = None, _live(arguments.live, arguments.api_key)
+        models, play = {}, _live(arguments.live, arguments.api_key)
     else:
-        model, play = load_end_of_turn_model(arguments.turn_model), _virtual()
-    turns = _play([case for case in cases if not case.during_reply], endpointing_modes(model), arguments.only, play)
+        models, play = turn_models(arguments.turn_model, arguments.model), _virtual()
+    turns = _play([case for case in cases if not case.during_reply], endpointing_modes(models), arguments.only, play)
     floors = _play([case for case in cases if case.during_reply], interruption_modes(), arguments.only, play)
     endpointing = {name: endpointing_figures(outcomes) for name, outcomes in turns.items()}
     interruption = {name: interruption_figures(outcomes) for name, outcomes in floors.items()}
@@ -116,13 +120,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if played else 1
 
 
-def endpointing_modes(model: EndOfTurnModel | None) -> list[Mode]:
+def turn_models(choice: str, folder: Path) -> dict[str, EndOfTurnModel]:
+    """End-of-turn models by the name of their rows. Raises `RealtimeError` for what cannot be loaded."""
+    models: dict[str, EndOfTurnModel] = {}
+    if choice == "auto" and (own := _own_model(folder)) is not None:
+        models["own head"] = own
+    if (smart_turn := load_end_of_turn_model(choice)) is not None:
+        models["smart-turn"] = smart_turn
+    return models
+
+
+def _own_model(folder: Path) -> EndOfTurnModel | None:
+    from realtime.checkpoint.load import load_turn_completion  # torch: only this mode needs it
+    from realtime.model.speech_model import SpeechModel
+
+    return load_turn_completion(folder, SpeechModel.load(folder))
+
+
+def endpointing_modes(models: Mapping[str, EndOfTurnModel]) -> list[Mode]:
     """The ways to detect the end of a turn."""
     semantic = [(eagerness, {"type": "semantic_vad", "eagerness": eagerness}) for eagerness in EAGERNESS]
     modes = [Mode("server_vad", {"type": "server_vad"})]
     modes += [Mode(f"semantic_vad {eagerness}", detection) for eagerness, detection in semantic]
-    if model is not None:
-        modes += [Mode(f"semantic_vad {eagerness}, smart-turn", detection, model) for eagerness, detection in semantic]
+    for name, model in models.items():
+        modes += [Mode(f"semantic_vad {eagerness}, {name}", detection, model) for eagerness, detection in semantic]
     return modes
 
 

@@ -17,12 +17,15 @@ class Answers:
 
     def __init__(self, finished: float | Exception) -> None:
         self.heard: list[int] = []
+        self.answering = threading.Event()
+        self.answering.set()
         self.threads: set[str] = set()
         self._finished = finished
 
     def probability(self, samples: NDArray[np.float32]) -> float:
         self.heard.append(len(samples))
         self.threads.add(threading.current_thread().name)
+        assert self.answering.wait(10)
         if isinstance(self._finished, Exception):
             raise self._finished
         return self._finished
@@ -73,6 +76,25 @@ async def test_a_long_pause_is_asked_about_again() -> None:
             await caller.settle_until(lambda count=count: len(model.heard) == count)  # type: ignore[misc]
             await caller.settle()
     assert model.heard == sorted(set(model.heard)), "each time with more silence"
+
+
+async def test_a_pause_during_a_slow_answer_is_asked_about_next() -> None:
+    model = Answers(0.98)
+    model.answering.clear()
+    async with call(parts={"end_of_turn": model}) as caller:
+        caller.turn_detection({"type": "semantic_vad"})
+        caller.be_silent(0.5)
+        for number in (1, 2):
+            caller.say(1.0)
+            caller.be_silent(0.3)
+            if number == 1:
+                await caller.settle_until(lambda: len(model.heard) == 1)
+        await caller.settle()
+        model.answering.set()
+        await caller.settle_until(lambda: len(model.heard) == 2)
+        await caller.settle()
+        caller.be_silent(0.2)
+        assert "input_audio_buffer.speech_stopped" in await caller.settle()
 
 
 async def test_server_vad_asks_no_model() -> None:

@@ -2,7 +2,7 @@
 
     python scripts/nano/evaluate/turn_completion.py                     # the turn benchmark's clips, parted
     python scripts/nano/evaluate/turn_completion.py --data work/turn_ends     # and `turn_ends`' held-out speech
-    python scripts/nano/evaluate/turn_completion.py --head FILE --only medium
+    python scripts/nano/evaluate/turn_completion.py --real --head FILE --only medium
 
 Real sessions in virtual time, as in `realtime bench turns`. Sentences are spoken as a whole and parted by digital
 silence of `--pause` seconds where a speaker may pause; rooms are quiet (-70 dBFS).
@@ -11,6 +11,8 @@ silence of `--pause` seconds where a speaker may pause; rooms are quiet (-70 dBF
 from __future__ import annotations
 
 import argparse
+import random
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +23,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from realtime.bench.turns.corpus import SPEECH_DB, Case, clips
 from realtime.bench.turns.runner import Mode, observe
-from realtime.bench.turns.scoring import judge, turn_figures
+from realtime.bench.turns.scoring import endpointing_figures, score
 from realtime.bench.turns.synthetic_noise import Samples, at_level, noise, silence
 from realtime.commands.bench_turns import EAGERNESS
-from realtime.model.turn_completion import TurnCompletionHead, TurnCompletionModel
+from realtime.model.turn_completion import HEAD_FILE, TurnCompletionHead, TurnCompletionModel
 from realtime.model.weights import load_config, load_modules
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
@@ -62,6 +64,31 @@ def held_out_cases(path: Path, pause_s: float) -> Iterator[Case]:
         yield case("short, held out" if turn.kind == "short" else "whole, held out", (samples,), index)
 
 
+def real_cases(pause_s: float, count: int = 60) -> Iterator[Case]:
+    """Sentences of a real person, which nothing here is trained on, likewise; see `real_speech`."""
+    from scripts.nano.data import turn_ends
+    from scripts.nano.evaluate import real_speech
+
+    rng = random.Random(0)
+    said = sorted(real_speech.transcripts(real_speech.WORDS).items())
+    for index, (name, words) in enumerate(rng.sample(said, len(said))):
+        spoken = " ".join(re.sub(r"[^a-z' ]", " ", words.lower()).split())
+        sound = real_speech.recording(real_speech.SOUNDS, name)
+        if sound is None or not 5 <= len(spoken.split()) <= 16 or len(spoken.split()) != len(words.split()):
+            continue
+        starts = turn_ends.word_starts(sound, spoken)
+        open_ends = [i for i in range(2, len(starts) - 1) if words.split()[i - 1][-1].isalpha()]
+        if not open_ends:
+            continue
+        cut = turn_ends.quietest_near(sound, starts[rng.choice(open_ends)])
+        samples = at_level(sound, SPEECH_DB)
+        yield case("parted, real", (samples[:cut], silence(pause_s), samples[cut:]), index)
+        yield case("whole, real", (samples,), index)
+        count -= 1
+        if not count:
+            return
+
+
 def own_model(checkpoint: Path, head: Path) -> EndOfTurnModel:
     """The encoder of a checkpoint with a head."""
     config = load_config(checkpoint)
@@ -74,16 +101,19 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=NANO)
     parser.add_argument("--head", type=Path, help="(default: the checkpoint's)")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--real", action="store_true", help="also sentences of a real person (see real_speech.py)")
     parser.add_argument("--pause", type=float, default=1.0)
     parser.add_argument("--only", default="", help="modes with this in their name, as medium or prosody")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    head = args.head or args.checkpoint / HEAD_FILE
     models = {
         "prosody": None,
-        "own head": own_model(args.checkpoint, args.head or args.checkpoint / "turn_completion.safetensors"),
+        "own head": own_model(args.checkpoint, head) if head.is_file() else None,
         "smart-turn": load_end_of_turn_model("smart-turn"),
     }
     cases = [*bench_cases(args.pause), *(held_out_cases(args.data, args.pause) if args.data else ())]
+    cases += real_cases(args.pause) if args.real else ()
     vad, kinds = SileroVad(), list(dict.fromkeys(case.kind for case in cases))
     print(f"| mode | {' | '.join(f'{kind}: split, p50, p95 ms' for kind in kinds)} |\n|{'---|' * (len(kinds) + 1)}")
     for name, model in models.items():
@@ -93,7 +123,7 @@ def main() -> None:
                 continue
             cells = []
             for kind in kinds:
-                found = turn_figures([judge(one, observe(one, mode, vad)) for one in cases if one.kind == kind])
+                found = endpointing_figures([score(one, observe(one, mode, vad)) for one in cases if one.kind == kind])
                 cells.append(f"{found.cut_in_rate or 0:.0%}, {found.delay_p50_ms:.0f}, {found.delay_p95_ms:.0f}")
             print(f"| {mode.name} | {' | '.join(cells)} |", flush=True)
 

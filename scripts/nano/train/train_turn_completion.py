@@ -1,9 +1,8 @@
 """Train the head that tells whether a turn is complete, for the encoder of any checkpoint.
 
     python scripts/nano/data/turn_ends.py --minutes 12                                  # the speech, once
-    python scripts/nano/train/train_turn_completion.py \
-        --checkpoint realtime/checkpoints/nano --out realtime/checkpoints/nano/turn_completion.safetensors
-    python scripts/nano/train/train_turn_completion.py --checkpoint realtime/checkpoints/nano --evaluate FILE
+    python scripts/nano/train/train_turn_completion.py --checkpoint realtime/checkpoints/nano
+    python scripts/nano/evaluate/turn_completion.py --data work/turn_ends               # what semantic_vad makes of it
 
 Examples are composed of `turn_ends`' utterances: complete turns (whole, with a pause or a filler in them, short
 answers) and incomplete ones (cut at a word, ended by a filler, or words that cannot be all, spoken with a falling
@@ -33,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from realtime.audio.g711 import mulaw_to_pcm16, pcm16_to_mulaw
 from realtime.model.encoder import AudioEncoder, encoder_rows, pad_mels
 from realtime.model.features import log_mel
-from realtime.model.turn_completion import WINDOW_SAMPLES, TurnCompletionHead
+from realtime.model.turn_completion import HEAD_FILE, WINDOW_SAMPLES, TurnCompletionHead
 from realtime.model.weights import load_config, load_modules
 from scripts.nano.data import input_speech, turn_ends, turn_texts
 from scripts.nano.data.input_speech import SAMPLE_RATE, Samples
@@ -41,6 +40,8 @@ from scripts.nano.data.turn_ends import SpokenTurn
 
 _BATCH = 64
 _ENCODED_AT_ONCE = 16
+_PART = 2000
+_HELD_OUT = 1200  # examples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +210,21 @@ def encode(encoder: AudioEncoder, n_mels: int, examples: Iterable[Example]) -> E
     return Encoded(rows, torch.tensor(labels), kinds)
 
 
+def encode_all(
+    encoder: AudioEncoder, n_mels: int, composer: Composer, count: int, strength: float | None = None
+) -> Encoded:
+    """So many examples, drawn and encoded in parts, with a line of progress for each."""
+    parts, started = [], time.monotonic()
+    for start in range(0, count, _PART):
+        parts.append(encode(encoder, n_mels, (composer.draw(strength) for _ in range(min(_PART, count - start)))))
+        print(f"{start + _PART} of {count} encoded in {time.monotonic() - started:.0f} s", flush=True)
+    return Encoded(
+        [rows for part in parts for rows in part.rows],
+        torch.cat([part.complete for part in parts]),
+        [kind for part in parts for kind in part.kinds],
+    )
+
+
 def batches(data: Encoded, rng: random.Random | None = None) -> Iterable[tuple[Tensor, list[int], Tensor]]:
     """Rows [B, P, d], counts, labels [B]: of similar lengths, in random order where there is a generator."""
     order = sorted(range(len(data.rows)), key=lambda i: (len(data.rows[i]) // 8, 0 if rng is None else rng.random()))
@@ -297,6 +313,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=turn_ends.OUT)
     parser.add_argument("--out", type=Path, help="the head's file (default: in the checkpoint)")
+    parser.add_argument("--rows", type=Path, help="keep the encoded examples in this file, or take them from there")
     parser.add_argument("--examples", type=int, default=16_000)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
@@ -305,19 +322,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     config = load_config(args.checkpoint)
     encoder, n_mels = load_modules(args.checkpoint, config).encoder, config.audio.n_mels
-    turns = [turn for path in sorted(args.data.glob("train-*.npz")) for turn in turn_ends.read(path)]
     started = time.monotonic()
-    composer, unseen = Composer(turns, args.seed), Composer(turn_ends.read(args.data / "held-out.npz"), 1)
-    held_out = encode(encoder, n_mels, (unseen.draw(0.3) for _ in range(1200)))
-    data = encode(encoder, n_mels, (composer.draw() for _ in range(args.examples)))
-    print(
-        f"{len(turns)} utterances, {args.examples} examples encoded in {time.monotonic() - started:.0f} s", flush=True
-    )
+    if args.rows is not None and args.rows.exists():
+        data, held_out = (Encoded(*parts) for parts in torch.load(args.rows, weights_only=True))
+    else:
+        turns = [turn for path in sorted(args.data.glob("train-*.npz")) for turn in turn_ends.read(path)]
+        held_out = encode_all(encoder, n_mels, Composer(turn_ends.read(args.data / "held-out.npz"), 1), _HELD_OUT, 0.3)
+        data = encode_all(encoder, n_mels, Composer(turns, args.seed), args.examples)
+        if args.rows is not None:
+            torch.save([[part.rows, part.complete, part.kinds] for part in (data, held_out)], args.rows)
+    print(f"{len(data.rows)} examples encoded in {time.monotonic() - started:.0f} s", flush=True)
     head = train(data, held_out, args.epochs, args.seed)
     temperature = calibrate(head, held_out)
     print(f"temperature {temperature:.2f}  {summary(*predict(head, held_out))}")
     report(head, held_out)
-    out = args.out or args.checkpoint / "turn_completion.safetensors"
+    out = args.out or args.checkpoint / HEAD_FILE
     save_file({name: tensor.half().contiguous() for name, tensor in head.state_dict().items()}, out)
     print(f"{out}: {out.stat().st_size / 1000:.0f} kB in {time.monotonic() - started:.0f} s")
 
