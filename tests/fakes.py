@@ -397,6 +397,7 @@ async def call(
     words: Sequence[Sequence[Step]] = (),
     recording: Recording | None = None,
     clock: FakeClock | None = None,
+    channel: MemoryChannel | None = None,
 ) -> AsyncIterator[Caller]:
     """A caller who is connected, with the engine playing these scripts. Hangs up at the end.
 
@@ -404,7 +405,7 @@ async def call(
     ``words``: see `FakeEngine`; ``recording``: writes the session down.
     """
     engine, vocoder = FakeEngine(*scripts, words=words), vocoder or FakeVocoder()
-    channel, clock = MemoryChannel(), clock or FakeClock()
+    channel, clock = channel or MemoryChannel(), clock or FakeClock()
     config, ids = config or SessionConfig(), Ids("t")
     reports: list[tuple[str, Mapping[str, float | None]]] = []
     services = Services(engine, vocoder, LoudnessVad(), lambda id, figures: reports.append((id, figures)), schema_check)

@@ -21,7 +21,7 @@ from typing import Any
 
 from realtime.admission.queue import AdmissionQueue, QueueEntry
 from realtime.errors import CapacityError, Draining
-from realtime.ports.channel import Channel
+from realtime.ports.channel import Channel, plays_audio
 from realtime.protocol.ids import Ids
 from realtime.protocol.session_config import (
     AudioIn,
@@ -113,7 +113,7 @@ class SessionManager:
         return lease
 
     @contextmanager
-    def recorder(self, first: WireSession | TranscriptionSession, ids: Ids) -> Iterator[Recorder]:
+    def recorder(self, first: WireSession | TranscriptionSession, ids: Ids, channel: Channel) -> Iterator[Recorder]:
         """Keeps the inputs of a session that begins with ``first``: in its own folder, or the last ones in memory."""
         if self._record is None:
             yield Memory()
@@ -125,7 +125,7 @@ class SessionManager:
             yield Memory()
             return
         try:
-            recording.begin(Opening(time.monotonic(), first, self._config, self._services, ids))
+            recording.begin(Opening(time.monotonic(), first, self._config, self._services, ids, plays_audio(channel)))
             yield recording
         finally:
             recording.close()
@@ -190,7 +190,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         ids = ids or Ids()
         first = first_settings(self._config, ids, model=model, patch=settings)
         self.owner, self.call_id = owner, call_id
-        with self._manager.recorder(first, ids) as recorder:
+        with self._manager.recorder(first, ids, channel) as recorder:
             if isinstance(recorder, Recording):
                 channel = RecordedChannel(channel, recorder)
             inputs = InputQueue(recorder=recorder)

@@ -123,7 +123,7 @@ async def replay(call: RecordedCall, vad: VoiceModel) -> list[ServerEvent]:
         tools=_SilentTools(tuple(ServerTool(**tool) for tool in header["tools"])),
         tool_servers=_SilentServers(),
     )
-    channel = _ReplayChannel()
+    channel = _ReplayChannel(header["plays_audio"])
     ids = Ids.from_seed(header["ids"]["token"], header["ids"]["session"])
     await Session(channel, services, call.config, settings, ids, inputs).run()
     if inputs.divergence is not None:
@@ -218,7 +218,8 @@ async def _never() -> Any:
 
 
 class _ReplayChannel:
-    def __init__(self) -> None:
+    def __init__(self, plays_audio: bool) -> None:
+        self.plays_audio = plays_audio
         self.sent: list[ServerEvent] = []
 
     async def receive(self) -> Inbound:

@@ -79,6 +79,9 @@ class ClientEvents:
         self._parts.outbox.put(wire.InputAudioBufferCleared())
 
     def _clear_output(self, event: wire.OutputAudioBufferClear) -> None:
+        if self._parts.plays_audio:
+            self._floor.clear_playback()
+            return
         raise ProtocolError(
             "invalid_value",
             "output_audio_buffer.clear is for WebRTC and SIP: over a WebSocket the client owns the playback. "

@@ -22,7 +22,7 @@ from realtime.session.output.responses import ReplyEvents, ResponseRequest
 from realtime.session.parts import Parts
 from realtime.session.work import Timer
 from realtime.turns import effects
-from realtime.turns.events import Event, PlaybackEnded, ResponseCreate, ResponseDone
+from realtime.turns.events import Event, PlaybackEnded, ResponseCancel, ResponseCreate, ResponseDone
 from realtime.turns.floor import OVERLAPPING, Floor, TurnState
 from realtime.turns.turn_taking import step
 
@@ -96,6 +96,14 @@ class FloorControl:
         if not request.config.out_of_band:
             self._stop_awaiting_playback()
         self._parts.replies.start(request, self._parts.settings.answering().truncation, speech_end)
+
+    def clear_playback(self) -> None:
+        """The client wants the playback to stop, where the transport owns it; a response that runs is cancelled."""
+        if self._parts.replies.active is not None:
+            self.step(ResponseCancel(self._parts.audio_input.received))
+        self._cut_playback()
+        if self.floor in (Floor.AUDIBLE, Floor.SHARED_AUDIBLE, Floor.OVERLAP_AUDIBLE):
+            self._await_playback()
 
     def await_playback_anew(self) -> None:
         """The client says that it plays less than was sent."""
@@ -197,6 +205,8 @@ class FloorControl:
         parts = self._parts
         self._stop_awaiting_playback()
         parts.outbox.retract_audio()
+        if parts.plays_audio:  # other clients own their playback and stop it by themselves
+            parts.outbox.put(wire.OutputAudioBufferCleared(response_id=parts.replies.spoken_id))
         for item_id, heard in parts.playout.cut(self._env.inputs.now()).items():
             entry = parts.history.get(item_id)
             if entry is not None and not entry.truncated:

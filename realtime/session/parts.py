@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realtime.ports.channel import Channel
+from realtime.ports.channel import Channel, plays_audio
 from realtime.protocol.conversation import Conversation
 from realtime.session.context.decoding import AudioDecoder
 from realtime.session.context.history import History
@@ -49,6 +49,8 @@ class Parts:
     backchannels: BackchannelClassifier
     replies: Replies
     items: ItemHandler
+    plays_audio: bool
+    """Whether the transport owns the playback: it is told when to clear it."""
 
 
 def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
@@ -94,4 +96,5 @@ def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
         backchannels=BackchannelClassifier(env, audio_input),
         replies=replies,
         items=items,
+        plays_audio=plays_audio(channel),
     )

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
 
-from realtime.ports.channel import Channel, Inbound
+from realtime.ports.channel import Channel, Inbound, plays_audio
 from realtime.ports.engine import TokenCounter
 from realtime.ports.messages import Message
 from realtime.ports.tools import ToolServers
@@ -47,6 +47,7 @@ class Opening:
     config: SessionConfig
     services: Services
     ids: Ids
+    plays_audio: bool = False
 
 
 class Recording:
@@ -83,6 +84,7 @@ class Recording:
             "voices": list(services.vocoder.voices),
             "tools": [asdict(tool) for tool in services.tools.tools],
             "end_of_turn": services.end_of_turn is not None,
+            "plays_audio": opening.plays_audio,
             "context_tokens": services.token_counter.context_tokens,
         }
         self._write(self._journal, header)
@@ -127,6 +129,7 @@ class RecordedChannel:
     """`realtime.ports.channel.Channel` that notes what the client gets."""
 
     def __init__(self, channel: Channel, recording: Recording) -> None:
+        self.plays_audio = plays_audio(channel)
         self._channel = channel
         self._recording = recording
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from realtime.errors import CapacityError, ChannelClosed, SessionEnd
-from realtime.ports.channel import AudioPlayed, Channel, Inbound
+from realtime.ports.channel import AudioPlayed, Channel, Inbound, plays_audio
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
@@ -96,6 +96,7 @@ class SharedChannel:
     """`Channel`: the caller's, and those who listen in."""
 
     def __init__(self, main: Channel) -> None:
+        self.plays_audio = plays_audio(main)
         self._main = main
         self._sidebands: list[Sideband] = []
         self._closed: tuple[int, str] | None = None

@@ -1,0 +1,75 @@
+"""Transports that play the audio themselves (WebRTC, phone lines): when their playback is cleared, and when not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realtime.protocol import events as wire
+from realtime.turns.floor import Floor
+from tests.fakes import Gate, MemoryChannel, Step, call, delta, reply
+
+
+def long() -> list[Step]:
+    """A reply of eight seconds that does not end."""
+    return [delta("Long", 200), Gate()]
+
+
+class PlayingChannel(MemoryChannel):
+    plays_audio = True
+
+
+def detection(**fields: Any) -> dict[str, Any]:
+    return {"audio": {"input": {"turn_detection": {"type": "server_vad", **fields}}}}
+
+
+async def test_a_reply_that_may_not_be_interrupted_is_not_cleared() -> None:
+    async with call(long(), settings=detection(interrupt_response=False), channel=PlayingChannel()) as caller:
+        caller.say_something()
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        caller.say(1.0)
+        caller.be_silent(0.7)
+        await caller.expect(wire.InputAudioBufferSpeechStarted)
+        await caller.settle()
+        assert not caller.of(wire.OutputAudioBufferCleared)
+
+
+async def test_a_barge_in_clears_the_playback_behind_the_cancelled_audio() -> None:
+    async with call(long(), channel=PlayingChannel()) as caller:
+        caller.say_something()
+        first = await caller.expect(wire.ResponseOutputAudioDelta)
+        caller.say(1.0)
+        cleared = await caller.expect(wire.OutputAudioBufferCleared)
+        assert cleared.response_id == first.response_id
+        await caller.settle()
+        kinds = caller.types()
+        assert "response.output_audio.delta" not in kinds[kinds.index("output_audio_buffer.cleared") :]
+
+
+async def test_a_client_that_owns_its_playback_is_not_told() -> None:
+    async with call(long()) as caller:
+        caller.say_something()
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        caller.say(1.0)
+        await caller.expect(wire.InputAudioBufferSpeechStarted)
+        await caller.settle()
+        assert not caller.of(wire.OutputAudioBufferCleared)
+
+
+async def test_the_client_may_clear_the_playback_of_its_transport() -> None:
+    async with call(long(), channel=PlayingChannel()) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseOutputAudioDelta)
+        caller.send("output_audio_buffer.clear")
+        await caller.expect(wire.OutputAudioBufferCleared)
+        await caller.settle()
+        assert caller.of(wire.ResponseDone)[-1].response.status == "cancelled"
+        await caller.settle_until(lambda: caller.session.floor is Floor.NOBODY)
+
+
+async def test_playback_that_goes_on_after_the_response_can_be_cleared() -> None:
+    async with call(reply("Long.", tokens=100), channel=PlayingChannel()) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        caller.send("output_audio_buffer.clear")
+        await caller.expect(wire.OutputAudioBufferCleared)
+        await caller.settle_until(lambda: caller.session.floor is Floor.NOBODY)
