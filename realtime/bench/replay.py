@@ -192,6 +192,10 @@ class _ReplayedInputs(InputQueue):
     def record(self, at: float, input: Input) -> None:
         """Nothing is recorded of a replay."""
 
+    def last(self, count: int) -> Iterator[str]:
+        """Nothing is kept."""
+        return iter(())
+
     def read(self, name: str, source: Callable[[], T]) -> T:
         """The recorded value."""
         if not self._reads or self._reads[0][0] != name:

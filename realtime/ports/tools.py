@@ -43,6 +43,13 @@ class ToolResult:
     voice: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """Why the connection to an MCP server ended."""
+
+    message: str
+
+
 class ToolRunner(Protocol):
     """Runs tools by name. Several calls may run at once."""
 

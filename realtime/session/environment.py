@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
-from realtime.session.inputs import InputQueue
+from realtime.session.inputs import EventSent, InputQueue
 from realtime.session.log import SessionLogger
 from realtime.session.quota import Quota
+from realtime.session.recording import RecordedQuota, recorded, recorded_config
 from realtime.session.services import Services
 from realtime.session.work import OutsideWork, TaskStarter, Timers
 
@@ -41,7 +42,15 @@ class Environment:
         inputs: InputQueue,
         start_task: TaskStarter,
     ) -> Environment:
-        """The environment of a new session. ``start_task``: starts a task that ends with the session."""
+        """The environment of a new session. ``start_task``: starts a task that ends with the session. What is read from
+        outside goes through the recorder of ``inputs``, where there is one."""
+        if (recorder := inputs.recorder) is not None:
+            services, config = recorded(services, recorder), recorded_config(config, recorder)
+            quota = RecordedQuota(quota, recorder)
         log = SessionLogger(logger, session_id)
         work = OutsideWork(inputs, start_task, log)
         return cls(session_id, config, services, ids, quota, log, inputs, Timers(inputs), work)
+
+    def event_sent(self, number: int) -> None:
+        """The transport took over an event of the outbox."""
+        self.inputs.put(EventSent(number))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -107,6 +107,9 @@ class Recorder(Protocol):
     def record(self, at: float, input: Input) -> None:
         """Note an input, before it is handled."""
 
+    def last(self, count: int) -> Iterator[str]:
+        """The last inputs in words, without anything that was said; none where they are kept elsewhere."""
+
     def read(self, name: str, source: Callable[[], T]) -> T:
         """The value of something outside the session that is read while an input is handled (a clock, a quota), noted
         beside that input. A replay gives the noted value."""
@@ -140,6 +143,10 @@ class InputQueue:
     def idle(self) -> bool:
         """Whether nothing waits to be handled."""
         return not self._waiting
+
+    def last(self, count: int) -> Iterator[str]:
+        """The last inputs in words, to log after a fault."""
+        return self.recorder.last(count) if self.recorder is not None else iter(())
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call back on the event loop; None where a replay brings what the callback would put."""

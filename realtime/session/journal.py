@@ -26,7 +26,7 @@ from realtime.ports.engine import (
     TokenLogProb,
     TokenUsage,
 )
-from realtime.ports.tools import ServerTool, ToolFault, ToolResult
+from realtime.ports.tools import ServerLost, ServerTool, ToolFault, ToolResult
 from realtime.ports.vocoder import AudioChunk
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.events import CLIENT_EVENTS, RateLimit, RateLimitsUpdated
@@ -43,7 +43,6 @@ from realtime.session.inputs import (
     WorkEnded,
     WorkProgress,
 )
-from realtime.session.tools.session_tools import ServerLost
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind

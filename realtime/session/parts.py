@@ -9,14 +9,12 @@ from realtime.protocol.conversation import Conversation
 from realtime.session.context.decoding import AudioDecoder
 from realtime.session.context.history import History
 from realtime.session.environment import Environment
-from realtime.session.formats import audio_format
 from realtime.session.input.audio_input import AudioInput
 from realtime.session.input.backchannel import BackchannelClassifier
 from realtime.session.input.echo_reference import EchoReference
 from realtime.session.input.end_of_turn import EndOfTurn
 from realtime.session.input.transcriber import Transcriber
 from realtime.session.input.user_turn import UserTurn
-from realtime.session.inputs import EventSent
 from realtime.session.items import ItemHandler
 from realtime.session.outbox import Outbox
 from realtime.session.output.prompt_builder import PromptBuilder
@@ -58,12 +56,12 @@ def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
     config, services, log = env.config, env.services, env.log
     history: History = Conversation(env.ids.conversation())
     settings = SessionSettings(first, config, history)
-    outbox = Outbox(channel, config.limits, lambda number: env.inputs.put(EventSent(number)))
+    outbox = Outbox(channel, config.limits, env.event_sent)
     playout = PlayoutLedger()
     echo = EchoReference(playout, env.inputs.now)
     audio_input = AudioInput(
         services.vad.open(),
-        audio_format(first.audio.input.format),
+        settings.input_format,
         keep_s=config.limits.turn_s,
         echo_reference=echo.during,
     )

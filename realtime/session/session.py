@@ -26,7 +26,6 @@ from realtime.session.client_events import ClientEvents
 from realtime.session.config import SessionConfig
 from realtime.session.environment import Environment
 from realtime.session.floor import FloorControl
-from realtime.session.input.audio_input import AudioInput
 from realtime.session.inputs import (
     CALLER,
     AudioReceived,
@@ -40,11 +39,8 @@ from realtime.session.inputs import (
     WorkEnded,
     WorkProgress,
 )
-from realtime.session.journal import Memory
-from realtime.session.outbox import Outbox
-from realtime.session.parts import build_parts
+from realtime.session.parts import Parts, build_parts
 from realtime.session.quota import Quota
-from realtime.session.recording import RecordedQuota, recorded, recorded_config
 from realtime.session.services import Services
 from realtime.session.settings import AnySession
 from realtime.session.sideband import SharedChannel, Sideband
@@ -73,18 +69,14 @@ class Session:
         caller may use; None: as much as it likes."""
         self.id = settings.id
         self._inputs = inputs or InputQueue()
-        quota = quota or Quota()
-        if (recorder := self._inputs.recorder) is not None:
-            services, config = recorded(services, recorder), recorded_config(config, recorder)
-            quota = RecordedQuota(quota, recorder)
         self._channel = SharedChannel(channel)
         self._group = asyncio.TaskGroup()
-        self._env = Environment.of(self.id, services, config, ids, quota, self._inputs, self._start_task)
+        self._env = Environment.of(self.id, services, config, ids, quota or Quota(), self._inputs, self._start_task)
         self._parts = build_parts(self._env, self._channel, settings)
         self._floor = FloorControl(self._parts)
         self._speech = SpeechEvents(self._parts, self._floor)
         self._events = ClientEvents(self._parts, self._floor)
-        self._sidebands: dict[int, Outbox] = {}
+        self._sidebands: dict[int, Sideband] = {}
         self._sources = CALLER
 
     @property
@@ -93,14 +85,9 @@ class Session:
         return self._parts.settings.current
 
     @property
-    def audio_input(self) -> AudioInput:
-        """What was heard of the caller."""
-        return self._parts.audio_input
-
-    @property
-    def outbox(self) -> Outbox:
-        """What waits for the caller."""
-        return self._parts.outbox
+    def parts(self) -> Parts:
+        """What it is made of."""
+        return self._parts
 
     @property
     def floor(self) -> Floor:
@@ -119,7 +106,7 @@ class Session:
         self._sources += 1
         source = self._sources
         sideband = Sideband(channel, self._env.config.limits, self._inputs, source, audio=audio)
-        self._sidebands[source] = sideband.outbox
+        self._sidebands[source] = sideband
         sideband.tell(wire.SessionCreated(session=self.settings))
         self._env.log.info("a side connection was attached")
         try:
@@ -144,8 +131,7 @@ class Session:
             ending = next(_leaves(ends))
         except* Exception as faults:  # the session's border: others must not suffer from what fails here
             self._env.log.error("failed", exc_info=faults)
-            if isinstance(memory := self._inputs.recorder, Memory):
-                self._env.log.error("the last inputs:\n%s", "\n".join(memory.last(30)))
+            self._env.log.error("the last inputs:\n%s", "\n".join(self._inputs.last(30)))
             ending = SessionFault("The server failed. Connect again.")
         finally:
             self._stop()
@@ -222,11 +208,10 @@ class Session:
 
     def _refuse(self, error: ProtocolError, source: int, event_id: str | None) -> None:
         """The connection that caused the error is told of it, if it is still there."""
-        outbox = self._parts.outbox if source == CALLER else self._sidebands.get(source)
-        if outbox is not None:
-            outbox.put(error_event(error, event_id))
-            if source != CALLER:
-                outbox.flush()
+        if source == CALLER:
+            self._parts.outbox.put(error_event(error, event_id))
+        elif (sideband := self._sidebands.get(source)) is not None:
+            sideband.tell(error_event(error, event_id))
 
     # The end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime.audio.streams import AudioFormat
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.events import SessionUpdate
 from realtime.protocol.session_config import Session, TranscriptionSession, merge, merge_transcription
@@ -33,6 +34,11 @@ class SessionSettings:
         """Whether the server finds the turns."""
         return self.current.turn_detection is not None
 
+    @property
+    def input_format(self) -> AudioFormat:
+        """How the client's audio is read."""
+        return audio_format(self.current.audio.input.format)
+
     def answering(self) -> Session:
         """The settings of a session that answers. Raises `ProtocolError` where this one only transcribes."""
         if isinstance(self.current, TranscriptionSession):
@@ -58,7 +64,7 @@ class SessionSettings:
     def apply(self, audio_input: AudioInput, before: AnySession | None = None) -> None:
         """Make the audio input follow the settings; ``before``: those that it follows already."""
         after, audio = self.current, self.current.audio.input
-        audio_input.format = audio_format(audio.format)
+        audio_input.format = self.input_format
         if before is None or audio.noise_reduction != before.audio.input.noise_reduction:
             audio_input.reduce_noise(noise_reduction_db(audio.noise_reduction))
         if before is None or after.turn_detection != before.turn_detection:

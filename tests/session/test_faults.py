@@ -31,7 +31,7 @@ async def fill(caller: Caller, turns: int) -> None:
 
 async def hear_all(caller: Caller, seconds: int) -> None:
     """Until the session has taken in so much audio; the change of rate holds a millisecond back."""
-    await caller.settle_until(lambda: caller.session.audio_input.received >= seconds * 16_000 - 32)
+    await caller.settle_until(lambda: caller.session.parts.audio_input.received >= seconds * 16_000 - 32)
 
 
 def contents(caller: Caller, request: int) -> list[Any]:
@@ -87,7 +87,7 @@ async def test_ten_minutes_of_noise_grow_no_memory() -> None:
         for _ in range(600):
             caller.append(noise)
         await hear_all(caller, 600)
-        assert caller.session.audio_input.kept <= 2 * 16_000
+        assert caller.session.parts.audio_input.kept <= 2 * 16_000
         assert await caller.settle() == []
 
 
@@ -99,7 +99,7 @@ async def test_ten_minutes_of_loud_noise_become_turns_of_bounded_length() -> Non
         await hear_all(caller, 600)
         await caller.settle()
         assert 4 <= len(caller.of(wire.InputAudioBufferCommitted)) <= 6
-        assert caller.session.audio_input.kept <= 121 * 16_000
+        assert caller.session.parts.audio_input.kept <= 121 * 16_000
         starts, stops = caller.of(wire.InputAudioBufferSpeechStarted), caller.of(wire.InputAudioBufferSpeechStopped)
         assert len(starts) - len(stops) in (0, 1)
         kept = [message for message in caller.engine.requests[-1].messages if message.role == "human"]
@@ -111,7 +111,7 @@ async def test_uncommitted_audio_without_turn_detection_is_bounded() -> None:
         caller.turn_detection(None)
         caller.say(30)
         await hear_all(caller, 30)
-        assert caller.session.audio_input.kept <= 5 * 16_000
+        assert caller.session.parts.audio_input.kept <= 5 * 16_000
         caller.send("input_audio_buffer.commit")
         await caller.expect(wire.InputAudioBufferCommitted)
 
@@ -123,14 +123,14 @@ async def test_a_turn_left_open_without_turn_detection_is_bounded() -> None:
         caller.turn_detection(None)
         caller.say(30)
         await hear_all(caller, 30)
-        assert caller.session.audio_input.kept <= 5 * 16_000
+        assert caller.session.parts.audio_input.kept <= 5 * 16_000
 
 
 async def test_minutes_in_one_append_let_others_run() -> None:
     async with call() as caller:
         caller.append(np.zeros(24_000 * 60, "<i2").tobytes())
         turns_of_others = 0
-        while caller.session.audio_input.received < 59 * 16_000:
+        while caller.session.parts.audio_input.received < 59 * 16_000:
             await asyncio.sleep(0)
             turns_of_others += 1
         assert turns_of_others > 100
@@ -266,7 +266,7 @@ async def test_audio_for_a_client_that_never_reads_is_bounded() -> None:
         caller.channel.pause()
         caller.send("response.create")
         await caller.settle()
-        assert caller.session.outbox.audio_samples <= 2.3 * 24_000
+        assert caller.session.parts.outbox.audio_samples <= 2.3 * 24_000
 
 
 async def test_answers_for_a_client_that_never_reads_are_bounded() -> None:
@@ -275,7 +275,7 @@ async def test_answers_for_a_client_that_never_reads_are_bounded() -> None:
         for _ in range(100):
             caller.update()
         await caller.settle()
-        assert caller.session.outbox.size <= 10_000
+        assert caller.session.parts.outbox.size <= 10_000
         caller.channel.resume()
         assert (await caller.expect_error()).code == "slow_reader"
         await caller.task

@@ -284,7 +284,7 @@ async def test_work_ahead_can_be_switched_off() -> None:
 async def test_full_segments_of_a_long_turn_are_prefetched_while_the_user_speaks() -> None:
     async with call() as caller:
         caller.say(52.0)
-        await caller.settle_until(lambda: caller.session.audio_input.received > 51 * 16_000)
+        await caller.settle_until(lambda: caller.session.parts.audio_input.received > 51 * 16_000)
         open_turns = [request.messages[-1] for request in caller.engine.prefetched]  # the first: before any speech
         assert [message.content is None or len(samples_of(message)) / 16_000 for message in open_turns] == [
             True,

@@ -11,14 +11,12 @@ sends the closing events, and from then on nothing of this reply is sent, whatev
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from realtime.audio.streams import AudioWriter, Samples
-from realtime.audio.time_scale import TimeScaler
+from realtime.audio.streams import Samples
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
 from realtime.ports.engine import Generation, GenerationDone, GenerationRequest, TokenDelta, TokenUsage
@@ -41,9 +39,9 @@ from realtime.protocol.responses import (
 )
 from realtime.session.context.history import History, reply_message, set_heard
 from realtime.session.environment import Environment
-from realtime.session.formats import audio_format
 from realtime.session.outbox import Outbox
 from realtime.session.output.speculation import SpeculativeReply
+from realtime.session.output.speech import ReplySpeech
 from realtime.session.playout import PlayoutLedger
 from realtime.session.tools.offer import Offer
 from realtime.session.tools.reply_calls import ReplyToolCalls
@@ -106,43 +104,6 @@ class _Progress:
     usage: TokenUsage | None = None
 
 
-class _Speech:
-    """The audio of one reply on its way to the wire: at the speed and in the format of the response."""
-
-    def __init__(self, config: ResponseConfig) -> None:
-        self._writer = AudioWriter(audio_format(config.output_format), OUTPUT_SAMPLE_RATE)
-        self._scaler = TimeScaler(config.speed, OUTPUT_SAMPLE_RATE)
-        self._made: deque[Samples] = deque()
-        self._scaled: deque[Samples] = deque()
-        self._flushed = False
-        self.ended = False
-
-    def add(self, samples: Samples) -> None:
-        """More of what the vocoder made."""
-        self._made.extend(_pieces(samples))
-
-    def next(self) -> Samples | None:
-        """The next piece of at most 200 ms as the caller is to hear it; None where there is none now."""
-        while not self._scaled and self._made:
-            self._scaled.extend(_pieces(self._scaler.push(self._made.popleft())))
-        if not self._scaled and self.ended and not self._flushed:
-            self._flushed = True
-            self._scaled.extend(_pieces(self._scaler.flush()))
-        return self._scaled.popleft() if self._scaled else None
-
-    def undo(self, piece: Samples) -> None:
-        """This piece cannot go out yet."""
-        self._scaled.appendleft(piece)
-
-    def encode(self, piece: Samples) -> bytes:
-        """Samples of `next` as the client wants them, less what resampling holds back."""
-        return self._writer.push(piece)
-
-    def rest(self) -> bytes:
-        """What resampling held back."""
-        return self._writer.flush()
-
-
 class Reply:
     """One response from `response.created` to `response.done`. `start` it once; `cancel` at any time."""
 
@@ -161,7 +122,7 @@ class Reply:
         self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
         self._works: list[Work] = []
         self._voice_work: Work | None = None
-        self._speech = _Speech(plan.config)
+        self._speech = ReplySpeech(plan.config)
         self._speech_sent = not plan.config.speech
         self._done: GenerationDone | None = None
         self._waits = False  # for room or for playout
@@ -504,8 +465,3 @@ class Reply:
     def _send(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
             self._ports.outbox.put(event)
-
-
-def _pieces(samples: Samples) -> Iterator[Samples]:
-    """Of at most 200 ms."""
-    return (samples[start : start + _PIECE_SAMPLES] for start in range(0, len(samples), _PIECE_SAMPLES))

@@ -15,7 +15,7 @@ from typing import Any
 
 from realtime.errors import ToolServerError
 from realtime.ports.tool_calls import tool_result
-from realtime.ports.tools import ServerTool, ToolFault, ToolResult, ToolSet
+from realtime.ports.tools import ServerLost, ServerTool, ToolFault, ToolResult, ToolSet
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.items import FunctionCallOutput, McpListTools, McpToolDescription
@@ -74,13 +74,6 @@ class _Server:
             message = "The MCP server is not connected."
             return ToolResult(message, ToolFault("http", message))
         return await self.tools.call(name, arguments)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLost:
-    """Why the connection to an MCP server ended."""
-
-    message: str
 
 
 class SessionTools:
