@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 from realtime.engine.reply_state import DecodeState, RenderedPrompt
-from realtime.engine.scheduler import Decode, Prefill, Scheduler
+from realtime.engine.scheduler import Prefill, Scheduler
 from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
+from realtime.engine.worker import Worker, describe
 from realtime.ports.engine import (
     Generation,
     GenerationDone,
     GenerationRequest,
     GenerationTimings,
+    Reason,
     TokenDelta,
     TokenUsage,
     reply_room,
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
 
+
+NO_TIMINGS = GenerationTimings(0.0, 0.0, 0.0, 0.0, 0)
 
 EASE_SECONDS = 1.0
 """Speech that every running reply must have in hand before anything is made ahead: far longer than one step takes."""
@@ -98,38 +101,54 @@ class EngineCore:
         """End a job with the next step."""
         job.cancelled = True
 
+    def fail(self, job: Job, fault: BaseException) -> None:
+        """End a job as failed, whether it was queued or not. Does nothing to one that has ended."""
+        self._finish(job, "failed", describe(fault))
+
     def release(self, cache_key: str) -> None:
         """Cancel what this conversation has running and forget it."""
         for job in self._jobs:
             if job.request.cache_key == cache_key:
                 job.cancelled = True
         self._drop_cancelled()
-        self._slots.release(cache_key)
-        self._runner.keep_features(cache_key, frozenset())
+        try:
+            self._slots.release(cache_key)
+        finally:
+            self._runner.keep_features(cache_key, frozenset())
 
     def cancel_all(self) -> None:
         """End every job as cancelled."""
         for job in list(self._jobs):
             self._finish(job, "cancelled")
 
+    def fail_all(self, fault: BaseException) -> None:
+        """End every job as failed: something broke that belongs to none of them."""
+        for job in list(self._jobs):
+            self.fail(job, fault)
+
     def step(self) -> bool:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
-        runnable = [job for job in self._jobs if self._can_run(job)]
+        runnable = [job for job in list(self._jobs) if self._can_run(job)]
         action = self._scheduler.choose(runnable, at_ease=self._has_slack())
         if action is None:
             return False
-        jobs = action.jobs if isinstance(action, Decode) else (action.job,)
-        try:
-            if isinstance(action, Prefill):
+        if isinstance(action, Prefill):
+            with self._border(action.job):
                 self._prefill(action.job)
-            else:
-                self._decode(list(action.jobs))
-        except Exception as error:  # a job's border: its caller is told, the other jobs live on
+        else:
+            self._decode(action.jobs)
+        return True
+
+    @contextmanager
+    def _border(self, *jobs: Job) -> Iterator[None]:
+        """What fails in here ends these jobs; the others live on."""
+        try:
+            yield
+        except BaseException as fault:  # a panic in a Rust library is no `Exception`
             logger.exception("generation failed")
             for job in jobs:
-                self._finish(job, "failed", f"{type(error).__name__}: {error}")
-        return True
+                self.fail(job, fault)
 
     def _has_slack(self) -> bool:
         """No caller would notice that a step is spent on something else."""
@@ -143,9 +162,11 @@ class EngineCore:
         )
 
     def _can_run(self, job: Job) -> bool:
-        if job.slot is None:
-            job.slot = self._slots.take(job.request.cache_key)
-        return job.slot is not None
+        with self._border(job):
+            if job.slot is None:
+                job.slot = self._slots.take(job.request.cache_key)
+            return job.slot is not None
+        return False
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:
@@ -189,48 +210,73 @@ class EngineCore:
         job.cached = job.prefilled = slot.reuse_prefix(prompt.keys)
         self._runner.keep_features(job.request.cache_key, frozenset(a.id for a in prompt.audio))
 
-    def _decode(self, jobs: list[Job]) -> None:
+    def _decode(self, jobs: tuple[Job, ...]) -> None:
         started = self._clock()
-        self._runner.decode([job.state for job in jobs])
-        spent = (self._clock() - started) / len(jobs)
+        with self._border(*jobs):
+            self._runner.decode([job.state for job in jobs])
+            spent = (self._clock() - started) / len(jobs)
         for job in jobs:
-            job.decode_seconds += spent
-            self._deliver_new(job)
+            if not job.ended:
+                job.decode_seconds += spent
+                with self._border(job):
+                    self._deliver_new(job)
 
     def _deliver_new(self, job: Job) -> None:
         """Hand out what the last step gave; end the job when the reply ended."""
         state: DecodeState = job.state
+        if state.fault is not None:
+            raise state.fault
         if not job.first_token:
             job.first_token = self._clock()
         delta = state.take_delta()
         if delta is not None:
-            job.deliver(delta)
+            self._deliver(job, delta)
         if state.finished is not None:
             self._finish(job, state.finished)
 
-    def _finish(self, job: Job, reason: str, error: str | None = None) -> None:
-        self._jobs.remove(job)
+    def _finish(self, job: Job, reason: Reason, error: str | None = None) -> None:
+        """Take the job out and tell its caller, once, whatever else fails on the way."""
+        if job.ended:
+            return
+        job.ended = True
+        if job in self._jobs:
+            self._jobs.remove(job)
+        try:
+            if reason == "failed" and job.slot is not None:
+                self._slots.discard(job.slot)
+            else:
+                self._give_back(job)
+            done = self._done(job, reason, error)
+        except BaseException as fault:  # a panic in a Rust library is no `Exception`
+            logger.exception("a job could not be ended in good order")
+            done = GenerationDone("failed", TokenUsage(), NO_TIMINGS, error or describe(fault))
+            if job.slot is not None:
+                self._slots.discard(job.slot)
+        self._deliver(job, done)
+
+    def _deliver(self, job: Job, event: TokenDelta | GenerationDone) -> None:
+        try:
+            job.deliver(event)
+        except BaseException:  # the listener's fault: the engine's own state is whole
+            logger.exception("an event of a generation could not be delivered")
+            job.cancelled = True
+
+    def _give_back(self, job: Job) -> None:
+        """Let others have the slot, its keys saying what its cache holds."""
         slot = job.slot
-        if slot is not None:
-            if job.state is not None:
-                slot.keys.extend(job.state.cached_ids)
-            if slot.cache.length != len(slot.keys):  # a failed step may have left the two apart
-                slot.keys.clear()
-                slot.cache.truncate(0)
-            slot.busy = False
-        state = job.state
-        rest, rest_count, surplus = (state.rest, state.rest_count, state.surplus) if state is not None else ("", 0, 0)
-        done = GenerationDone(
-            reason,  # type: ignore[arg-type]
-            self._usage(job),
-            self._timings(job),
-            error,
-            rest,
-            rest_count,
-            surplus,
-            state.end_logprob if state is not None else None,
+        if slot is None:
+            return
+        if job.state is not None:
+            slot.keys.extend(job.state.cached_ids)
+        slot.busy = False
+
+    def _done(self, job: Job, reason: Reason, error: str | None) -> GenerationDone:
+        usage, timings, state = self._usage(job), self._timings(job), job.state
+        if state is None:
+            return GenerationDone(reason, usage, timings, error)
+        return GenerationDone(
+            reason, usage, timings, error, state.rest, state.rest_count, state.surplus, state.end_logprob
         )
-        job.deliver(done)
 
     def _usage(self, job: Job) -> TokenUsage:
         prompt, state = job.prompt, job.state
@@ -257,51 +303,35 @@ class EngineCore:
         )
 
 
-Commands = queue.SimpleQueue[Callable[[], None] | None]
-"""What the engine's thread is to do between two steps; None: end."""
-
-
 class ThreadedEngine:
     """`realtime.ports.engine.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
 
     def __init__(self, core: EngineCore) -> None:
         self._core = core
-        self._commands: Commands = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all)
+
+    @property
+    def worker(self) -> Worker:
+        """The engine's thread, for supervision."""
+        return self._worker
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; running generations end as cancelled."""
-        self._commands.put(None)
-        self._thread.join(timeout)
+        self._worker.stop(timeout)
 
     def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
         purpose = Purpose.AHEAD if ahead else Purpose.REPLY
-        return _ThreadGeneration(request, purpose, self._core, self._commands, asyncio.get_running_loop())
+        return _ThreadGeneration(request, purpose, self._core, self._worker, asyncio.get_running_loop())
 
     def prefetch(self, request: GenerationRequest) -> None:
         job = Job(request, _ignore, time.monotonic(), Purpose.PREFETCH)
-        self._commands.put(partial(self._core.submit, job))
+        self._worker.put(partial(self._core.submit, job), partial(self._core.fail, job))
 
     def release(self, cache_key: str) -> None:
-        self._commands.put(partial(self._core.release, cache_key))
-
-    def _run(self) -> None:
-        working = True
-        while True:
-            try:
-                while True:
-                    command = self._commands.get(block=not working)
-                    if command is None:
-                        self._core.cancel_all()
-                        return
-                    command()
-                    working = True
-            except queue.Empty:
-                pass
-            working = self._core.step()
+        self._worker.put(partial(self._core.release, cache_key))
 
 
 def _ignore(_: TokenDelta | GenerationDone) -> None:
@@ -316,15 +346,15 @@ class _ThreadGeneration:
         request: GenerationRequest,
         purpose: Purpose,
         core: EngineCore,
-        commands: Commands,
+        worker: Worker,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._core = core
-        self._commands = commands
+        self._worker = worker
         self._loop = loop
         self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
         self._job = Job(request, self._deliver, time.monotonic(), purpose)
-        commands.put(partial(core.submit, self._job))
+        self._put(partial(core.submit, self._job))
 
     def _deliver(self, event: TokenDelta | GenerationDone) -> None:
         try:
@@ -332,11 +362,15 @@ class _ThreadGeneration:
         except RuntimeError:  # the loop is closed: nobody listens any more
             logger.debug("an event of a generation came after its event loop had ended")
 
+    def _put(self, command: Callable[[], None]) -> None:
+        """A command that fails ends this generation as failed."""
+        self._worker.put(command, partial(self._core.fail, self._job))
+
     def confirm(self) -> None:
-        self._commands.put(partial(self._core.confirm, self._job))
+        self._put(partial(self._core.confirm, self._job))
 
     def cancel(self) -> None:
-        self._commands.put(partial(self._core.cancel, self._job))
+        self._put(partial(self._core.cancel, self._job))
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         while True:

@@ -39,6 +39,8 @@ class DecodeState:
     newest: int = 0
     cached_ids: list[int] = field(default_factory=list)
     finished: Literal["stop", "length", "looped", "silent"] | None = None
+    fault: BaseException | None = None
+    """What choosing its newest id came to, where that failed: this reply ends, those decoded beside it go on."""
     text_count: int = 0
     audio_count: int = 0
     rest: str = ""

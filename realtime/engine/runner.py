@@ -134,12 +134,15 @@ class ModelRunner:
         self._accept(state, logits)
 
     def decode(self, states: list[DecodeState]) -> None:
-        """One id more for each."""
+        """One id more for each. What fails for one of them alone is its state's ``fault``."""
         ids = torch.tensor([state.newest for state in states], device=self._model.decoder.device)
         logits = self._model.decoder.step(ids, [_kv(state.slot) for state in states])
         for state, row in zip(states, logits, strict=True):
             state.cached_ids.append(state.newest)
-            self._accept(state, row)
+            try:
+                self._accept(state, row)
+            except BaseException as fault:  # a panic in a Rust library is no `Exception`
+                state.fault = fault
 
     def warm_up(self) -> None:
         """Run everything once, so that the first caller does not pay for what is set up on first use."""

@@ -80,6 +80,8 @@ class Job:
     arrived: float
     purpose: Purpose = Purpose.REPLY
     cancelled: bool = False
+    ended: bool = False
+    """Its `GenerationDone` has been delivered, or its caller is gone."""
     slot: Slot | None = None
     prompt: Any = None
     """The rendered prompt (`realtime.engine.runner.RenderedPrompt`); None until the job was started."""
@@ -138,6 +140,11 @@ class SlotTable:
         if slot is not None:
             slot.keys.clear()
             slot.cache.truncate(0)
+
+    def discard(self, slot: Slot) -> None:
+        """Give up a slot whose cache is in an unknown state."""
+        if self._slots.get(slot.cache_key) is slot:
+            del self._slots[slot.cache_key]
 
     def _make(self, cache_key: str) -> Slot | None:
         if len(self._slots) >= self._capacity:

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -24,6 +23,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
 from realtime.ports.vocoder import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
@@ -70,6 +70,8 @@ class Stream:
     inbox: list[int] = field(default_factory=list)
     finished: bool = False
     closed: bool = False
+    ended: bool = False
+    """Its end has been delivered."""
     first_out: float | None = None
     last_push: float | None = None
     given_seconds: float = 0.0
@@ -139,12 +141,33 @@ class VocodingCore:
         """A stream that was made ahead is wanted now."""
         stream.confirm(self._clock())
 
-    def _prepare(self, stream: Stream) -> None:
+    def fail(self, stream: Stream, fault: BaseException) -> None:
+        """End a stream with an error, whether it was opened or not. Does nothing to one that has ended."""
+        self._end(stream, EngineError(f"the vocoder failed: {describe(fault)}"))
+
+    def close_all(self) -> None:
+        """End every stream as it is."""
+        for stream in list(self._streams):
+            self._end(stream)
+
+    def fail_all(self, fault: BaseException) -> None:
+        """End every stream with an error: something broke that belongs to none of them."""
+        for stream in list(self._streams):
+            self.fail(stream, fault)
+
+    @contextmanager
+    def _border(self, *streams: Stream) -> Iterator[None]:
+        """What fails in here ends these streams; the others live on."""
         try:
+            yield
+        except BaseException as fault:  # a panic in a Rust library is no `Exception`
+            logger.exception("the vocoder failed")
+            for stream in streams:
+                self.fail(stream, fault)
+
+    def _prepare(self, stream: Stream) -> None:
+        with self._border(stream):
             stream.state = self._vocoder.open(stream.voice)
-        except Exception as fault:  # a stream's border: this reply fails
-            logger.exception("the vocoder cannot open a stream")
-            self._end(stream, EngineError(f"the vocoder cannot open a stream: {fault}"))
 
     def push(self, stream: Stream, tokens: Sequence[int]) -> None:
         """Give a stream its next tokens, and learn from when they come how fast tokens are made."""
@@ -165,18 +188,19 @@ class VocodingCore:
         if not ready:
             return False
         started = self._clock()
-        try:
+        made: list[NDArray[np.float32]] = []
+        with self._border(*(stream for stream, _, _ in ready)):
             made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
-        except Exception as fault:  # a batch's border: these replies fail, the others live on
-            logger.exception("the vocoder failed")
-            for stream, _, _ in ready:
-                self._end(stream, EngineError(f"the vocoder failed: {fault}"))
+            if len(made) != len(ready):
+                raise EngineError(f"{len(ready)} chunks were asked for, {len(made)} were made")
+        if not made:
             return True
         seconds = self._clock() - started
-        for (stream, _, last), samples in zip(ready, made, strict=True):
-            self._hand_out(stream, samples, seconds / len(ready))
-            if last:
-                self._end(stream)
+        for (stream, _, last), samples in zip(ready, made, strict=False):
+            with self._border(stream):
+                self._hand_out(stream, samples, seconds / len(ready))
+                if last:
+                    self._end(stream)
         self._measure(seconds, max(len(tokens) for _, tokens, _ in ready))
         return True
 
@@ -191,7 +215,12 @@ class VocodingCore:
         for stream in streams:
             if stream.state is None:
                 self._prepare(stream)
-        return [(stream, *tokens) for stream in streams if not stream.closed and (tokens := self._next_tokens(stream))]
+        ready = []
+        for stream in streams:
+            with self._border(stream):
+                if not stream.closed and (tokens := self._next_tokens(stream)):
+                    ready.append((stream, *tokens))
+        return ready
 
     def _next_tokens(self, stream: Stream) -> tuple[list[int], bool] | None:
         """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
@@ -218,10 +247,17 @@ class VocodingCore:
         stream.deliver(AudioChunk(samples, seconds, _state(stream).report.faults()))
 
     def _end(self, stream: Stream, error: EngineError | None = None) -> None:
-        stream.closed = True
+        """Take the stream out and tell its listener, once."""
+        if stream.ended:
+            return
+        stream.closed = stream.ended = True
         stream.state = None
-        self._streams.remove(stream)
-        stream.deliver(error)
+        if stream in self._streams:
+            self._streams.remove(stream)
+        try:
+            stream.deliver(error)
+        except BaseException:  # the listener's fault: the vocoder's own state is whole
+            logger.exception("the end of a stream could not be delivered")
 
     def _measure(self, seconds: float, tokens: int) -> None:
         """Scale the pace towards what this call cost."""
@@ -243,8 +279,12 @@ class ThreadedVocoder:
         self._vocoder = vocoder
         self._voices = dict(voices)
         self._core = VocodingCore(vocoder, ladder)
-        self._commands: Commands = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="vocoder", daemon=True)
+        self._worker = Worker("vocoder", self._core.step, self._core.fail_all, self._core.close_all)
+
+    @property
+    def worker(self) -> Worker:
+        """The vocoder's thread, for supervision."""
+        return self._worker
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -253,7 +293,7 @@ class ThreadedVocoder:
     def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
         """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
         chosen = self._voices.get(voice) or next(iter(self._voices.values()))
-        return _ThreadStream(chosen, ahead, self._core, self._commands, asyncio.get_running_loop())
+        return _ThreadStream(chosen, ahead, self._core, self._worker, asyncio.get_running_loop())
 
     def add_voice(self, name: str, voice: Voice) -> None:
         """From now on streams may be opened in this voice. From any thread."""
@@ -272,70 +312,56 @@ class ThreadedVocoder:
             self._vocoder.step([(state, tokens[8:], True)])
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        self._commands.put(None)
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        working = False
-        while True:
-            try:
-                while True:
-                    command = self._commands.get(block=not working)
-                    if command is None:
-                        return
-                    command()
-                    working = True
-            except queue.Empty:
-                pass
-            working = self._core.step()
-
-
-Commands = queue.SimpleQueue[Callable[[], None] | None]
-"""What the vocoder's thread is to do between two steps; None: end."""
+        """End the thread; open streams end."""
+        self._worker.stop(timeout)
 
 
 class _ThreadStream:
     """`realtime.ports.engine.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
 
     def __init__(
-        self, voice: Voice, ahead: bool, core: VocodingCore, commands: Commands, loop: asyncio.AbstractEventLoop
+        self, voice: Voice, ahead: bool, core: VocodingCore, worker: Worker, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._loop = loop
         self._core = core
-        self._commands = commands
+        self._worker = worker
         self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
         self._cut = False
         self._stream = Stream(voice, self._deliver, ahead)
-        commands.put(partial(core.open, self._stream))
+        self._put(partial(core.open, self._stream))
+
+    def _put(self, command: Callable[[], None]) -> None:
+        """A command that fails ends this stream with an error."""
+        self._worker.put(command, partial(self._core.fail, self._stream))
 
     @property
     def made_seconds(self) -> float:
         return self._stream.given_seconds
 
     def confirm(self) -> None:
-        self._commands.put(partial(self._core.confirm, self._stream))
+        self._put(partial(self._core.confirm, self._stream))
 
     def push(self, tokens: Sequence[int]) -> None:
-        self._commands.put(partial(self._core.push, self._stream, list(tokens)))
+        self._put(partial(self._core.push, self._stream, list(tokens)))
 
     def finish(self) -> None:
-        self._commands.put(self._stream.finish)
+        self._put(self._stream.finish)
 
     def close(self) -> None:
         if not self._cut:
             self._cut = True
             self._chunks.put_nowait(None)
-            self._commands.put(self._stream.close)
+            self._put(self._stream.close)
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         while (chunk := await self._chunks.get()) is not None and not self._cut:
             if isinstance(chunk, EngineError):
                 raise chunk
             seconds = len(chunk.samples) / OUTPUT_SAMPLE_RATE
-            self._commands.put(partial(self._stream.take, seconds))
+            self._put(partial(self._stream.take, seconds))
             yield chunk
 
     def _deliver(self, chunk: Delivery) -> None:

@@ -97,6 +97,10 @@ class GenerationTimings:
     decode_tokens: int
 
 
+Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+"""Why a generation ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
     """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again.
@@ -110,7 +114,7 @@ class GenerationDone:
     ``end_logprob``: how likely the model found the end where it stopped by itself, if the request asks for logprobs.
     """
 
-    reason: Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+    reason: Reason
     usage: TokenUsage
     timings: GenerationTimings
     error: str | None = None

@@ -31,6 +31,7 @@ class FakeState:
     left: int
     said: list[int] = field(default_factory=list)
     finished: str | None = None
+    fault: BaseException | None = None
     text_count: int = 0
     audio_count: int = 0
     cached_ids: list[int] = field(default_factory=list)

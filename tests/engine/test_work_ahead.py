@@ -17,7 +17,7 @@ from realtime.model.speech_model import SpeechModel
 from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
 from realtime.ports.messages import SEGMENT_SAMPLES, Audio, Message
 from realtime.ports.vocoder import HELD_SECONDS
-from tests.engine import test_vocoding as vocoding
+from tests.engine import test_vocoder_service as vocoding
 from tests.engine.test_engine import FakeRunner, Harness, request
 from tests.engine.tiny import tiny_model
 

@@ -57,6 +57,7 @@ class Speaking:
     number: int
     groups: int = 0
     finished: str | None = None
+    fault: BaseException | None = None
     cached_ids: list[int] = field(default_factory=list)
     rest: str = ""
     rest_count: int = 0
