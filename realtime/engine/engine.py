@@ -1,7 +1,7 @@
 """The engine: many conversations on one model, in a thread of its own. Knows no sockets and no sessions.
 
-`EngineCore` is the synchronous part (requests in, one `step` at a time, events out); `ThreadedEngine` runs it in a
-thread and is the `realtime.ports.engine.Engine` that sessions use.
+`EngineCore` is the synchronous part (jobs in, one `step` at a time, events out); `ThreadedEngine` runs it in a thread
+and is the `realtime.ports.engine.Engine` that sessions use.
 """
 
 from __future__ import annotations
@@ -9,26 +9,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from realtime.engine.reply_state import DecodeState, RenderedPrompt
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.engine.conversation import ConversationState, PromptMessage, PromptRequest
+from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
+from realtime.engine.reply_state import DecodeState
 from realtime.engine.scheduler import Prefill, Scheduler
-from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
+from realtime.engine.sequence import Cache, Deliver, Job, Purpose, Slot, SlotTable
 from realtime.engine.worker import Worker, describe
 from realtime.ports.engine import (
+    Conversation,
     Generation,
     GenerationDone,
-    GenerationRequest,
+    GenerationOptions,
     GenerationTimings,
     Reason,
     TokenDelta,
     TokenUsage,
     reply_room,
 )
-from realtime.ports.messages import Audio
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +45,9 @@ PREFILL_TOKENS = 256
 
 
 NO_TIMINGS = GenerationTimings(0.0, 0.0, 0.0, 0.0, 0)
-
-EASE_SECONDS = 1.0
-"""Speech that every running reply must have in hand before anything is made ahead: far longer than one step takes."""
+SLACK_SECONDS = 1.0
+"""Speech that every running reply must have in hand before a speculative one is worked on: far more than a step
+takes."""
 
 
 class Runner(Protocol):
@@ -51,25 +59,28 @@ class Runner(Protocol):
 
     def new_cache(self) -> Cache: ...
 
-    def render(self, request: GenerationRequest) -> RenderedPrompt: ...
+    def render(self, message: Message) -> RenderedMessage: ...
 
-    def has_features(self, cache_key: str, audio: Audio) -> bool: ...
+    def render_opening(self, options: GenerationOptions) -> RenderedMessage:
+        """The assistant's turn that a reply continues."""
 
-    def encode_segment(self, cache_key: str, audio: Audio) -> None: ...
+    def has_features(self, conversation: str, segment: Segment) -> bool: ...
 
-    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None: ...
+    def encode(self, conversation: str, segment: Segment) -> None:
+        """Compute a segment's features and keep them for this conversation."""
+
+    def keep_features(self, conversation: str, names: frozenset[str]) -> None:
+        """Drop the features of this conversation's other segments."""
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Any: ...
 
-    def begin_decode(
-        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Any
-    ) -> DecodeState: ...
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: Any) -> DecodeState: ...
 
     def decode(self, states: list[DecodeState]) -> None: ...
 
 
 class EngineCore:
-    """Requests in, `step` until idle, events out through each job's ``deliver``. One thread only."""
+    """Jobs in, `step` until idle, events out through each job's ``deliver``. One thread only."""
 
     def __init__(self, runner: Runner, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._runner = runner
@@ -87,14 +98,14 @@ class EngineCore:
         return len(self._slots)
 
     def submit(self, job: Job) -> None:
-        """Queue a job. A new one of the same conversation ends what was made ahead there: it does that work itself."""
+        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself."""
         for other in self._jobs:
-            if other.purpose is not Purpose.REPLY and other.request.cache_key == job.request.cache_key:
+            if other.purpose is not Purpose.REPLY and other.request.conversation == job.request.conversation:
                 other.cancelled = True
         self._jobs.append(job)
 
     def confirm(self, job: Job) -> None:
-        """A reply that was made ahead is wanted now."""
+        """A speculative reply is wanted now."""
         job.purpose = Purpose.REPLY
 
     def cancel(self, job: Job) -> None:
@@ -105,16 +116,16 @@ class EngineCore:
         """End a job as failed, whether it was queued or not. Does nothing to one that has ended."""
         self._finish(job, "failed", describe(fault))
 
-    def release(self, cache_key: str) -> None:
+    def release(self, conversation: str) -> None:
         """Cancel what this conversation has running and forget it."""
         for job in self._jobs:
-            if job.request.cache_key == cache_key:
+            if job.request.conversation == conversation:
                 job.cancelled = True
         self._drop_cancelled()
         try:
-            self._slots.release(cache_key)
+            self._slots.release(conversation)
         finally:
-            self._runner.keep_features(cache_key, frozenset())
+            self._runner.keep_features(conversation, frozenset())
 
     def cancel_all(self) -> None:
         """End every job as cancelled."""
@@ -130,7 +141,7 @@ class EngineCore:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
         runnable = [job for job in list(self._jobs) if self._can_run(job)]
-        action = self._scheduler.choose(runnable, at_ease=self._has_slack())
+        action = self._scheduler.choose(runnable, has_slack=self._has_slack())
         if action is None:
             return False
         if isinstance(action, Prefill):
@@ -151,20 +162,20 @@ class EngineCore:
                 self.fail(job, fault)
 
     def _has_slack(self) -> bool:
-        """No caller would notice that a step is spent on something else."""
-        if not any(job.purpose is Purpose.AHEAD for job in self._jobs):
+        """Whether no caller would notice that a step is spent on something else."""
+        if not any(job.purpose is Purpose.SPECULATIVE for job in self._jobs):
             return True
         now = self._clock()
         return all(
-            job.lead(now) >= EASE_SECONDS
+            job.playback_lead(now) >= SLACK_SECONDS
             for job in self._jobs
-            if job.purpose is Purpose.REPLY and not job.request.background
+            if job.purpose is Purpose.REPLY and not job.request.options.background
         )
 
     def _can_run(self, job: Job) -> bool:
         with self._border(job):
             if job.slot is None:
-                job.slot = self._slots.take(job.request.cache_key)
+                job.slot = self._slots.take(job.request.conversation)
             return job.slot is not None
         return False
 
@@ -178,21 +189,21 @@ class EngineCore:
         if job.prompt is None:
             self._start(job, slot)
             return
-        prompt: RenderedPrompt = job.prompt
-        audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
-        if audio is not None:
-            self._runner.encode_segment(job.request.cache_key, audio)
+        prompt, conversation = job.prompt, job.request.conversation
+        missing = next((part for part in prompt.segments if not self._runner.has_features(conversation, part)), None)
+        if missing is not None:
+            self._runner.encode(conversation, missing)
             return
         if not job.encoded:
             job.encoded = self._clock()
-        stop = min(job.prefilled + PREFILL_TOKENS, len(prompt.keys))
-        last = stop == len(prompt.keys)
+        stop = min(job.prefilled + PREFILL_TOKENS, prompt.length)
+        last = stop == prompt.length
         prefetch = job.purpose is Purpose.PREFETCH
         if prefetch and last:
             stop -= 1
         if job.prefilled < stop:
             logits = self._runner.prefill(slot, prompt, job.prefilled, stop)
-            slot.keys.extend(prompt.keys[job.prefilled : stop])
+            slot.keys.extend(prompt.keys(job.prefilled, stop))
             job.prefilled = stop
         if last and prefetch:
             self._finish(job, "stop")
@@ -202,13 +213,25 @@ class EngineCore:
 
     def _start(self, job: Job, slot: Slot) -> None:
         job.started = self._clock()
-        prompt = job.prompt = self._runner.render(job.request)
-        room = reply_room(self._runner.max_tokens, job.request.sampling.max_tokens)
-        if len(prompt.keys) + room > self._runner.max_tokens:
+        prompt = job.prompt = self._render(job.request)
+        room = reply_room(self._runner.max_tokens, job.request.options.sampling.max_tokens)
+        if prompt.length + room > self._runner.max_tokens:
             self._finish(job, "context_full")
             return
-        job.cached = job.prefilled = slot.reuse_prefix(prompt.keys)
-        self._runner.keep_features(job.request.cache_key, frozenset(a.id for a in prompt.audio))
+        job.cached = job.prefilled = slot.reuse_prefix(prompt)
+        self._runner.keep_features(job.request.conversation, frozenset(part.name for part in prompt.segments))
+
+    def _render(self, request: PromptRequest) -> RenderedPrompt:
+        """The request's prompt; messages that were rendered before are not rendered again."""
+        rendered = list(map(self._rendered, request.messages))
+        if not request.messages or _is_closed(request.messages[-1].message):
+            rendered.append(self._runner.render_opening(request.options))
+        return RenderedPrompt(rendered)
+
+    def _rendered(self, message: PromptMessage) -> RenderedMessage:
+        if message.rendered is None:
+            message.rendered = self._runner.render(message.message)
+        return message.rendered
 
     def _decode(self, jobs: tuple[Job, ...]) -> None:
         started = self._clock()
@@ -282,10 +305,9 @@ class EngineCore:
         prompt, state = job.prompt, job.state
         if prompt is None:
             return TokenUsage()
-        audio = sum(isinstance(key, tuple) for key in prompt.keys)
-        cached_audio = sum(isinstance(key, tuple) for key in prompt.keys[: job.cached])
+        audio, cached_audio = prompt.audio_positions(prompt.length), prompt.audio_positions(job.cached)
         return TokenUsage(
-            input_text=len(prompt.keys) - audio,
+            input_text=prompt.length - audio,
             input_audio=audio,
             cached_text=job.cached - cached_audio,
             cached_audio=cached_audio,
@@ -322,16 +344,74 @@ class ThreadedEngine:
         """End the thread; running generations end as cancelled."""
         self._worker.stop(timeout)
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        purpose = Purpose.AHEAD if ahead else Purpose.REPLY
-        return _ThreadGeneration(request, purpose, self._core, self._worker, asyncio.get_running_loop())
+    def open(self, name: str) -> Conversation:
+        return _ThreadConversation(ConversationState(name), self._core, self._worker)
 
-    def prefetch(self, request: GenerationRequest) -> None:
-        job = Job(request, _ignore, time.monotonic(), Purpose.PREFETCH)
-        self._worker.put(partial(self._core.submit, job), partial(self._core.fail, job))
 
-    def release(self, cache_key: str) -> None:
-        self._worker.put(partial(self._core.release, cache_key))
+class _ThreadConversation:
+    """`realtime.ports.engine.Conversation`: carries every call into the engine's thread, in order."""
+
+    def __init__(self, state: ConversationState, core: EngineCore, worker: Worker) -> None:
+        self._state = state
+        self._core = core
+        self._worker = worker
+
+    def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:
+        self._change(partial(self._state.append_audio, audio_id, samples))
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None:
+        self._change(partial(self._state.add_reply, reply_id, ids))
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        self._change(partial(self._state.define_functions, functions))
+
+    def forget(self, content_ids: Sequence[str]) -> None:
+        self._change(partial(self._state.forget, content_ids))
+
+    def append(self, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.append, messages))
+
+    def truncate(self, length: int) -> None:
+        self._change(partial(self._state.truncate, length))
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.replace, start, stop, messages))
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit()
+
+    def prefetch(self, options: GenerationOptions) -> None:
+        job = _new_job(self._state, options, Purpose.PREFETCH, _ignore)
+        self._worker.put(partial(_submit, self._core, self._state, job), partial(self._core.fail, job))
+
+    def fork(self, name: str) -> Conversation:
+        state = ConversationState(name)
+        self._worker.put(partial(state.fork_from, self._state), state.broke)
+        return _ThreadConversation(state, self._core, self._worker)
+
+    def close(self) -> None:
+        self._worker.put(partial(self._core.release, self._state.name))
+
+    def _change(self, command: Callable[[], None]) -> None:
+        self._worker.put(command, self._state.broke)
+
+
+def _new_job(state: ConversationState, options: GenerationOptions, purpose: Purpose, deliver: Deliver) -> Job:
+    """A job whose messages are still to be read, in the engine's thread (`_submit`)."""
+    return Job(PromptRequest(state.name, (), options), deliver, time.monotonic(), purpose)
+
+
+def _submit(core: EngineCore, state: ConversationState, job: Job, answering: Job | None = None) -> None:
+    """Queue the job with the conversation as it is now, or with the messages that ``answering`` has. Raises what broke
+    the conversation."""
+    job.request = state.request(job.request.options)
+    if answering is not None:
+        job.request = replace(job.request, messages=answering.request.messages)
+    core.submit(job)
+
+
+def _purpose(speculative: bool) -> Purpose:
+    return Purpose.SPECULATIVE if speculative else Purpose.REPLY
 
 
 def _ignore(_: TokenDelta | GenerationDone) -> None:
@@ -342,24 +422,25 @@ class _ThreadGeneration:
     """Submits a job, and carries its events from the engine's thread to the event loop that asked."""
 
     def __init__(
-        self,
-        request: GenerationRequest,
-        purpose: Purpose,
-        core: EngineCore,
-        worker: Worker,
-        loop: asyncio.AbstractEventLoop,
+        self, state: ConversationState, options: GenerationOptions, purpose: Purpose, core: EngineCore, worker: Worker
     ) -> None:
+        self._state = state
         self._core = core
         self._worker = worker
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
-        self._job = Job(request, self._deliver, time.monotonic(), purpose)
-        self._put(partial(core.submit, self._job))
+        self._job = _new_job(state, options, purpose, self._deliver)
+
+    def submit(self, answering: _ThreadGeneration | None = None) -> _ThreadGeneration:
+        """Queue it, with the messages that ``answering`` has; None: as the conversation is now."""
+        answered = None if answering is None else answering._job
+        self._put(partial(_submit, self._core, self._state, self._job, answered))
+        return self
 
     def _deliver(self, event: TokenDelta | GenerationDone) -> None:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-        except RuntimeError:  # the loop is closed: nobody listens any more
+        except RuntimeError:  # the loop is closed: no one listens any more
             logger.debug("an event of a generation came after its event loop had ended")
 
     def _put(self, command: Callable[[], None]) -> None:
@@ -372,9 +453,16 @@ class _ThreadGeneration:
     def cancel(self) -> None:
         self._put(partial(self._core.cancel, self._job))
 
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit(self)
+
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         while True:
             event = await self._events.get()
             yield event
             if isinstance(event, GenerationDone):
                 return
+
+
+def _is_closed(message: Message) -> bool:
+    return message.closed and message.content is not None

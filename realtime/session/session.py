@@ -43,6 +43,7 @@ from realtime.protocol.session_config import (
 )
 from realtime.protocol.session_config import Session as WireSession
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import EngineConversation
 from realtime.session.context.history import (
     History,
     bound_audio,
@@ -154,12 +155,13 @@ class Session:
         self._items = ItemHandler(
             self._history, self._outbox, self._playout, ids, self._decode_audio, self._next_audio_id, self._is_promised
         )
+        self._conversation = EngineConversation(services.engine, self.id)
         self._transcriber = Transcriber(
-            self.id, services.engine, self._outbox, self._history, config, self._log, self._nobody_waits
+            self.id, self._conversation, self._outbox, self._history, config, self._log, self._nobody_waits
         )
         echo_reference = EchoReference(self._playout, clock)
         ports = ReplyPorts(
-            services.engine,
+            self._conversation,
             services.vocoder,
             self._outbox,
             self._playout,
@@ -180,7 +182,7 @@ class Session:
         self._audio_input.gate_echo(gates_echo(settings.turn_detection, config))
         self._audio_input.reduce_noise(noise_reduction_db(settings.audio.input.noise_reduction))
         self._end_of_turn = EndOfTurn(services.end_of_turn, self._audio_input, self._log)
-        self._backchannels = BackchannelClassifier(self.id, services.engine, self._audio_input, config, self._log)
+        self._backchannels = BackchannelClassifier(self.id, self._conversation, self._audio_input, config, self._log)
         self._turns = TurnState(turn_config(self._settings, self._config))
         self._alarm: int | None = None
         self._speech_end: tuple[float, float] | None = None
@@ -195,9 +197,9 @@ class Session:
             self._start_task,
         )
         self._prompts = PromptBuilder(self._history, config, services.token_counter, self._tools, self._log)
-        self._speculator = Speculator(services.engine, services.vocoder, clock, self._log, services.on_speculation)
+        self._speculator = Speculator(self._conversation, services.vocoder, clock, self._log, services.on_speculation)
         self._turn = UserTurn(
-            self.id, self._audio_input, ids, self._history, self._prompts, services.engine, self._speculator
+            self.id, self._audio_input, ids, self._history, self._prompts, self._conversation, self._speculator
         )
         self._replies = Replies(
             self.id,
@@ -286,7 +288,7 @@ class Session:
         finally:
             self._speculator.drop()
             self._replies.stop()
-            self._services.engine.release(self.id)
+            self._conversation.close()
             await self._say_farewell(ending)
             self._log.info("closed after %.1f s: %s", self._clock() - began, ending)
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.sequence import Job
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.engine.worker import Worker
 from realtime.errors import EngineError
 from realtime.ports.engine import GenerationDone
 from realtime.ports.vocoder import AudioChunk
 from tests.engine import test_vocoder_service as vocoding
-from tests.engine.test_engine import FakeCache, FakeRunner, FakeState, request
+from tests.engine.test_engine import FakeCache, FakeRunner, FakeState, generate, request
 
 
 class Panic(BaseException):
@@ -52,17 +53,18 @@ async def running(runner: FakeRunner) -> AsyncIterator[ThreadedEngine]:
 
 
 async def outcome(engine: ThreadedEngine, key: str, audio: str | None = None) -> GenerationDone:
-    *_, last = [event async for event in engine.generate(request("3", key=key, audio=audio))]
+    text = "4 3" if key == "bad" else "3"
+    *_, last = [event async for event in generate(engine, request(text, key=key, audio=audio))]
     assert isinstance(last, GenerationDone)
     return last
 
 
 STEPS: dict[str, Callable[..., bool]] = {
-    "render": lambda asked: asked.cache_key == "bad",
-    "has_features": lambda key, audio: key == "bad",
-    "encode_segment": lambda key, audio: key == "bad",
-    "prefill": lambda slot, *_: slot.cache_key == "bad",
-    "begin_decode": lambda slot, *_: slot.cache_key == "bad",
+    "render": lambda message: message.content == "4 3",
+    "has_features": lambda name, segment: name == "bad",
+    "encode": lambda name, segment: name == "bad",
+    "prefill": lambda slot, *_: slot.name == "bad",
+    "begin_decode": lambda slot, *_: slot.name == "bad",
     "keep_features": lambda key, ids: key == "bad",
 }
 
@@ -118,7 +120,7 @@ async def test_a_reply_that_fails_beside_another_leaves_it_alone() -> None:
     def decode_one_badly(states: list[FakeState]) -> None:
         decode(runner, states)
         for state in states:
-            state.fault = RuntimeError("broken here") if state.slot.cache_key == "bad" else None
+            state.fault = RuntimeError("broken here") if state.slot.name == "bad" else None
 
     runner.decode = decode_one_badly  # type: ignore[method-assign]
     async with running(runner) as engine:
@@ -138,7 +140,7 @@ async def test_a_reply_whose_state_is_broken_ends(member: str, monkeypatch: pyte
 
     def begin_badly(slot: Any, prompt: Any, asked: Any, logits: None) -> FakeState:
         state = begin(runner, slot, prompt, asked, logits)
-        if slot.cache_key == "bad":
+        if slot.name == "bad":
             state.__class__ = Broken
             setattr(Broken, member, broken if member == "take_delta" else property(broken, lambda *_: None))
         return state
@@ -155,8 +157,12 @@ async def test_a_failing_command_fails_the_job_it_was_for(command: str) -> None:
     async with running(FakeRunner()) as engine:
         core = engine._core
         work = getattr(core, command)
-        setattr(core, command, failing(RuntimeError("broken here"), lambda job: job.request.cache_key == "bad", work))
-        bad = engine.generate(request("100000000", key="bad") if command != "submit" else request("3", key="bad"))
+
+        def for_bad(job: Job) -> bool:
+            return job.request.conversation == "bad"
+
+        setattr(core, command, failing(RuntimeError("broken here"), for_bad, work))
+        bad = generate(engine, request("3" if command == "submit" else "100000000", key="bad"))
         if command != "submit":
             getattr(bad, command)()
         *_, last = [event async for event in bad]
@@ -168,11 +174,11 @@ async def test_a_failing_release_still_ends_what_ran() -> None:
     runner = FakeRunner()
     runner.max_tokens = 10_000_000
     async with running(runner) as engine:
-        generation = engine.generate(request("1000000", key="bad"))
+        generation = generate(engine, request("1000000", key="bad"))
         events = aiter(generation)
         await anext(events)
         engine._core._slots.release = failing(MemoryError(), lambda key: True, lambda key: None)  # type: ignore[method-assign]
-        engine.release("bad")
+        engine.open("bad").close()
         *_, last = [event async for event in events]
         assert isinstance(last, GenerationDone) and last.reason == "cancelled"
         assert (await outcome(engine, "good")).reason == "stop"
@@ -180,7 +186,7 @@ async def test_a_failing_release_still_ends_what_ran() -> None:
 
 async def test_a_listener_that_fails_does_not_hurt_the_engine() -> None:
     async with running(FakeRunner()) as engine:
-        deaf = engine.generate(request("90", key="bad"))
+        deaf = generate(engine, request("90", key="bad"))
         deaf._job.deliver = failing(Panic(), lambda event: True, lambda event: None)  # type: ignore[attr-defined]
         assert (await outcome(engine, "good")).reason == "stop"
         assert (await outcome(engine, "bad")).reason == "stop"

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime.errors import EngineError
-from realtime.ports.engine import Engine, GenerationDone, GenerationRequest, SamplingParams, TokenLogProb, TokenUsage
+from realtime.ports.engine import GenerationDone, SamplingParams, TokenLogProb, TokenUsage
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.protocol import events as wire
 from realtime.protocol.session_config import Transcription
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.log import SessionLogger
 from realtime.session.outbox import Outbox
@@ -37,7 +38,7 @@ class _Turn:
 
     @property
     def seconds(self) -> float:
-        return len(self.audio.samples) / MODEL_SAMPLE_RATE
+        return self.audio.length / MODEL_SAMPLE_RATE
 
 
 class Transcriber:
@@ -46,15 +47,15 @@ class Transcriber:
     def __init__(
         self,
         session_id: str,
-        engine: Engine,
+        conversation: EngineConversation,
         outbox: Outbox,
         history: History,
         config: SessionConfig,
         log: SessionLogger,
         free: Callable[[], bool],
     ) -> None:
-        self._cache_key = f"{session_id}/transcript"
-        self._engine = engine
+        self._name = f"{session_id}/transcript"
+        self._conversation = conversation
         self._outbox = outbox
         self._history = history
         self._config = config
@@ -92,7 +93,8 @@ class Transcriber:
                 await self._transcribe(self._waiting.popleft())
 
     async def _transcribe(self, turn: _Turn) -> None:
-        generation = self._engine.generate(self._request(turn))
+        conversation = self._conversation.fork(self._name)
+        generation = conversation.generate(self._request(turn))
         transcript = ""
         logprobs: list[wire.LogProb] = []
         try:
@@ -114,20 +116,13 @@ class Transcriber:
             self._fail("internal_error", turn, "The server failed to make this transcript.")
         finally:
             generation.cancel()
-            self._engine.release(self._cache_key)
+            conversation.close()
 
     def _request(self, turn: _Turn) -> GenerationRequest:
         messages = (Message("system", turn.prompt), Message("human", (turn.audio,)))
         most = _TOKENS_LEAST + int(turn.seconds * _TOKENS_PER_SECOND)
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=most)
-        return GenerationRequest(
-            messages,
-            speech=False,
-            sampling=greedy,
-            cache_key=self._cache_key,
-            background=True,
-            logprobs=turn.logprobs,
-        )
+        return GenerationRequest(messages, speech=False, sampling=greedy, background=True, logprobs=turn.logprobs)
 
     def _conclude(
         self, turn: _Turn, transcript: str, logprobs: tuple[wire.LogProb, ...] | None, done: GenerationDone

@@ -21,7 +21,7 @@ from realtime.audio.streams import AudioWriter, Samples
 from realtime.audio.time_scale import TimeScaler
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import Engine, Generation, GenerationDone, GenerationRequest, TokenDelta, TokenUsage
+from realtime.ports.engine import Generation, GenerationDone, TokenDelta, TokenUsage
 from realtime.ports.tool_calls import parse_tool_calls
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, Vocoder, VocoderStream
 from realtime.protocol.events import ServerEvent
@@ -41,6 +41,7 @@ from realtime.protocol.responses import (
     Usage,
 )
 from realtime.session.config import SessionLimits
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History, reply_message, set_heard
 from realtime.session.formats import audio_format
 from realtime.session.log import SessionLogger
@@ -60,7 +61,7 @@ _PIECE_SAMPLES = OUTPUT_SAMPLE_RATE * MAX_AUDIO_DELTA_MS // 1000
 class ReplyPorts:
     """What a reply works with; the session's own."""
 
-    engine: Engine
+    conversation: EngineConversation
     vocoder: Vocoder
     outbox: Outbox
     playout: PlayoutLedger
@@ -69,7 +70,7 @@ class ReplyPorts:
     log: SessionLogger
     clock: Callable[[], float] = time.monotonic
     on_first_audio: Callable[[], None] = lambda: None
-    """Told when the first audio of a reply in the conversation was sent."""
+    """Called when the first audio of a reply in the conversation was sent."""
     on_speech: Callable[[str, Samples], None] = lambda item_id, samples: None
     """Given the speech of each item of the conversation, at 24 kHz as it is to be heard, in order."""
 
@@ -80,20 +81,21 @@ class ReplyPlan:
 
     ``refused``: why it is not made at all. ``offer``: what it may call. ``approved``: calls of MCP servers that are
     carried out before it. ``round``: how many replies to results of tools came before it without a word of the user.
-    ``request`` builds the prompt from the conversation as it is then. ``forget`` makes the context shorter,
-    False when it cannot. ``history``: where the reply is kept, None out of band. ``item_id``: its message's.
+    ``request`` builds the prompt from the conversation as it is then, ``conversation`` is the engine's that it goes to.
+    ``forget`` makes the context shorter, False when it cannot. ``history``: where the reply is kept, None out of band.
+    ``item_id``: its message's. ``speculative``: the reply as far as it was made before it was asked for.
     """
 
     response: Response
     config: ResponseConfig
+    conversation: EngineConversation
     request: Callable[[], GenerationRequest]
     forget: Callable[[], bool]
     item_id: str
     history: History | None
     trace: ReplyTrace
     refused: ResponseError | None = None
-    draft: SpeculativeReply | None = None
-    """What was made of it ahead."""
+    speculative: SpeculativeReply | None = None
     offer: Offer = Offer()
     approved: tuple[ServerCall, ...] = ()
     round: int = 0
@@ -120,9 +122,9 @@ class Reply:
         self._ports = ports
         predecessor = plan.history.predecessor if plan.history is not None else None
         self._stream = ResponseStream(plan.response, predecessor)
-        self._draft = plan.draft
-        self._generation: Generation | None = self._draft
-        self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
+        self._speculative = plan.speculative
+        self._generation: Generation | SpeculativeReply | None = self._speculative
+        self._voice: VocoderStream | None = None if self._speculative is None else self._speculative.voice
         self._progress = _Progress()
         self._calling = ReplyToolCalls(plan.offer, self._stream, ports.ids, plan.history, self._send)
         self._held_samples = 0  # made, but still inside the resampler
@@ -218,12 +220,12 @@ class Reply:
         return done
 
     async def _generate_once(self, voice: VocoderStream | None) -> GenerationDone:
-        draft, self._draft = self._draft, None
-        self._generation = draft or self._ports.engine.generate(self._plan.request())
+        speculative, self._speculative = self._speculative, None
+        self._generation = speculative or self._plan.conversation.generate(self._plan.request())
         async for event in self._generation:
             if isinstance(event, GenerationDone):
                 return event
-            self._take(event, voice if draft is None else None)  # a draft's tokens are with the vocoder already
+            self._take(event, voice if speculative is None else None)  # else the vocoder has its tokens already
         raise EngineError("a generation ended without its GenerationDone")
 
     def _take(self, delta: TokenDelta, voice: VocoderStream | None) -> None:
@@ -267,10 +269,11 @@ class Reply:
     async def _wait_for_room(self) -> None:
         """Until the peer has read enough and the caller has heard enough of what went before."""
         await self._ports.outbox.room()
-        if (ahead := self._lead()) > 0:
-            await asyncio.sleep(ahead)
+        if (excess := self._excess_lead()) > 0:
+            await asyncio.sleep(excess)
 
-    def _lead(self) -> float:
+    def _excess_lead(self) -> float:
+        """Seconds of speech with the peer beyond what may be ahead of playback."""
         if self.out_of_band:
             return 0.0
         return self._ports.playout.remaining(self._ports.clock()) - self._ports.limits.lead_s

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import GenerationRequest
 from realtime.ports.messages import Message
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.responses import ResponseConfig, ResponseError
 from realtime.protocol.session_config import ToolChoice
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
 from realtime.session.output.prompt_builder import PromptBuilder
@@ -66,7 +66,6 @@ class _Running:
 
     reply: Reply
     task: asyncio.Task[None]
-    cache_key: str
 
 
 class Replies:
@@ -80,7 +79,7 @@ class Replies:
         prompter: PromptBuilder,
         tools: SessionTools,
         history: History,
-        ahead: Speculator,
+        speculator: Speculator,
         config: SessionConfig,
         quota: Quota,
         listener: ReplyListener,
@@ -92,7 +91,7 @@ class Replies:
         self._prompts = prompter
         self._tools = tools
         self._history = history
-        self._speculator = ahead
+        self._speculator = speculator
         self._config = config
         self._quota = quota
         self._listener = listener
@@ -137,27 +136,30 @@ class Replies:
         if not config.out_of_band:
             self._unanswered = None
         response = config.response(self._ports.ids.response(), self._history.id)
-        cache_key = f"{self._session_id}/{response.id}" if config.out_of_band else self._session_id
+        conversation = self._ports.conversation
+        if config.out_of_band:
+            conversation = conversation.fork(f"{self._session_id}/{response.id}")
 
         def request() -> GenerationRequest:
             messages = self._prompts.conversation(config, truncation) if context is None else context
-            return self._prompts.request(config, messages, cache_key, offer)
+            return self._prompts.request(config, messages, offer)
 
         approved = () if config.out_of_band else self._tools.take_approved()
-        draft = None if config.out_of_band or approved else self._speculator.claim(request(), config)
+        speculative = None if config.out_of_band or approved else self._speculator.claim(request(), config)
         plan = ReplyPlan(
             response=response,
             config=config,
+            conversation=conversation,
             request=request,
             forget=lambda: context is None and self._prompts.shorten(truncation),
             item_id=self._ports.ids.item(),
             history=None if config.out_of_band else self._history,
-            trace=self._new_trace(draft, speech_end),
+            trace=self._new_trace(speculative, speech_end),
             offer=offer,
             approved=approved,
             round=asked.round,
             refused=self._refused_by_quota(),
-            draft=draft,
+            speculative=speculative,
         )
         reply = Reply(plan, self._ports)
         reply.announce()
@@ -165,7 +167,7 @@ class Replies:
             self.active = reply
             self.spoken_id = response.id
         task = self._start_task(self._run(reply), response.id)
-        self._running[response.id] = _Running(reply, task, cache_key)
+        self._running[response.id] = _Running(reply, task)
 
     def cancel_active(self, reason: CancelReason) -> None:
         """Cut off the reply in the conversation."""
@@ -217,7 +219,7 @@ class Replies:
         if (limits := self._quota.updated()) is not None:
             self._ports.outbox.put(limits)
         if reply.out_of_band:
-            self._ports.engine.release(running.cache_key)
+            reply.plan.conversation.close()
 
     def _report(self, reply: Reply) -> None:
         """One line in the log, and the figures to who wants them."""
@@ -227,9 +229,9 @@ class Replies:
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
         self._ports.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 
-    def _new_trace(self, draft: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
+    def _new_trace(self, speculative: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
         voiced, stopped = speech_end or (None, None)
-        requested = self._ports.clock() if draft is None else draft.begun
+        requested = self._ports.clock() if speculative is None else speculative.begun
         return ReplyTrace(requested, voiced, stopped, waste=self._speculator.take_stats())
 
     def _refused_by_quota(self) -> ResponseError | None:

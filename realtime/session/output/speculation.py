@@ -1,12 +1,12 @@
-"""Work ahead: the reply to a turn that may not be over, made while the pause lasts and held back.
+"""Speculation: the reply to a turn that may not be over, made while the pause lasts and kept back.
 
 At a pause the turn's audio is known, should the turn end there (`turns.events.PauseStarted`). So the reply is generated
-and vocoded at once; nothing of it leaves this module. When the end of the turn is confirmed and just this reply is
-asked for, `Speculator.claim` hands it over; when the user goes on, or the conversation was changed meanwhile, it is
-dropped, and all that remains of it is a line in the books (`SpeculationStats`).
+and vocoded at once; nothing of it leaves this module. When the end of the turn is confirmed and exactly this reply is
+asked for, `Speculator.claim` hands it over. When the user goes on, or the conversation was changed meanwhile, the reply
+is dropped and only its cost is recorded (`SpeculationStats`).
 
-That nobody else is kept waiting is up to engine and vocoder: they make what is not confirmed only while they have
-nothing better to do (`Engine.generate`, `Vocoder.open`).
+Engine and vocoder see to it that no other caller is kept waiting: they work on a speculative reply only while they have
+slack (`Conversation.generate`, `Vocoder.open`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from realtime.metrics import Speculated, SpeculationStats
-from realtime.ports.engine import Engine, GenerationDone, GenerationRequest, TokenDelta
+from realtime.ports.engine import GenerationDone, TokenDelta
 from realtime.ports.vocoder import Vocoder
 from realtime.protocol.responses import ResponseConfig
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.log import SessionLogger
 
 SpeculationListener = Callable[[Speculated], None]
@@ -25,24 +26,29 @@ SpeculationListener = Callable[[Speculated], None]
 
 
 def ignore_speculation(_: Speculated) -> None:
-    """Nobody keeps the books."""
+    """No one records it."""
 
 
 class SpeculativeReply:
-    """One reply that is made ahead. `run` it in a task; then `confirm` it or `drop` it, once.
+    """One speculative reply. `run` it in a task; then `confirm` it or `drop` it, once.
 
-    It is the `realtime.ports.engine.Generation` that the reply reads; its speech tokens are in ``voice`` already.
+    A reply that claims it reads its events as those of a generation; its speech tokens are in ``voice`` already.
     """
 
     def __init__(
-        self, request: GenerationRequest, config: ResponseConfig, engine: Engine, vocoder: Vocoder, begun: float
+        self,
+        request: GenerationRequest,
+        config: ResponseConfig,
+        conversation: EngineConversation,
+        vocoder: Vocoder,
+        begun: float,
     ) -> None:
         """``begun``: now, in seconds of the session's clock."""
         self.request = request
         self.config = config
         self.begun = begun
-        self.voice = vocoder.open(config.voice, ahead=True) if config.speech else None
-        self._generation = engine.generate(request, ahead=True)
+        self.voice = vocoder.open(config.voice, speculative=True) if config.speech else None
+        self._generation = conversation.generate(request, speculative=True)
         self._events: asyncio.Queue[TokenDelta | GenerationDone | Exception] = asyncio.Queue()
         self._made = 0
         self._prefilled = 0
@@ -50,7 +56,7 @@ class SpeculativeReply:
 
     @property
     def failed(self) -> bool:
-        """Whether it came to nothing: the reply has to be made again, which will tell why."""
+        """Whether it failed: the reply has to be made again, which reports why."""
         return self._failed
 
     @property
@@ -64,11 +70,11 @@ class SpeculativeReply:
         return 0.0 if self.voice is None else self.voice.made_seconds
 
     async def run(self) -> None:
-        """Until the generation has ended, whether the draft is used or not."""
+        """Until the generation has ended, whether the reply is claimed or not."""
         try:
             async for event in self._generation:
                 self._take(event)
-        except Exception as fault:  # the draft's border: the reply that has claimed it tells of the fault
+        except Exception as fault:  # a task's border: the reply that has claimed it reports the fault
             self._failed = True
             self._events.put_nowait(fault)
 
@@ -83,7 +89,7 @@ class SpeculativeReply:
         self._generation.cancel()
 
     def drop(self) -> None:
-        """Nobody wants it: stop everything."""
+        """It is not wanted: stop everything."""
         self.cancel()
         if self.voice is not None:
             self.voice.close()
@@ -112,62 +118,63 @@ class SpeculativeReply:
 
 
 class Speculator:
-    """One session's drafts, one at a time."""
+    """One session's speculative replies, one at a time."""
 
     def __init__(
         self,
-        engine: Engine,
+        conversation: EngineConversation,
         vocoder: Vocoder,
         clock: Callable[[], float],
         log: SessionLogger,
         listener: SpeculationListener = ignore_speculation,
     ) -> None:
-        self._engine = engine
+        self._conversation = conversation
         self._vocoder = vocoder
         self._clock = clock
         self._log = log
         self._listener = listener
-        self._draft: SpeculativeReply | None = None
+        self._reply: SpeculativeReply | None = None
         self._task: asyncio.Task[None] | None = None
-        self._waste = SpeculationStats()
+        self._stats = SpeculationStats()
 
     @property
     def holds(self) -> bool:
-        """Whether there is a draft."""
-        return self._draft is not None
+        """Whether there is a speculative reply."""
+        return self._reply is not None
 
     def begin(self, request: GenerationRequest, config: ResponseConfig, group: asyncio.TaskGroup, name: str) -> None:
-        """Make this reply ahead, in a task of ``group``."""
+        """Make this reply, in a task of ``group``."""
         self.drop()
-        draft = self._draft = SpeculativeReply(request, config, self._engine, self._vocoder, self._clock())
-        self._task = group.create_task(draft.run(), name=name)
+        reply = self._reply = SpeculativeReply(request, config, self._conversation, self._vocoder, self._clock())
+        self._task = group.create_task(reply.run(), name=name)
 
     def claim(self, request: GenerationRequest, config: ResponseConfig) -> SpeculativeReply | None:
-        """The draft of exactly this reply, if there is one; any other is dropped. Its maker is the reply now."""
-        draft = self._draft
-        if draft is None or draft.failed or (draft.request, draft.config) != (request, config):
+        """The speculative reply to exactly this request, if there is one; any other is dropped. It is the caller's
+        now."""
+        reply = self._reply
+        if reply is None or reply.failed or (reply.request, reply.config) != (request, config):
             self.drop()
             return None
-        self._draft = self._task = None
-        self._listener(Speculated(True, draft.ids, draft.audio_s))
-        draft.confirm()
-        return draft
+        self._reply = self._task = None
+        self._listener(Speculated(True, reply.ids, reply.audio_s))
+        reply.confirm()
+        return reply
 
     def drop(self) -> None:
-        """The user goes on, or what was to be answered has changed: forget the draft."""
-        draft, task = self._draft, self._task
-        self._draft = self._task = None
-        if draft is not None and task is not None:
-            draft.drop()
-            waste = self._waste
-            task.add_done_callback(lambda _: self._write_off(draft, waste))
+        """The user goes on, or the conversation has changed: forget the speculative reply."""
+        reply, task = self._reply, self._task
+        self._reply = self._task = None
+        if reply is not None and task is not None:
+            reply.drop()
+            stats = self._stats
+            task.add_done_callback(lambda _: self._write_off(reply, stats))
 
     def take_stats(self) -> SpeculationStats:
-        """What was made in vain since the last call; grows still while drafts come to their end."""
-        waste, self._waste = self._waste, SpeculationStats()
-        return waste
+        """The cost of dropped replies since the last call; it still grows while they come to their end."""
+        stats, self._stats = self._stats, SpeculationStats()
+        return stats
 
-    def _write_off(self, draft: SpeculativeReply, waste: SpeculationStats) -> None:
-        waste.add(draft.ids, draft.audio_s)
-        self._listener(Speculated(False, draft.ids, draft.audio_s))
-        self._log.debug("dropped work ahead: %d ids, %.2f s of sound", draft.ids, draft.audio_s)
+    def _write_off(self, reply: SpeculativeReply, stats: SpeculationStats) -> None:
+        stats.add(reply.ids, reply.audio_s)
+        self._listener(Speculated(False, reply.ids, reply.audio_s))
+        self._log.debug("dropped a speculative reply: %d ids, %.2f s of sound", reply.ids, reply.audio_s)
