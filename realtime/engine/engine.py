@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.engine.conversation import ConversationState, PromptMessage, PromptRequest
+from realtime.engine.preparation import Elsewhere, Preparation, Preparations, PreparationThreads
 from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
 from realtime.engine.reply_state import DecodeState
 from realtime.engine.scheduler import Prefill, Scheduler
@@ -64,6 +65,9 @@ class Runner(Protocol):
     def render_opening(self, options: GenerationOptions) -> RenderedMessage:
         """The assistant's turn that a reply continues."""
 
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterable[Preparation]:
+        """Slow work that this request needs and that is not done yet. ``decodes``: a reply will be made."""
+
     def has_features(self, conversation: str, segment: Segment) -> bool: ...
 
     def encode(self, conversation: str, segment: Segment) -> None:
@@ -84,6 +88,7 @@ class EngineCore:
 
     def __init__(self, runner: Runner, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._runner = runner
+        self._preparations = Preparations()
         self._slots = SlotTable(slots, runner.new_cache)
         self._scheduler = Scheduler()
         self._jobs: list[Job] = []
@@ -96,6 +101,10 @@ class EngineCore:
     @property
     def open_slots(self) -> int:
         return len(self._slots)
+
+    def prepare_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Do slow preparations there from now on."""
+        self._preparations = Preparations(elsewhere)
 
     def submit(self, job: Job) -> None:
         """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself."""
@@ -174,10 +183,22 @@ class EngineCore:
 
     def _can_run(self, job: Job) -> bool:
         with self._border(job):
+            if not self._is_prepared(job):
+                return False
             if job.slot is None:
                 job.slot = self._slots.take(job.request.conversation)
             return job.slot is not None
         return False
+
+    def _is_prepared(self, job: Job) -> bool:
+        """Raises what went wrong with a preparation."""
+        if job.waits_for is None:
+            decodes = job.purpose is not Purpose.PREFETCH
+            job.waits_for = self._preparations.begin(self._runner.preparations(job.request, decodes=decodes))
+        fault = next((pending.fault for pending in job.waits_for if pending.fault is not None), None)
+        if fault is not None:
+            raise fault
+        return all(pending.done for pending in job.waits_for)
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:
@@ -331,6 +352,8 @@ class ThreadedEngine:
     def __init__(self, core: EngineCore) -> None:
         self._core = core
         self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all)
+        self._preparing = PreparationThreads(self._worker)
+        core.prepare_elsewhere(self._preparing)
 
     @property
     def worker(self) -> Worker:
@@ -338,10 +361,12 @@ class ThreadedEngine:
         return self._worker
 
     def start(self) -> None:
+        self._preparing.start()
         self._worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; running generations end as cancelled."""
+        self._preparing.stop()
         self._worker.stop(timeout)
 
     def open(self, name: str) -> Conversation:

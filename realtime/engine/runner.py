@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from realtime.engine.conversation import PromptRequest
+from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.reply_state import DecodeState
 from realtime.engine.sequence import Slot
@@ -23,10 +25,13 @@ from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
 from realtime.ports.engine import GenerationOptions, SamplingParams, TokenLogProb
-from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.tool_calls import CallRules
 
 logger = logging.getLogger(__name__)
+
+LONG_TEXT = 4096
+"""Characters of a message from which on it is tokenized beside the engine's thread: 6 ms."""
 
 
 class ModelRunner:
@@ -63,6 +68,15 @@ class ModelRunner:
     def render_opening(self, options: GenerationOptions) -> RenderedMessage:
         content = options.opening or (TTS_START if options.speech else None)
         return self.render(Message("assistant", content, closed=False))
+
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        for one in request.messages:
+            if one.rendered is None and _text_length(one.message) > LONG_TEXT:
+                yield Preparation(one, partial(self.render, one.message), partial(setattr, one, "rendered"))
+        functions = request.calls.functions
+        if functions and not self._calls.is_compiled(functions):
+            work, keep = partial(self._calls.compile, functions), partial(self._calls.keep, functions)
+            yield Preparation(functions, work, keep, needed=decodes)
 
     def has_features(self, conversation: str, segment: Segment) -> bool:
         return segment.name in self._features.get(conversation, {})
@@ -207,6 +221,12 @@ class ModelRunner:
         state.finished = reason
         state.rest = state.reply.rest
         state.rest_count = len(Demultiplexer(self._model.tokens).push(ids).rest)
+
+
+def _text_length(message: Message) -> int:
+    if isinstance(message.content, str):
+        return len(message.content)
+    return sum(len(part.text) for part in message.content or () if isinstance(part, Text))
 
 
 def _logprob(logits: Tensor, id_: int) -> float:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from realtime.engine.conversation import PromptRequest
+from realtime.engine.preparation import Pending
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt
 from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, TokenDelta
 
@@ -93,6 +94,8 @@ class Job:
     cancelled: bool = False
     ended: bool = False
     """Its `GenerationDone` has been delivered, or its caller is gone."""
+    waits_for: tuple[Pending, ...] | None = None
+    """Preparations that it needs; None until they were begun."""
     slot: Slot | None = None
     prompt: RenderedPrompt | None = None
     """The `RenderedPrompt`; None until the job was started."""

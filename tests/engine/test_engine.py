@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.sequence import Job, Purpose, Slot
 from realtime.model.prompt import AudioSpan
@@ -73,6 +74,9 @@ class FakeRunner:
 
     def render_opening(self, options: GenerationOptions) -> RenderedMessage:
         return RenderedMessage((), ())
+
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        yield from ()
 
     def has_features(self, conversation: str, segment: Segment) -> bool:
         return (conversation, segment.name) in self.features

@@ -29,7 +29,7 @@ from realtime.protocol.conversation import Conversation as Items
 from realtime.protocol.items import AssistantMessage, InputText, OutputAudio, UserMessage
 from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History, reply_message, set_heard, to_messages
-from realtime.session.context.truncation import ContextWindow
+from realtime.session.context.truncation import ApproximateTokenCounter, ContextWindow
 from tests.engine.test_engine import FakeCache
 from tests.engine.tiny import tiny_model
 from tests.fakes import AskedRequest, Caller, FakeEngine, FakeGeneration, Step, call, delta, done, reply
@@ -365,15 +365,25 @@ class Talkative(FakeEngine):
         return generation
 
 
-async def test_twenty_turns_send_the_new_speech_and_little_more() -> None:
-    engine = CountedEngine(Talkative())
+class CountingCounter(ApproximateTokenCounter):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def measure(self, message: Message) -> int:
+        self.calls += 1
+        return super().measure(message)
+
+
+async def test_twenty_turns_send_and_count_only_what_is_new() -> None:
+    engine, counter = CountedEngine(Talkative()), CountingCounter()
     session = {
         "instructions": "Be brief. " * 100,
         "tools": [{"type": "function", "name": f"tool{i}", "parameters": {"type": "object"}} for i in range(20)],
         "audio": {"input": {"transcription": {"model": "own"}}},
     }
     costs: list[int] = []
-    async with call(settings=session, parts={"engine": engine}) as caller:
+    counted: list[int] = []
+    async with call(settings=session, parts={"engine": engine, "token_counter": counter}) as caller:
         before = 0
         for _ in range(20):
             say_with_pauses(caller)
@@ -383,10 +393,13 @@ async def test_twenty_turns_send_the_new_speech_and_little_more() -> None:
             await caller.settle()
             costs.append(engine.traffic.bytes - before)
             before = engine.traffic.bytes
+            counted.append(counter.calls)
+            counter.calls = 0
         heard = sum(part.recorded for entry in caller.session._history for part in _audio(entry.payload))
     assert heard >= 20 * 3.5 * MODEL_SAMPLE_RATE
     assert sum(costs) <= 2 * 4 * heard
     assert max(costs[1:]) <= 1.05 * min(costs[1:])
+    assert max(counted[1:]) <= 2  # the turn and the reply; instructions and tools were counted in the first
 
 
 def _audio(message: Message | None) -> Iterator[Audio]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from realtime.engine.conversation import PromptRequest
 from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.sequence import Slot
 from realtime.model.prompt import AudioSpan
@@ -114,6 +115,9 @@ class CountingRunner:
 
     def render_opening(self, options: GenerationOptions) -> RenderedMessage:
         return RenderedMessage((1, 3), (1, 3))
+
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        yield from ()
 
     def has_features(self, conversation: str, segment: Segment) -> bool:
         return segment.name in self.features
