@@ -18,23 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.admission.manager import first_settings
+from realtime.engine.conversation import ConversationState, HeldAudio
 from realtime.errors import ChannelClosed
-from realtime.ports.channel import AudioPlayed, Inbound
+from realtime.ports.channel import AudioPlayed, Inbound, plays_audio
 from realtime.ports.engine import (
+    Conversation,
     Generation,
     GenerationDone,
-    GenerationRequest,
+    GenerationOptions,
     GenerationTimings,
     TokenDelta,
     TokenLogProb,
     TokenUsage,
 )
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction, CallRules
 from realtime.ports.tools import NoServers, NoTools, ToolServers, ToolSet
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from realtime.protocol import events as wire
 from realtime.protocol.codec import decode_object
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.inputs import InputQueue
 from realtime.session.quota import Quota
 from realtime.session.recording import Opening, Recording
@@ -100,13 +105,23 @@ def heard(text: str, chance: float = 0.9, end: float = 0.9) -> list[Step]:
     return [said, ended] if text else [ended]
 
 
+@dataclass(frozen=True, slots=True)
+class AskedRequest(GenerationRequest):
+    """What the engine was asked, with the content that it had been given before; by which conversation."""
+
+    conversation: str = ""
+
+
 class FakeGeneration:
     """Plays one script; ends as cancelled when told to."""
 
-    def __init__(self, request: GenerationRequest, steps: Sequence[Step], *, ahead: bool = False) -> None:
+    def __init__(
+        self, engine: FakeEngine, request: AskedRequest, steps: Sequence[Step], *, speculative: bool = False
+    ) -> None:
+        self.engine = engine
         self.request = request
-        self.ahead = ahead
-        self.confirmed = not ahead
+        self.speculative = speculative
+        self.confirmed = not speculative
         self.cancelled = False
         self.finished = False
         self._steps = steps
@@ -131,6 +146,48 @@ class FakeGeneration:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        messages = tuple(message for message in self.request.messages if message.closed)
+        request = self.engine.asked(self.request.conversation, messages, options)
+        return self.engine.generate(request, speculative=speculative)
+
+
+class FakeConversation(ConversationState):
+    """A conversation of the fake engine. What breaks it fails the test."""
+
+    def __init__(self, engine: FakeEngine, name: str) -> None:
+        super().__init__(name)
+        self._engine = engine
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return self._engine.generate(self._asked(options), speculative=speculative)
+
+    def prefetch(self, options: GenerationOptions) -> None:
+        self._engine.prefetched.append(self._asked(options))
+
+    def fork(self, name: str) -> Conversation:
+        fork = FakeConversation(self._engine, name)
+        fork.fork_from(self)
+        return fork
+
+    def close(self) -> None:
+        self._engine.released.append(self.name)
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        super().define_functions(functions)
+        self._engine.functions.update((function.name, function) for function in functions)
+
+    def _asked(self, options: GenerationOptions) -> AskedRequest:
+        messages = tuple(_with_audio(one.message) for one in self.request(options).messages)
+        return self._engine.asked(self.name, messages, options)
+
+
+def _with_audio(message: Message) -> Message:
+    if not isinstance(message.content, tuple):
+        return message
+    parts = (part.audio if isinstance(part, HeldAudio) else part for part in message.content)
+    return replace(message, content=tuple(parts))
+
 
 class FakeEngine:
     """Answers the n-th request with the n-th script, then always with "Hello.".
@@ -142,36 +199,52 @@ class FakeEngine:
     def __init__(self, *scripts: Sequence[Step], words: Sequence[Sequence[Step]] = ()) -> None:
         self._words = deque(words)
         self.generations: list[FakeGeneration] = []
-        self.prefetched: list[GenerationRequest] = []
+        self.prefetched: list[AskedRequest] = []
         self.released: list[str] = []
+        self.functions: dict[str, CallableFunction] = {}
         self._scripts = deque(scripts)
 
     @property
-    def requests(self) -> list[GenerationRequest]:
+    def requests(self) -> list[AskedRequest]:
         return [generation.request for generation in self.generations]
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
+    def open(self, name: str) -> Conversation:
+        return FakeConversation(self, name)
+
+    def asked(self, conversation: str, messages: tuple[Message, ...], options: GenerationOptions) -> AskedRequest:
+        if options.opening is not None:
+            messages = (*messages, Message("assistant", options.opening, closed=False))
+        calls = options.calls
+        return AskedRequest(
+            messages,
+            options.speech,
+            options.sampling,
+            options.background,
+            options.thinking,
+            options.logprobs,
+            CallRules(
+                tuple(map(self.functions.__getitem__, calls.names)), calls.required, calls.parallel, calls.words_first
+            ),
+            conversation,
+        )
+
+    def generate(self, request: AskedRequest, *, speculative: bool = False) -> Generation:
+        """What every conversation asks of the engine."""
         asks_for_word = request.logprobs and not request.speech
         scripts = self._words if self._words and asks_for_word else self._scripts
         steps = scripts.popleft() if scripts else reply("Hello.")
-        generation = FakeGeneration(request, steps, ahead=ahead)
+        generation = FakeGeneration(self, request, steps, speculative=speculative)
         self.generations.append(generation)
         return generation
-
-    def prefetch(self, request: GenerationRequest) -> None:
-        self.prefetched.append(request)
-
-    def release(self, cache_key: str) -> None:
-        self.released.append(cache_key)
 
 
 class FakeVocoderStream:
     """40 ms of a constant for each token, one chunk a push."""
 
-    def __init__(self, voice: str, fault: Exception | None, *, ahead: bool = False) -> None:
+    def __init__(self, voice: str, fault: Exception | None, *, speculative: bool = False) -> None:
         self.voice = voice
         self.closed = False
-        self.confirmed = not ahead
+        self.confirmed = not speculative
         self.made_seconds = 0.0
         self._fault = fault
         self._chunks: asyncio.Queue[AudioChunk | None] = asyncio.Queue()
@@ -205,8 +278,8 @@ class FakeVocoder:
         self.streams: list[FakeVocoderStream] = []
         self._fault = fault
 
-    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
-        stream = FakeVocoderStream(voice, self._fault, ahead=ahead)
+    def open(self, voice: str, *, speculative: bool = False) -> VocoderStream:
+        stream = FakeVocoderStream(voice, self._fault, speculative=speculative)
         self.streams.append(stream)
         return stream
 
@@ -412,7 +485,7 @@ async def call(
     services = replace(services, tools=tools or NoTools(), tool_servers=servers or NoServers(), **(parts or {}))
     first, inputs = first_settings(config, ids, patch=settings), InputQueue(clock, recording)
     if recording is not None:
-        recording.begin(Opening(clock(), first, config, services, ids))
+        recording.begin(Opening(clock(), first, config, services, ids, plays_audio(channel)))
     session = Session(channel, services, config, first, ids, inputs, quota)
     task = asyncio.create_task(session.run(), name="session under test")
     caller = Caller(session, channel, engine, vocoder, clock, task, reports)

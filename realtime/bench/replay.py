@@ -248,6 +248,9 @@ class _Silent:
 
     def confirm(self) -> None: ...
 
+    def again(self, options: Any, *, speculative: bool = False) -> _Silent:
+        return _Silent()
+
     def cancel(self) -> None: ...
 
     def push(self, tokens: Sequence[int]) -> None: ...
@@ -257,20 +260,42 @@ class _Silent:
     def close(self) -> None: ...
 
 
-class _SilentEngine:
-    def generate(self, request: Any, *, ahead: bool = False) -> _Silent:
+class _SilentConversation:
+    def append_audio(self, audio_id: str, samples: Any) -> None: ...
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None: ...
+
+    def define_functions(self, functions: Any) -> None: ...
+
+    def forget(self, content_ids: Sequence[str]) -> None: ...
+
+    def append(self, messages: Sequence[Message]) -> None: ...
+
+    def truncate(self, length: int) -> None: ...
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None: ...
+
+    def generate(self, options: Any, *, speculative: bool = False) -> _Silent:
         return _Silent()
 
-    def prefetch(self, request: Any) -> None: ...
+    def prefetch(self, options: Any) -> None: ...
 
-    def release(self, cache_key: str) -> None: ...
+    def fork(self, name: str) -> _SilentConversation:
+        return self
+
+    def close(self) -> None: ...
+
+
+class _SilentEngine:
+    def open(self, name: str) -> _SilentConversation:
+        return _SilentConversation()
 
 
 @dataclass(frozen=True, slots=True)
 class _SilentVocoder:
     voices: tuple[str, ...]
 
-    def open(self, voice: str, *, ahead: bool = False) -> _Silent:
+    def open(self, voice: str, *, speculative: bool = False) -> _Silent:
         return _Silent()
 
 

@@ -1,7 +1,7 @@
 """A scripted engine and vocoder that play a recording instead of running a model: the same output at a fixed speed.
 
-The speed is about that of nano on two cores (docs/performance.md). A speculative reply pauses at `HELD_SECONDS` until
-it is confirmed, as in the real engine.
+The speed is about that of nano on two cores (docs/performance.md). A speculative reply pauses at `SPECULATIVE_SECONDS`
+until it is confirmed, as in the real engine.
 """
 
 from __future__ import annotations
@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from realtime.bench.turns.synthetic_noise import RATE, Samples
 from realtime.ports.engine import (
+    SPECULATIVE_SECONDS,
+    Conversation,
     Generation,
     GenerationDone,
-    GenerationRequest,
+    GenerationOptions,
     GenerationTimings,
     TokenDelta,
     TokenLogProb,
     TokenUsage,
 )
-from realtime.ports.messages import Audio
-from realtime.ports.vocoder import HELD_SECONDS, OUTPUT_SAMPLE_RATE, AudioChunk
+from realtime.ports.messages import AudioRef, Message
+from realtime.ports.tool_calls import CallableFunction
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk
 
 FIRST_TOKEN_S = 0.025
 TRANSCRIPT_S = 0.15
@@ -41,27 +47,63 @@ class ScriptedEngine:
         self._steps = round(reply_s / _STEP_S)
         self._transcript = transcript
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        if not request.speech:
-            return ScriptedTranscript(self._transcript)
-        return ScriptedGeneration(self._steps, _heard_tokens(request), ahead=ahead)
+    def open(self, name: str) -> Conversation:
+        return ScriptedConversation(self._steps, self._transcript)
 
-    def prefetch(self, request: GenerationRequest) -> None:
+
+class ScriptedConversation:
+    """See `realtime.ports.engine.Conversation`. Of all that it is given, only the messages count."""
+
+    def __init__(self, steps: int, transcript: str, messages: Sequence[Message] = ()) -> None:
+        self._steps = steps
+        self._transcript = transcript
+        self._messages = list(messages)
+
+    def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:
+        """Its references say how long it is."""
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None:
+        """Nothing to remember."""
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        """None is called."""
+
+    def forget(self, content_ids: Sequence[str]) -> None:
+        """Nothing was remembered."""
+
+    def append(self, messages: Sequence[Message]) -> None:
+        self._messages.extend(messages)
+
+    def truncate(self, length: int) -> None:
+        del self._messages[length:]
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None:
+        self._messages[start:stop] = messages
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        if not options.speech:
+            return ScriptedTranscript(self._transcript)
+        return ScriptedGeneration(self._steps, _heard_tokens(self._messages), speculative=speculative)
+
+    def prefetch(self, options: GenerationOptions) -> None:
         """Nothing to prepare."""
 
-    def release(self, cache_key: str) -> None:
+    def fork(self, name: str) -> Conversation:
+        return ScriptedConversation(self._steps, self._transcript, self._messages)
+
+    def close(self) -> None:
         """Nothing to forget."""
 
 
 class ScriptedGeneration:
     """See `realtime.ports.engine.Generation`."""
 
-    def __init__(self, steps: int, prompt: int, *, ahead: bool) -> None:
+    def __init__(self, steps: int, prompt: int, *, speculative: bool) -> None:
         self._steps = steps
         self._prompt = prompt
         self._wanted = asyncio.Event()
         self._cancelled = False
-        if not ahead:
+        if not speculative:
             self._wanted.set()
 
     def confirm(self) -> None:
@@ -71,10 +113,13 @@ class ScriptedGeneration:
         self._cancelled = True
         self._wanted.set()
 
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return ScriptedGeneration(self._steps, self._prompt, speculative=speculative)
+
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         await asyncio.sleep(FIRST_TOKEN_S)
         for step in range(self._steps):
-            if step * _STEP_S >= HELD_SECONDS:
+            if step * _STEP_S >= SPECULATIVE_SECONDS:
                 await self._wanted.wait()
             if self._cancelled:
                 yield self._done("cancelled", step)
@@ -102,6 +147,9 @@ class ScriptedTranscript:
     def cancel(self) -> None:
         """Nothing to free."""
 
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return ScriptedTranscript(self._text)
+
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         await asyncio.sleep(TRANSCRIPT_S)
         if self._text:
@@ -118,12 +166,12 @@ class ScriptedVocoder:
     def __init__(self, recording: Samples) -> None:
         self._recording = recording
 
-    def open(self, voice: str, *, ahead: bool = False) -> ScriptedVoice:
+    def open(self, voice: str, *, speculative: bool = False) -> ScriptedVoice:
         return ScriptedVoice(self._recording)
 
 
 class ScriptedVoice:
-    """See `realtime.ports.vocoder.VocoderStream`. It takes no time: the engine's speed includes the vocoder's."""
+    """See `realtime.ports.engine.VocoderStream`. Its tokens come at the pace of both, so it takes no time itself."""
 
     def __init__(self, recording: Samples) -> None:
         self._recording = recording
@@ -136,7 +184,7 @@ class ScriptedVoice:
         return self._made
 
     def confirm(self) -> None:
-        """Nothing to do: speculative tokens are vocoded as they come."""
+        """It makes what it is given."""
 
     def push(self, tokens: Sequence[int]) -> None:
         samples = self._recording[tokens[0] * TOKEN_SAMPLES : (tokens[-1] + 1) * TOKEN_SAMPLES]
@@ -155,8 +203,8 @@ class ScriptedVoice:
             yield chunk
 
 
-def _heard_tokens(request: GenerationRequest) -> int:
-    """Input tokens of the newest turn; earlier turns are in the KV cache."""
-    content = request.messages[-1].content if request.messages else None
+def _heard_tokens(messages: Sequence[Message]) -> int:
+    """Ids of the newest turn: what came before is in the cache."""
+    content = messages[-1].content if messages else None
     parts = content if isinstance(content, tuple) else ()
-    return round(sum(len(part.samples) for part in parts if isinstance(part, Audio)) / RATE * _HEARD_TOKENS_PER_S)
+    return round(sum(part.length for part in parts if isinstance(part, AudioRef)) / RATE * _HEARD_TOKENS_PER_S)

@@ -28,9 +28,10 @@ from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import AudioFormatError, ConfigError, EngineError
-from realtime.ports.engine import GenerationDone, GenerationRequest
+from realtime.ports.engine import GenerationDone
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,15 +81,13 @@ def _request(arguments: argparse.Namespace, profile: Profile, given: Text | Audi
         task = TASKS[arguments.task]
         messages = task_messages(arguments.task, given, profile.prompt_format)
         speech = task.speech and not arguments.text_only
-        return GenerationRequest(messages, speech, task.sampling(profile.sampling), cache_key="infer")
+        return GenerationRequest(messages, speech, task.sampling(profile.sampling))
     if profile.prompt_format != "chat":
         raise ConfigError(f"{profile.name} was not trained for conversation; set --task {', '.join(TASKS)}")
     system = Message("system", spoken.fill(profile.instructions, datetime.now()))
     human = Message("human", given.text if isinstance(given, Text) else (given,))
     thinking = 0 if arguments.no_thinking else profile.thinking_tokens
-    return GenerationRequest(
-        (system, human), not arguments.text_only, profile.sampling, cache_key="infer", thinking=thinking
-    )
+    return GenerationRequest((system, human), not arguments.text_only, profile.sampling, thinking=thinking)
 
 
 async def _answer(threads: ModelThreads, request: GenerationRequest) -> NDArray[np.float32]:
@@ -97,7 +96,8 @@ async def _answer(threads: ModelThreads, request: GenerationRequest) -> NDArray[
     stream = threads.vocoder.open(threads.vocoder.voices[0])
     started = time.perf_counter()
     done: GenerationDone | None = None
-    async for event in ThinkingEngine(threads.engine).generate(request):
+    conversation = EngineConversation(ThinkingEngine(threads.engine), "infer")
+    async for event in conversation.generate(request):
         if isinstance(event, GenerationDone):
             done = event
             break

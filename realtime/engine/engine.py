@@ -1,34 +1,44 @@
 """The engine: many conversations on one model, in a thread of its own. Knows no sockets and no sessions.
 
-`EngineCore` is the synchronous part (requests in, one `step` at a time, events out); `ThreadedEngine` runs it in a
-thread and is the `realtime.ports.engine.Engine` that sessions use.
+`EngineCore` is the synchronous part (jobs in, one `step` at a time, events out); `ThreadedEngine` runs it in a thread
+and is the `realtime.ports.engine.Engine` that sessions use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from realtime.engine.reply_state import DecodeState, RenderedPrompt
-from realtime.engine.scheduler import Decode, Prefill, Scheduler
-from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.engine.conversation import ConversationState, PromptMessage, PromptRequest
+from realtime.engine.preparation import Elsewhere, Preparation, Preparations, PreparationThreads
+from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
+from realtime.engine.reply_state import DecodeState
+from realtime.engine.scheduler import Prefill, Scheduler
+from realtime.engine.sequence import Cache, Deliver, Job, Purpose, Slot, SlotTable
+from realtime.engine.worker import Worker, describe
 from realtime.ports.engine import (
+    Conversation,
     Generation,
     GenerationDone,
-    GenerationRequest,
+    GenerationOptions,
     GenerationTimings,
+    Reason,
     TokenDelta,
     TokenUsage,
     reply_room,
 )
-from realtime.ports.messages import Audio
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +48,10 @@ PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
 
 
-EASE_SECONDS = 1.0
-"""Speech that every running reply must have in hand before anything is made ahead: far longer than one step takes."""
+NO_TIMINGS = GenerationTimings(0.0, 0.0, 0.0, 0.0, 0)
+SLACK_SECONDS = 1.0
+"""Speech that every running reply must have in hand before a speculative one is worked on: far more than a step
+takes."""
 
 
 class Runner(Protocol):
@@ -51,28 +63,35 @@ class Runner(Protocol):
 
     def new_cache(self) -> Cache: ...
 
-    def render(self, request: GenerationRequest) -> RenderedPrompt: ...
+    def render(self, message: Message) -> RenderedMessage: ...
 
-    def has_features(self, cache_key: str, audio: Audio) -> bool: ...
+    def render_opening(self, options: GenerationOptions) -> RenderedMessage:
+        """The assistant's turn that a reply continues."""
 
-    def encode_segment(self, cache_key: str, audio: Audio) -> None: ...
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterable[Preparation]:
+        """Slow work that this request needs and that is not done yet. ``decodes``: a reply will be made."""
 
-    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None: ...
+    def has_features(self, conversation: str, segment: Segment) -> bool: ...
+
+    def encode(self, conversation: str, segment: Segment) -> None:
+        """Compute a segment's features and keep them for this conversation."""
+
+    def keep_features(self, conversation: str, names: frozenset[str]) -> None:
+        """Drop the features of this conversation's other segments."""
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Any: ...
 
-    def begin_decode(
-        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Any
-    ) -> DecodeState: ...
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: Any) -> DecodeState: ...
 
     def decode(self, states: list[DecodeState]) -> None: ...
 
 
 class EngineCore:
-    """Requests in, `step` until idle, events out through each job's ``deliver``. One thread only."""
+    """Jobs in, `step` until idle, events out through each job's ``deliver``. One thread only."""
 
     def __init__(self, runner: Runner, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._runner = runner
+        self._preparations = Preparations()
         self._slots = SlotTable(slots, runner.new_cache)
         self._scheduler = Scheduler()
         self._jobs: list[Job] = []
@@ -86,69 +105,103 @@ class EngineCore:
     def open_slots(self) -> int:
         return len(self._slots)
 
+    def prepare_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Do slow preparations there from now on."""
+        self._preparations = Preparations(elsewhere)
+
     def submit(self, job: Job) -> None:
-        """Queue a job. A new one of the same conversation ends what was made ahead there: it does that work itself."""
+        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself."""
         for other in self._jobs:
-            if other.purpose is not Purpose.REPLY and other.request.cache_key == job.request.cache_key:
+            if other.purpose is not Purpose.REPLY and other.request.conversation == job.request.conversation:
                 other.cancelled = True
         self._jobs.append(job)
 
     def confirm(self, job: Job) -> None:
-        """A reply that was made ahead is wanted now."""
+        """A speculative reply is wanted now."""
         job.purpose = Purpose.REPLY
 
     def cancel(self, job: Job) -> None:
         """End a job with the next step."""
         job.cancelled = True
 
-    def release(self, cache_key: str) -> None:
+    def fail(self, job: Job, fault: BaseException) -> None:
+        """End a job as failed, whether it was queued or not. Does nothing to one that has ended."""
+        self._finish(job, "failed", describe(fault))
+
+    def release(self, conversation: str) -> None:
         """Cancel what this conversation has running and forget it."""
         for job in self._jobs:
-            if job.request.cache_key == cache_key:
+            if job.request.conversation == conversation:
                 job.cancelled = True
         self._drop_cancelled()
-        self._slots.release(cache_key)
-        self._runner.keep_features(cache_key, frozenset())
+        try:
+            self._slots.release(conversation)
+        finally:
+            self._runner.keep_features(conversation, frozenset())
 
     def cancel_all(self) -> None:
         """End every job as cancelled."""
         for job in list(self._jobs):
             self._finish(job, "cancelled")
 
+    def fail_all(self, fault: BaseException) -> None:
+        """End every job as failed: something broke that belongs to none of them."""
+        for job in list(self._jobs):
+            self.fail(job, fault)
+
     def step(self) -> bool:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
-        runnable = [job for job in self._jobs if self._can_run(job)]
-        action = self._scheduler.choose(runnable, at_ease=self._has_slack())
+        runnable = [job for job in list(self._jobs) if self._can_run(job)]
+        action = self._scheduler.choose(runnable, has_slack=self._has_slack())
         if action is None:
             return False
-        jobs = action.jobs if isinstance(action, Decode) else (action.job,)
-        try:
-            if isinstance(action, Prefill):
+        if isinstance(action, Prefill):
+            with self._border(action.job):
                 self._prefill(action.job)
-            else:
-                self._decode(list(action.jobs))
-        except Exception as error:  # a job's border: its caller is told, the other jobs live on
-            logger.exception("generation failed")
-            for job in jobs:
-                self._finish(job, "failed", f"{type(error).__name__}: {error}")
+        else:
+            self._decode(action.jobs)
         return True
 
+    @contextmanager
+    def _border(self, *jobs: Job) -> Iterator[None]:
+        """What fails in here ends these jobs; the others live on."""
+        try:
+            yield
+        except BaseException as fault:  # a panic in a Rust library is no `Exception`
+            logger.exception("generation failed")
+            for job in jobs:
+                self.fail(job, fault)
+
     def _has_slack(self) -> bool:
-        """No caller would notice that a step is spent on something else."""
-        if not any(job.purpose is Purpose.AHEAD for job in self._jobs):
+        """Whether no caller would notice that a step is spent on something else."""
+        if not any(job.purpose is Purpose.SPECULATIVE for job in self._jobs):
             return True
         now = self._clock()
         return all(
-            job.lead(now) >= EASE_SECONDS
+            job.playback_lead(now) >= SLACK_SECONDS
             for job in self._jobs
-            if job.purpose is Purpose.REPLY and not job.request.background
+            if job.purpose is Purpose.REPLY and not job.request.options.background
         )
 
     def _can_run(self, job: Job) -> bool:
-        if job.slot is None:
-            job.slot = self._slots.take(job.request.cache_key)
-        return job.slot is not None
+        with self._border(job):
+            if not self._is_prepared(job):
+                return False
+            if job.slot is None:
+                job.slot = self._slots.take(job.request.conversation)
+            return job.slot is not None
+        return False
+
+    def _is_prepared(self, job: Job) -> bool:
+        """Raises what went wrong with a preparation."""
+        if job.waits_for is None:
+            decodes = job.purpose is not Purpose.PREFETCH
+            job.waits_for = self._preparations.begin(self._runner.preparations(job.request, decodes=decodes))
+        fault = next((pending.fault for pending in job.waits_for if pending.fault is not None), None)
+        if fault is not None:
+            raise fault
+        return all(pending.done for pending in job.waits_for)
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancelled]:
@@ -160,21 +213,21 @@ class EngineCore:
         if job.prompt is None:
             self._start(job, slot)
             return
-        prompt: RenderedPrompt = job.prompt
-        audio = next((a for a in prompt.audio if not self._runner.has_features(job.request.cache_key, a)), None)
-        if audio is not None:
-            self._runner.encode_segment(job.request.cache_key, audio)
+        prompt, conversation = job.prompt, job.request.conversation
+        missing = next((part for part in prompt.segments if not self._runner.has_features(conversation, part)), None)
+        if missing is not None:
+            self._runner.encode(conversation, missing)
             return
         if not job.encoded:
             job.encoded = self._clock()
-        stop = min(job.prefilled + PREFILL_TOKENS, len(prompt.keys))
-        last = stop == len(prompt.keys)
+        stop = min(job.prefilled + PREFILL_TOKENS, prompt.length)
+        last = stop == prompt.length
         prefetch = job.purpose is Purpose.PREFETCH
         if prefetch and last:
             stop -= 1
         if job.prefilled < stop:
             logits = self._runner.prefill(slot, prompt, job.prefilled, stop)
-            slot.keys.extend(prompt.keys[job.prefilled : stop])
+            slot.keys.extend(prompt.keys(job.prefilled, stop))
             job.prefilled = stop
         if last and prefetch:
             self._finish(job, "stop")
@@ -184,65 +237,101 @@ class EngineCore:
 
     def _start(self, job: Job, slot: Slot) -> None:
         job.started = self._clock()
-        prompt = job.prompt = self._runner.render(job.request)
-        room = reply_room(self._runner.max_tokens, job.request.sampling.max_tokens)
-        if len(prompt.keys) + room > self._runner.max_tokens:
+        prompt = job.prompt = self._render(job.request)
+        room = reply_room(self._runner.max_tokens, job.request.options.sampling.max_tokens)
+        if prompt.length + room > self._runner.max_tokens:
             self._finish(job, "context_full")
             return
-        job.cached = job.prefilled = slot.reuse_prefix(prompt.keys)
-        self._runner.keep_features(job.request.cache_key, frozenset(a.id for a in prompt.audio))
+        job.cached = job.prefilled = slot.reuse_prefix(prompt)
+        self._runner.keep_features(job.request.conversation, frozenset(part.name for part in prompt.segments))
 
-    def _decode(self, jobs: list[Job]) -> None:
+    def _render(self, request: PromptRequest) -> RenderedPrompt:
+        """The request's prompt; messages that were rendered before are not rendered again."""
+        rendered = list(map(self._rendered, request.messages))
+        if not request.messages or _is_closed(request.messages[-1].message):
+            rendered.append(self._runner.render_opening(request.options))
+        return RenderedPrompt(rendered)
+
+    def _rendered(self, message: PromptMessage) -> RenderedMessage:
+        if message.rendered is None:
+            message.rendered = self._runner.render(message.message)
+        return message.rendered
+
+    def _decode(self, jobs: tuple[Job, ...]) -> None:
         started = self._clock()
-        self._runner.decode([job.state for job in jobs])
-        spent = (self._clock() - started) / len(jobs)
+        with self._border(*jobs):
+            self._runner.decode([job.state for job in jobs])
+            spent = (self._clock() - started) / len(jobs)
         for job in jobs:
-            job.decode_seconds += spent
-            self._deliver_new(job)
+            if not job.ended:
+                job.decode_seconds += spent
+                with self._border(job):
+                    self._deliver_new(job)
 
     def _deliver_new(self, job: Job) -> None:
         """Hand out what the last step gave; end the job when the reply ended."""
         state: DecodeState = job.state
+        if state.fault is not None:
+            raise state.fault
         if not job.first_token:
             job.first_token = self._clock()
         delta = state.take_delta()
         if delta is not None:
-            job.deliver(delta)
+            self._deliver(job, delta)
         if state.finished is not None:
             self._finish(job, state.finished)
 
-    def _finish(self, job: Job, reason: str, error: str | None = None) -> None:
-        self._jobs.remove(job)
+    def _finish(self, job: Job, reason: Reason, error: str | None = None) -> None:
+        """Take the job out and tell its caller, once, whatever else fails on the way."""
+        if job.ended:
+            return
+        job.ended = True
+        if job in self._jobs:
+            self._jobs.remove(job)
+        try:
+            if reason == "failed" and job.slot is not None:
+                self._slots.discard(job.slot)
+            else:
+                self._give_back(job)
+            done = self._done(job, reason, error)
+        except BaseException as fault:  # a panic in a Rust library is no `Exception`
+            logger.exception("a job could not be ended in good order")
+            done = GenerationDone("failed", TokenUsage(), NO_TIMINGS, error or describe(fault))
+            if job.slot is not None:
+                self._slots.discard(job.slot)
+        self._deliver(job, done)
+
+    def _deliver(self, job: Job, event: TokenDelta | GenerationDone) -> None:
+        try:
+            job.deliver(event)
+        except BaseException:  # the listener's fault: the engine's own state is whole
+            logger.exception("an event of a generation could not be delivered")
+            job.cancelled = True
+
+    def _give_back(self, job: Job) -> None:
+        """Let others have the slot, its keys saying what its cache holds."""
         slot = job.slot
-        if slot is not None:
-            if job.state is not None:
-                slot.keys.extend(job.state.cached_ids)
-            if slot.cache.length != len(slot.keys):  # a failed step may have left the two apart
-                slot.keys.clear()
-                slot.cache.truncate(0)
-            slot.busy = False
-        state = job.state
-        rest, rest_count, surplus = (state.rest, state.rest_count, state.surplus) if state is not None else ("", 0, 0)
-        done = GenerationDone(
-            reason,  # type: ignore[arg-type]
-            self._usage(job),
-            self._timings(job),
-            error,
-            rest,
-            rest_count,
-            surplus,
-            state.end_logprob if state is not None else None,
+        if slot is None:
+            return
+        if job.state is not None:
+            slot.keys.extend(job.state.cached_ids)
+        slot.busy = False
+
+    def _done(self, job: Job, reason: Reason, error: str | None) -> GenerationDone:
+        usage, timings, state = self._usage(job), self._timings(job), job.state
+        if state is None:
+            return GenerationDone(reason, usage, timings, error)
+        return GenerationDone(
+            reason, usage, timings, error, state.rest, state.rest_count, state.surplus, state.end_logprob
         )
-        job.deliver(done)
 
     def _usage(self, job: Job) -> TokenUsage:
         prompt, state = job.prompt, job.state
         if prompt is None:
             return TokenUsage()
-        audio = sum(isinstance(key, tuple) for key in prompt.keys)
-        cached_audio = sum(isinstance(key, tuple) for key in prompt.keys[: job.cached])
+        audio, cached_audio = prompt.audio_positions(prompt.length), prompt.audio_positions(job.cached)
         return TokenUsage(
-            input_text=len(prompt.keys) - audio,
+            input_text=prompt.length - audio,
             input_audio=audio,
             cached_text=job.cached - cached_audio,
             cached_audio=cached_audio,
@@ -260,64 +349,103 @@ class EngineCore:
         )
 
 
-Commands = queue.SimpleQueue[Callable[[], None] | None]
-"""What the engine's thread is to do between two steps; None: end."""
-
-
 class ThreadedEngine:
     """`realtime.ports.engine.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
 
     def __init__(self, core: EngineCore) -> None:
         self._core = core
-        self._commands: Commands = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all)
+        self._preparing = PreparationThreads(self._worker)
+        core.prepare_elsewhere(self._preparing)
+
+    @property
+    def worker(self) -> Worker:
+        """The engine's thread, for supervision."""
+        return self._worker
 
     def start(self) -> None:
-        self._thread.start()
+        self._preparing.start()
+        self._worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; running generations end as cancelled."""
-        self._commands.put(None)
-        self._thread.join(timeout)
+        self._preparing.stop()
+        self._worker.stop(timeout)
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        purpose = Purpose.AHEAD if ahead else Purpose.REPLY
-        return _ThreadGeneration(request, purpose, self._core, self._commands, asyncio.get_running_loop())
-
-    def prefetch(self, request: GenerationRequest) -> None:
-        job = Job(request, _ignore, time.monotonic(), Purpose.PREFETCH)
-        self._commands.put(partial(self._core.submit, job))
-
-    def release(self, cache_key: str) -> None:
-        self._commands.put(partial(self._core.release, cache_key))
+    def open(self, name: str) -> Conversation:
+        return _ThreadConversation(ConversationState(name), self._core, self._worker)
 
     def run(self, work: Callable[[], T]) -> Future[T]:
         """Carry out something short in the engine's thread, before its next step. Gives its result or its exception."""
         future: Future[T] = Future()
-
-        def command() -> None:
-            try:
-                future.set_result(work())
-            except Exception as error:  # the asker's
-                future.set_exception(error)
-
-        self._commands.put(command)
+        self._worker.put(lambda: future.set_result(work()), future.set_exception)
         return future
 
-    def _run(self) -> None:
-        working = True
-        while True:
-            try:
-                while True:
-                    command = self._commands.get(block=not working)
-                    if command is None:
-                        self._core.cancel_all()
-                        return
-                    command()
-                    working = True
-            except queue.Empty:
-                pass
-            working = self._core.step()
+
+class _ThreadConversation:
+    """`realtime.ports.engine.Conversation`: carries every call into the engine's thread, in order."""
+
+    def __init__(self, state: ConversationState, core: EngineCore, worker: Worker) -> None:
+        self._state = state
+        self._core = core
+        self._worker = worker
+
+    def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:
+        self._change(partial(self._state.append_audio, audio_id, samples))
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None:
+        self._change(partial(self._state.add_reply, reply_id, ids))
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        self._change(partial(self._state.define_functions, functions))
+
+    def forget(self, content_ids: Sequence[str]) -> None:
+        self._change(partial(self._state.forget, content_ids))
+
+    def append(self, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.append, messages))
+
+    def truncate(self, length: int) -> None:
+        self._change(partial(self._state.truncate, length))
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.replace, start, stop, messages))
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit()
+
+    def prefetch(self, options: GenerationOptions) -> None:
+        job = _new_job(self._state, options, Purpose.PREFETCH, _ignore)
+        self._worker.put(partial(_submit, self._core, self._state, job), partial(self._core.fail, job))
+
+    def fork(self, name: str) -> Conversation:
+        state = ConversationState(name)
+        self._worker.put(partial(state.fork_from, self._state), state.broke)
+        return _ThreadConversation(state, self._core, self._worker)
+
+    def close(self) -> None:
+        self._worker.put(partial(self._core.release, self._state.name))
+
+    def _change(self, command: Callable[[], None]) -> None:
+        self._worker.put(command, self._state.broke)
+
+
+def _new_job(state: ConversationState, options: GenerationOptions, purpose: Purpose, deliver: Deliver) -> Job:
+    """A job whose messages are still to be read, in the engine's thread (`_submit`)."""
+    return Job(PromptRequest(state.name, (), options), deliver, time.monotonic(), purpose)
+
+
+def _submit(core: EngineCore, state: ConversationState, job: Job, answering: Job | None = None) -> None:
+    """Queue the job with the conversation as it is now, or with the messages that ``answering`` has. Raises what broke
+    the conversation."""
+    job.request = state.request(job.request.options)
+    if answering is not None:
+        job.request = replace(job.request, messages=answering.request.messages)
+    core.submit(job)
+
+
+def _purpose(speculative: bool) -> Purpose:
+    return Purpose.SPECULATIVE if speculative else Purpose.REPLY
 
 
 def _ignore(_: TokenDelta | GenerationDone) -> None:
@@ -328,31 +456,39 @@ class _ThreadGeneration:
     """Submits a job, and carries its events from the engine's thread to the event loop that asked."""
 
     def __init__(
-        self,
-        request: GenerationRequest,
-        purpose: Purpose,
-        core: EngineCore,
-        commands: Commands,
-        loop: asyncio.AbstractEventLoop,
+        self, state: ConversationState, options: GenerationOptions, purpose: Purpose, core: EngineCore, worker: Worker
     ) -> None:
+        self._state = state
         self._core = core
-        self._commands = commands
-        self._loop = loop
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
-        self._job = Job(request, self._deliver, time.monotonic(), purpose)
-        commands.put(partial(core.submit, self._job))
+        self._job = _new_job(state, options, purpose, self._deliver)
+
+    def submit(self, answering: _ThreadGeneration | None = None) -> _ThreadGeneration:
+        """Queue it, with the messages that ``answering`` has; None: as the conversation is now."""
+        answered = None if answering is None else answering._job
+        self._put(partial(_submit, self._core, self._state, self._job, answered))
+        return self
 
     def _deliver(self, event: TokenDelta | GenerationDone) -> None:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-        except RuntimeError:  # the loop is closed: nobody listens any more
+        except RuntimeError:  # the loop is closed: no one listens any more
             logger.debug("an event of a generation came after its event loop had ended")
 
+    def _put(self, command: Callable[[], None]) -> None:
+        """A command that fails ends this generation as failed."""
+        self._worker.put(command, partial(self._core.fail, self._job))
+
     def confirm(self) -> None:
-        self._commands.put(partial(self._core.confirm, self._job))
+        self._put(partial(self._core.confirm, self._job))
 
     def cancel(self) -> None:
-        self._commands.put(partial(self._core.cancel, self._job))
+        self._put(partial(self._core.cancel, self._job))
+
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit(self)
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         while True:
@@ -360,3 +496,7 @@ class _ThreadGeneration:
             yield event
             if isinstance(event, GenerationDone):
                 return
+
+
+def _is_closed(message: Message) -> bool:
+    return message.closed and message.content is not None

@@ -1,4 +1,4 @@
-"""The state of one prompt and of one reply while it is decoded."""
+"""The state of one reply while it is decoded."""
 
 from __future__ import annotations
 
@@ -7,23 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from realtime.engine.repetition import RepetitionDetector
-from realtime.engine.sequence import Key, Slot
+from realtime.engine.sequence import Slot
 from realtime.model.constraints import CallConstraint
 from realtime.model.interleave import GROUP_SPEECH_IDS, ReplyDecoder
-from realtime.model.prompt import AudioSpan
 from realtime.model.sampling import Sampler
 from realtime.ports.engine import TokenDelta, TokenLogProb
-from realtime.ports.messages import Audio
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RenderedPrompt:
-    """``ids`` of the whole prompt, ``keys`` of its positions (`realtime.engine.sequence`), its recordings."""
-
-    ids: tuple[int, ...]
-    keys: tuple[Key, ...]
-    audio: tuple[Audio, ...]
-    spans: tuple[AudioSpan, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +27,8 @@ class DecodeState:
     newest: int = 0
     cached_ids: list[int] = field(default_factory=list)
     finished: Literal["stop", "length", "looped", "silent"] | None = None
+    fault: BaseException | None = None
+    """What choosing its newest id came to, where that failed: this reply ends, those decoded beside it go on."""
     text_count: int = 0
     audio_count: int = 0
     rest: str = ""

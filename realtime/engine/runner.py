@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,29 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtime.engine.reply_state import DecodeState, RenderedPrompt
-from realtime.engine.sequence import Key, Slot
+from realtime.engine.conversation import PromptRequest
+from realtime.engine.preparation import Preparation
+from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
+from realtime.engine.reply_state import DecodeState
+from realtime.engine.sequence import Slot
 from realtime.model.constraints import CallGrammar
 from realtime.model.decoder import KVCache
-from realtime.model.features import feature_count, split_segments
 from realtime.model.interleave import Demultiplexer, ReplyDecoder
-from realtime.model.prompt import Prompt, render
+from realtime.model.prompt import TTS_START, AudioSpan, Prompt, assemble, message_pieces
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
-from realtime.ports.engine import GenerationRequest, SamplingParams, TokenLogProb
-from realtime.ports.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
+from realtime.ports.engine import GenerationOptions, SamplingParams, TokenLogProb
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.tool_calls import CallRules
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Encoded:
-    """``features`` [n, D] of the first ``samples`` of a recording."""
-
-    samples: int
-    features: Tensor
+LONG_TEXT = 4096
+"""Characters of a message from which on it is tokenized beside the engine's thread: 6 ms."""
 
 
 class ModelRunner:
@@ -45,7 +42,8 @@ class ModelRunner:
         self._model = model
         longest = model.config.text.max_position_embeddings
         self._max_tokens = min(max_tokens or longest, longest)
-        self._features: dict[str, dict[str, _Encoded]] = {}
+        self._features: dict[str, dict[str, Tensor]] = {}
+        """By conversation and segment: features [n, D]."""
         self._calls = CallGrammar(model.tokenizer, model.tokens, model.config.text.vocab_size)
 
     @property
@@ -55,60 +53,64 @@ class ModelRunner:
     def new_cache(self) -> KVCache:
         return self._model.decoder.new_cache(max_length=self._max_tokens)
 
-    def render(self, request: GenerationRequest) -> RenderedPrompt:
-        prompt = render(request.messages, self._model.tokenizer, self._model.tokens, speech=request.speech)
+    def render(self, message: Message) -> RenderedMessage:
+        prompt = assemble(message_pieces([message], self._model.tokens), self._model.tokenizer, self._model.tokens)
         keys: list[Key] = list(prompt.ids)
-        recordings = tuple(_recordings(request.messages))
-        ends = (stop for audio in recordings for _, stop in split_segments(len(audio.samples)))
-        for span, end in zip(prompt.spans, ends, strict=True):
-            keys[span.offset : span.offset + span.count] = [
-                (span.audio_id, end, index) for index in range(span.first, span.first + span.count)
-            ]
-        return RenderedPrompt(prompt.ids, tuple(keys), recordings, prompt.spans)
+        segments = segments_of(message)
+        spans = tuple(
+            AudioSpan(segment.name, span.offset, 0, span.count)
+            for span, segment in zip(prompt.spans, segments, strict=True)
+        )
+        for span in spans:
+            keys[span.offset : span.offset + span.count] = [(span.audio_id, index) for index in range(span.count)]
+        return RenderedMessage(prompt.ids, tuple(keys), segments, spans)
 
-    def has_features(self, cache_key: str, audio: Audio) -> bool:
-        known = self._features.get(cache_key, {}).get(audio.id)
-        return known is not None and known.samples == len(audio.samples)
+    def render_opening(self, options: GenerationOptions) -> RenderedMessage:
+        content = options.opening or (TTS_START if options.speech else None)
+        return self.render(Message("assistant", content, closed=False))
 
-    def encode_segment(self, cache_key: str, audio: Audio) -> None:
-        """Compute the features of a recording's next segment and keep them for this conversation.
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        for one in request.messages:
+            if one.rendered is None and _text_length(one.message) > LONG_TEXT:
+                yield Preparation(one, partial(self.render, one.message), partial(setattr, one, "rendered"))
+        functions = request.calls.functions
+        if functions and not self._calls.is_compiled(functions):
+            work, keep = partial(self._calls.compile, functions), partial(self._calls.keep, functions)
+            yield Preparation(functions, work, keep, needed=decodes)
 
-        Full segments that were encoded when the recording was shorter are kept.
-        """
-        known = self._full_segments(cache_key, audio)
-        stop = min(known.samples + SEGMENT_SAMPLES, len(audio.samples))
-        more = self._model.encode_audio(audio.samples[known.samples : stop])
-        self._features.setdefault(cache_key, {})[audio.id] = _Encoded(stop, torch.cat((known.features, more)))
+    def has_features(self, conversation: str, segment: Segment) -> bool:
+        return segment.name in self._features.get(conversation, {})
 
-    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
-        """Drop the features of every other recording of this conversation."""
-        kept = {name: value for name, value in self._features.get(cache_key, {}).items() if name in audio_ids}
+    def encode(self, conversation: str, segment: Segment) -> None:
+        features = self._model.encode_audio(segment.audio.read(segment.start, segment.stop))
+        self._features.setdefault(conversation, {})[segment.name] = features
+
+    def keep_features(self, conversation: str, names: frozenset[str]) -> None:
+        kept = {name: value for name, value in self._features.get(conversation, {}).items() if name in names}
         if kept:
-            self._features[cache_key] = kept
+            self._features[conversation] = kept
         else:
-            self._features.pop(cache_key, None)
+            self._features.pop(conversation, None)
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> Tensor:
         """Put positions start..stop into the slot's cache; gives the logits [V] of the last one."""
-        features = {name: known.features for name, known in self._features.get(slot.cache_key, {}).items()}
-        embeds = self._model.embed(Prompt(prompt.ids, prompt.spans), features, start, stop)
+        part = Prompt(tuple(prompt.ids(start, stop)), prompt.spans(start, stop))
+        embeds = self._model.embed(part, self._features.get(slot.name, {}))
         return self._model.decoder.prefill(embeds, _kv(slot))[-1]
 
-    def begin_decode(
-        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
-    ) -> DecodeState:
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: Tensor) -> DecodeState:
         """The prompt is in the cache: choose the first id."""
         state = self._begin(slot, prompt, request)
         if request.calls.functions:
-            state.call_confidence = request.sampling.call_confidence
+            state.call_confidence = request.options.sampling.call_confidence
             state.without_calls = partial(self._begin_without_calls, state, prompt, request, logits)
         self._accept(state, logits)
         return state
 
-    def _begin(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest) -> DecodeState:
-        params = request.sampling
-        speech = prompt.ids[-1] == self._model.tokens.tts_start
-        room = min(params.max_tokens, self._max_tokens - len(prompt.ids))
+    def _begin(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest) -> DecodeState:
+        params = request.options.sampling
+        speech = prompt.last_id == self._model.tokens.tts_start
+        room = min(params.max_tokens, self._max_tokens - prompt.length)
         state = DecodeState(
             slot,
             self._sampler(params),
@@ -116,52 +118,48 @@ class ModelRunner:
             self._calls.constrain(request.calls, speech=speech, room=room),
             room,
         )
-        state.sampler.observe(prompt.ids)
-        state.logprobs = [] if request.logprobs else None
+        state.sampler.observe(prompt.distinct_ids())
+        state.logprobs = [] if request.options.logprobs else None
         if speech:
-            state._ids.append(prompt.ids[-1])  # the history replays the reply with the id that opened it
+            state._ids.append(prompt.last_id)  # the history replays the reply with the id that opened it
         return state
 
     def _begin_without_calls(
-        self, state: DecodeState, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
+        self, state: DecodeState, prompt: RenderedPrompt, request: PromptRequest, logits: Tensor
     ) -> None:
         """Forget the reply so far, of which nothing was handed out; ``logits`` [V] are those behind the prompt."""
         logger.info("withdrew a call that is too unlikely: %s", state.reply.rest.split("\n")[1])
-        _kv(state.slot).truncate(len(prompt.ids))
+        _kv(state.slot).truncate(prompt.length)
         fresh = self._begin(state.slot, prompt, replace(request, calls=CallRules(words_first=True)))
         for part in fields(state):
             setattr(state, part.name, getattr(fresh, part.name))
         self._accept(state, logits)
 
     def decode(self, states: list[DecodeState]) -> None:
-        """One id more for each."""
+        """One id more for each. What fails for one of them alone is its state's ``fault``."""
         ids = torch.tensor([state.newest for state in states], device=self._model.decoder.device)
         logits = self._model.decoder.step(ids, [_kv(state.slot) for state in states])
         for state, row in zip(states, logits, strict=True):
             state.cached_ids.append(state.newest)
-            self._accept(state, row)
+            try:
+                self._accept(state, row)
+            except BaseException as fault:  # a panic in a Rust library is no `Exception`
+                state.fault = fault
 
     def warm_up(self) -> None:
         """Run everything once, so that the first caller does not pay for what is set up on first use."""
         self._calls.warm_up()
         silence = Audio("warm-up", np.zeros(MODEL_SAMPLE_RATE, np.float32))
-        request = GenerationRequest((Message("human", (silence,)),), True, SamplingParams(), "warm-up")
+        options = GenerationOptions(True, SamplingParams())
+        prompt = RenderedPrompt((self.render(Message("human", (silence,))), self.render_opening(options)))
         slot = Slot("warm-up", self.new_cache())
-        prompt = self.render(request)
-        self.encode_segment("warm-up", silence)
-        state = self.begin_decode(slot, prompt, request, self.prefill(slot, prompt, 0, len(prompt.ids)))
+        for segment in prompt.segments:
+            self.encode(slot.name, segment)
+        logits = self.prefill(slot, prompt, 0, prompt.length)
+        state = self.begin_decode(slot, prompt, PromptRequest(slot.name, (), options), logits)
         for _ in range(8):
             self.decode([state])
-        self.keep_features("warm-up", frozenset())
-
-    def _full_segments(self, cache_key: str, audio: Audio) -> _Encoded:
-        """What is known of a recording, as far as it can be used: a segment that has grown is encoded anew."""
-        known = self._features.get(cache_key, {}).get(audio.id)
-        if known is None:
-            decoder = self._model.decoder
-            return _Encoded(0, torch.empty(0, decoder.config.hidden_size, dtype=decoder.dtype, device=decoder.device))
-        count = min(known.samples, len(audio.samples)) // SEGMENT_SAMPLES
-        return _Encoded(count * SEGMENT_SAMPLES, known.features[: count * feature_count(SEGMENT_SAMPLES)])
+        self.keep_features(slot.name, frozenset())
 
     def _sampler(self, params: SamplingParams) -> Sampler:
         return Sampler(
@@ -225,10 +223,10 @@ class ModelRunner:
         state.rest_count = len(Demultiplexer(self._model.tokens).push(ids).rest)
 
 
-def _recordings(messages: tuple[Message, ...]) -> Iterator[Audio]:
-    for message in messages:
-        if message.content is not None and not isinstance(message.content, str):
-            yield from (part for part in message.content if isinstance(part, Audio))
+def _text_length(message: Message) -> int:
+    if isinstance(message.content, str):
+        return len(message.content)
+    return sum(len(part.text) for part in message.content or () if isinstance(part, Text))
 
 
 def _logprob(logits: Tensor, id_: int) -> float:

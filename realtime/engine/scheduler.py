@@ -1,11 +1,11 @@
 """What the model does next: which job is prefilled, which are decoded. No tensors, no clock.
 
-Rules: replies that are being spoken come first, but a waiting caller never starves. So rounds alternate: one decode
-step for every running reply, then one bounded piece of prefill for the job that has waited longest, those in the
-background last; prefetches (hints) run only when no reply waits for its prompt.
+Running replies come first, and no waiting caller starves: rounds alternate between one decode step for every running
+reply and one bounded piece of prefill for the job that has waited longest, background jobs last. Prefetches are hints
+and run only when no reply waits for its prompt.
 
-Replies that are made ahead of a turn's end run only while the machine is at ease: no confirmed reply waits, and each
-has more speech in hand than playback will use up soon. Then they go before the background.
+Speculative replies run only while the machine has slack: no confirmed reply waits, and each has more speech in hand
+than playback will use up soon. Then they go before the background.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Scheduler:
     def __init__(self) -> None:
         self._prefill_next = True
 
-    def choose(self, jobs: Sequence[Job], *, at_ease: bool = True) -> Decode | Prefill | None:
+    def choose(self, jobs: Sequence[Job], *, has_slack: bool = True) -> Decode | Prefill | None:
         """The next thing to do for these jobs (oldest first); None when there is nothing."""
-        wanted = [job for job in jobs if job.purpose is not Purpose.AHEAD or (at_ease and not job.held)]
+        wanted = [job for job in jobs if job.purpose is not Purpose.SPECULATIVE or (has_slack and not job.paused)]
         decoding = tuple(job for job in wanted if job.state is not None)
         waiting = [job for job in wanted if job.state is None and job.purpose is not Purpose.PREFETCH]
         waiting.sort(key=_rank)
@@ -55,6 +55,6 @@ class Scheduler:
 
 def _rank(job: Job) -> int:
     """Of two that wait, the one with the smaller rank is prefilled first."""
-    if job.request.background:
+    if job.request.options.background:
         return 2
     return 0 if job.purpose is Purpose.REPLY else 1

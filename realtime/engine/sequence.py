@@ -1,28 +1,25 @@
-"""One conversation's place on the model, and one reply being generated from it. No tensors, no threads.
+"""One conversation's KV cache on the model, and one reply being generated from it. No tensors, no threads.
 
-A position of the KV cache is known by its *key*: the token id, or for audio (id of the recording, sample at which the
-segment ends that was encoded as one, index of the feature). Two prompts share as much of the cache as their keys agree
-from the start.
-
-A reply that is made ahead is a branch of its conversation's cache, and needs no copy: it is written behind the prefix
-that all later prompts share, and forgotten by `Slot.reuse_prefix`, as any history that was changed.
+A speculative reply is a branch of its conversation's cache and needs no copy: it is written behind the prefix that all
+later prompts share, and dropped by `Slot.reuse_prefix`, as any history that was changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from realtime.ports.engine import GenerationDone, GenerationRequest, TokenDelta
-from realtime.ports.vocoder import HELD_SECONDS
+from realtime.engine.conversation import PromptRequest
+from realtime.engine.preparation import Pending
+from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt
+from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, TokenDelta
 
 SPEECH_IDS_PER_SECOND = 25
 IDS_PER_SECOND = 31.25
 """Of a spoken reply: four ids of speech and one of text in turn."""
 
-Key = int | tuple[str, int, int]
 Deliver = Callable[[TokenDelta | GenerationDone], None]
 
 
@@ -39,34 +36,49 @@ class Cache(Protocol):
 class Slot:
     """The KV cache of one conversation. ``keys[i]`` says what position i holds; never longer than the cache."""
 
-    cache_key: str
+    name: str
+    """Of the conversation."""
     cache: Cache
     keys: list[Key] = field(default_factory=list)
+    messages: tuple[RenderedMessage, ...] = ()
+    """The last prompt's, whose keys are the first of ``keys`` as far as these go."""
     last_used: int = 0
     busy: bool = False
 
-    def reuse_prefix(self, keys: Sequence[Key]) -> int:
-        """Keep what the cache shares with ``keys``, drop the rest; gives the number of positions kept.
+    def reuse_prefix(self, prompt: RenderedPrompt) -> int:
+        """Keep what the cache shares with the prompt, drop the rest; gives the number of positions kept.
 
-        At least the last key is left to be computed: its logits choose the first new token.
+        At least the last position is left to be computed: its logits choose the first new token. Messages that the last
+        prompt had as well are not looked into.
         """
-        kept = 0
-        for mine, wanted in zip(self.keys, keys[: len(keys) - 1], strict=False):
+        most = min(len(self.keys), prompt.length - 1)
+        kept = min(self._same_messages(prompt), most)
+        for mine, wanted in zip(self.keys[kept:most], prompt.keys(kept, most), strict=True):
             if mine != wanted:
                 break
             kept += 1
         self.cache.truncate(kept)
         del self.keys[kept:]
+        self.messages = prompt.messages
         return kept
+
+    def _same_messages(self, prompt: RenderedPrompt) -> int:
+        """Positions of the messages that both prompts begin with."""
+        same = 0
+        for mine, wanted, end in zip(self.messages, prompt.messages, prompt.ends, strict=False):
+            if mine is not wanted:
+                break
+            same = end
+        return same
 
 
 class Purpose(Enum):
-    """What a job is good for."""
+    """What a job is for."""
 
     REPLY = "reply"
-    """Somebody waits for it."""
-    AHEAD = "ahead"
-    """A reply that may never be wanted, until it is confirmed."""
+    """A reply that is wanted."""
+    SPECULATIVE = "speculative"
+    """A reply that may not be wanted, until it is confirmed."""
     PREFETCH = "prefetch"
     """Encoded and prefilled, never decoded."""
 
@@ -75,17 +87,21 @@ class Purpose(Enum):
 class Job:
     """One request on its way through the engine. Times are seconds of the engine's clock."""
 
-    request: GenerationRequest
+    request: PromptRequest
     deliver: Deliver
     arrived: float
     purpose: Purpose = Purpose.REPLY
     cancelled: bool = False
+    ended: bool = False
+    """Its `GenerationDone` has been delivered, or its caller is gone."""
+    waits_for: tuple[Pending, ...] | None = None
+    """Preparations that it needs; None until they were begun."""
     slot: Slot | None = None
-    prompt: Any = None
-    """The rendered prompt (`realtime.engine.runner.RenderedPrompt`); None until the job was started."""
+    prompt: RenderedPrompt | None = None
+    """The `RenderedPrompt`; None until the job was started."""
     prefilled: int = 0
     state: Any = None
-    """The decoding state (`realtime.engine.runner.DecodeState`); None until the prompt is in the cache."""
+    """The `realtime.engine.reply_state.DecodeState`; None until the prompt is in the cache."""
     cached: int = 0
     started: float = 0.0
     encoded: float = 0.0
@@ -93,14 +109,14 @@ class Job:
     decode_seconds: float = 0.0
 
     @property
-    def held(self) -> bool:
-        """Made ahead as far as it may be."""
-        if self.purpose is not Purpose.AHEAD or self.state is None:
+    def paused(self) -> bool:
+        """Speculative, and made as far as it may be."""
+        if self.purpose is not Purpose.SPECULATIVE or self.state is None:
             return False
         made: int = self.state.text_count + self.state.audio_count
-        return made >= HELD_SECONDS * IDS_PER_SECOND
+        return made >= SPECULATIVE_SECONDS * IDS_PER_SECOND
 
-    def lead(self, now: float) -> float:
+    def playback_lead(self, now: float) -> float:
         """Seconds of speech generated beyond what a listener has heard who got it at once."""
         if self.state is None:
             return 0.0
@@ -120,11 +136,11 @@ class SlotTable:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def take(self, cache_key: str) -> Slot | None:
+    def take(self, name: str) -> Slot | None:
         """The slot of this conversation, marked busy; None when it is busy already or all slots are."""
-        slot = self._slots.get(cache_key)
+        slot = self._slots.get(name)
         if slot is None:
-            slot = self._make(cache_key)
+            slot = self._make(name)
         if slot is None or slot.busy:
             return None
         self._tick += 1
@@ -132,18 +148,23 @@ class SlotTable:
         slot.busy = True
         return slot
 
-    def release(self, cache_key: str) -> None:
+    def release(self, name: str) -> None:
         """Forget a conversation. A busy slot goes when its job gives it back."""
-        slot = self._slots.pop(cache_key, None)
+        slot = self._slots.pop(name, None)
         if slot is not None:
             slot.keys.clear()
             slot.cache.truncate(0)
 
-    def _make(self, cache_key: str) -> Slot | None:
+    def discard(self, slot: Slot) -> None:
+        """Give up a slot whose cache is in an unknown state."""
+        if self._slots.get(slot.name) is slot:
+            del self._slots[slot.name]
+
+    def _make(self, name: str) -> Slot | None:
         if len(self._slots) >= self._capacity:
             idle = [slot for slot in self._slots.values() if not slot.busy]
             if not idle:
                 return None
-            del self._slots[min(idle, key=lambda slot: slot.last_used).cache_key]
-        slot = self._slots[cache_key] = Slot(cache_key, self._new_cache())
+            del self._slots[min(idle, key=lambda slot: slot.last_used).name]
+        slot = self._slots[name] = Slot(name, self._new_cache())
         return slot

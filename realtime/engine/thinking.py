@@ -1,9 +1,9 @@
 """An engine that thinks before it speaks, over one that only writes and speaks (spec/model.md section 10).
 
 A reply with a thought is two generations of one assistant turn, both on the conversation's KV cache. The first opens
-the turn with ``<think>`` and is ended when the model has written ``</think>``, or its budget is spent; the second
-continues the same turn behind the thought. The caller sees one `Generation`. ``<think>`` and ``</think>`` are ordinary
-text, of several ids each, so the end is found in the text.
+the turn with ``<think>`` and ends when the model has written ``</think>`` or its budget is spent; the second continues
+the same turn behind the thought. The caller sees one `Generation`. ``<think>`` and ``</think>`` are ordinary text of
+several ids each, so the end is found in the text.
 """
 
 from __future__ import annotations
@@ -14,34 +14,66 @@ from dataclasses import dataclass, replace
 
 from realtime.model.prompt import THINK_END, answer_after_thinking, think
 from realtime.ports.engine import (
+    Conversation,
     Engine,
     Generation,
     GenerationDone,
-    GenerationRequest,
+    GenerationOptions,
     GenerationTimings,
     TokenDelta,
     TokenUsage,
 )
-from realtime.ports.tool_calls import CallRules
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import AllowedCalls
 
 
 class ThinkingEngine:
-    """`realtime.ports.engine.Engine`: what asks for no thought goes to the other engine as it is."""
+    """`realtime.ports.engine.Engine`: generations that ask for no thought go to the other engine as they are."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._clock = clock
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        if not request.thinking:
-            return self._engine.generate(request, ahead=ahead)
-        return _Deliberation(self._engine, request, self._clock, ahead=ahead)
+    def open(self, name: str) -> Conversation:
+        return _ThinkingConversation(self._engine.open(name), self._clock)
 
-    def prefetch(self, request: GenerationRequest) -> None:
-        self._engine.prefetch(request)
 
-    def release(self, cache_key: str) -> None:
-        self._engine.release(cache_key)
+class _ThinkingConversation:
+    """`realtime.ports.engine.Conversation` over another, which does all but the thinking."""
+
+    def __init__(self, conversation: Conversation, clock: Callable[[], float]) -> None:
+        self._conversation = conversation
+        self._clock = clock
+        self.append_audio = conversation.append_audio
+        self.add_reply = conversation.add_reply
+        self.define_functions = conversation.define_functions
+        self.forget = conversation.forget
+        self.append = conversation.append
+        self.truncate = conversation.truncate
+        self.replace = conversation.replace
+        self.prefetch = conversation.prefetch
+        self.close = conversation.close
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        if not options.thinking:
+            return self._conversation.generate(options, speculative=speculative)
+        thought = self._conversation.generate(_thought_options(options), speculative=speculative)
+        return _Deliberation(thought, options, self._clock, speculative)
+
+    def fork(self, name: str) -> Conversation:
+        return _ThinkingConversation(self._conversation.fork(name), self._clock)
+
+
+def _thought_options(options: GenerationOptions) -> GenerationOptions:
+    """Of the first of the two generations: calls belong to the answer."""
+    budget = min(options.thinking, options.sampling.max_tokens)
+    sampling = replace(options.sampling, max_tokens=budget)
+    return replace(options, opening=_content(think()), sampling=sampling, thinking=0, calls=AllowedCalls())
+
+
+def _content(message: Message) -> str:
+    assert isinstance(message.content, str)
+    return message.content
 
 
 @dataclass(slots=True)
@@ -72,32 +104,29 @@ class _ThoughtText:
 class _Deliberation:
     """The two generations as one."""
 
-    def __init__(self, engine: Engine, request: GenerationRequest, clock: Callable[[], float], *, ahead: bool) -> None:
-        self._ahead = ahead
-        self._engine = engine
-        self._request = request
+    def __init__(
+        self, thought: Generation, options: GenerationOptions, clock: Callable[[], float], speculative: bool
+    ) -> None:
+        self._speculative = speculative
+        self._options = options
         self._clock = clock
         self._began = clock()
         self._cancelled = False
-        budget = min(request.thinking, request.sampling.max_tokens)
-        self._current = engine.generate(
-            replace(
-                request,
-                messages=(*request.messages, think()),
-                sampling=replace(request.sampling, max_tokens=budget),
-                thinking=0,
-                calls=CallRules(),  # calls belong to the answer
-            ),
-            ahead=ahead,
-        )
+        self._thought = self._current = thought
 
     def confirm(self) -> None:
-        self._ahead = False
+        self._speculative = False
         self._current.confirm()
 
     def cancel(self) -> None:
         self._cancelled = True
         self._current.cancel()
+
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        if not options.thinking:
+            return self._thought.again(options, speculative=speculative)
+        thought = self._thought.again(_thought_options(options), speculative=speculative)
+        return _Deliberation(thought, options, self._clock, speculative)
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
         thought = _ThoughtText()
@@ -120,19 +149,18 @@ class _Deliberation:
             yield event
 
     async def _answer(self, thought: str, thinking: GenerationDone) -> AsyncIterator[TokenDelta | GenerationDone]:
-        left = self._request.sampling.max_tokens - thinking.usage.output_text
+        left = self._options.sampling.max_tokens - thinking.usage.output_text
         if left <= 0:
             yield replace(thinking, reason="length", rest="", rest_count=0, surplus=0)
             return
-        opened = answer_after_thinking(thought, speech=self._request.speech)
-        request = replace(
-            self._request,
-            messages=(*self._request.messages, opened),
-            sampling=replace(self._request.sampling, max_tokens=left),
+        options = replace(
+            self._options,
+            opening=_content(answer_after_thinking(thought, speech=self._options.speech)),
+            sampling=replace(self._options.sampling, max_tokens=left),
             thinking=0,
         )
         spent = self._clock() - self._began
-        self._current = self._engine.generate(request, ahead=self._ahead)
+        self._current = self._thought.again(options, speculative=self._speculative)
         async for event in self._current:
             yield _joined(thinking, event, spent) if isinstance(event, GenerationDone) else event
 

@@ -18,7 +18,7 @@ import logging
 import math
 from collections import OrderedDict
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,9 @@ MAX_SCHEMA_CHARS = 65_536
 _CACHED_GRAMMARS = 64
 """Compiled grammars that are kept; a session uses the same one in every reply."""
 
+_CHECKED_SCHEMAS = 512
+"""Schemas whose check is remembered: clients send the same ones with every change of the session."""
+
 _CLOSING = '}],0123456789"'
 """What ends a value soonest, outside of strings, in this order."""
 
@@ -73,12 +76,18 @@ def schema_problem(schema: Any) -> str | None:
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_CHARS:
         return f"the schema has {len(text)} characters, the most are {MAX_SCHEMA_CHARS}"
-    fault = LLMatcher.validate_grammar(f"start: %json {_styled(schema)}", limits=_limits())
+    return _grammar_problem(_styled(schema))
+
+
+@lru_cache(_CHECKED_SCHEMAS)
+def _grammar_problem(schema: str) -> str | None:
+    fault = LLMatcher.validate_grammar(f"start: %json {schema}", limits=_limits())
     return _first_line(fault) if fault and not fault.startswith("WARNING") else None
 
 
 class CallGrammar:
-    """The grammar of calls over one tokenizer; makes the constraint of each reply. One thread only."""
+    """The grammar of calls over one tokenizer; makes the constraint of each reply. One thread only, but for
+    `compile`."""
 
     def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens, vocab_size: int) -> None:
         """``vocab_size``: V."""
@@ -95,12 +104,22 @@ class CallGrammar:
         """Read the vocabulary now (a second for 158 000 ids) and not in the first caller's time."""
         _ = self._tokenizer
 
+    def is_compiled(self, functions: tuple[CallableFunction, ...]) -> bool:
+        """Whether `matcher` has it at hand."""
+        return functions in self._compiled
+
+    def keep(self, functions: tuple[CallableFunction, ...], matcher: LLMatcher) -> None:
+        """Have what `compile` made at hand, the `_CACHED_GRAMMARS` used last."""
+        self._compiled[functions] = matcher
+        self._compiled.move_to_end(functions)
+        if len(self._compiled) > _CACHED_GRAMMARS:
+            self._compiled.popitem(last=False)
+
     def matcher(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
-        """A matcher for one call behind ``<tool_call>``; ``</tool_call>`` is its end of text."""
+        """A matcher for one call behind ``<tool_call>``; ``</tool_call>`` is its end of text. Compiles what is not at
+        hand."""
         if functions not in self._compiled:
-            if len(self._compiled) >= _CACHED_GRAMMARS:
-                self._compiled.popitem(last=False)
-            self._compiled[functions] = self._compile(functions)
+            self.keep(functions, self.compile(functions))
         self._compiled.move_to_end(functions)
         return self._compiled[functions].deep_copy()
 
@@ -137,7 +156,9 @@ class CallGrammar:
     def _tokenizer(self) -> LLTokenizer:
         return LLTokenizer(TokenizerWrapper(_Vocabulary(self._text, self.tokens)))
 
-    def _compile(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
+    def compile(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
+        """The grammar of these functions; may be called in any thread once `warm_up` is done. Takes a millisecond for
+        each kB of schemas. Raises ValueError when they make none."""
         schemas = [_schema(function) for function in functions]
         matcher = self._match(functions, schemas)
         if matcher.is_error():

@@ -13,7 +13,7 @@ from realtime.model.features import feature_count, split_segments
 from realtime.model.replay import replay
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.ports.messages import Audio, Message, Part, Text, Tokens
+from realtime.ports.messages import Audio, AudioRef, Message, Part, ReplyRef, Text, Tokens
 from realtime.ports.tool_calls import AFTER_TOOL_RESULT as AFTER_TOOL_RESULT
 from realtime.ports.tool_calls import tool_result as tool_result
 from realtime.ports.tool_calls import tool_schemas as tool_schemas
@@ -151,13 +151,15 @@ def _part(part: Part, tokens: SpecialTokens, trusted: bool) -> list[Piece]:
         return [TextPiece(part.text, trusted=trusted)]
     if isinstance(part, Tokens):
         return [ReplyPiece(part)]
+    if isinstance(part, ReplyRef):
+        raise TypeError("a reply is rendered by its ids")
     return _segments(part)
 
 
-def _segments(audio: Audio) -> list[Piece]:
+def _segments(audio: Audio | AudioRef) -> list[Piece]:
     pieces: list[Piece] = []
     first = 0
-    for start, stop in split_segments(len(audio.samples)):
+    for start, stop in split_segments(audio.length):
         count = feature_count(stop - start)
         pieces.append(AudioPiece(audio.id, first, count))
         first += count

@@ -19,6 +19,10 @@ _SPLIT = (
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+_LONG_TEXT = 2048
+"""Characters from which on a text is tokenized without the interpreter's lock, which only `encode_batch` lets go of:
+for 130 kB of schemas other threads would stand still for 200 ms."""
+
 
 class TextTokenizer:
     """Byte-level BPE plus added tokens (special ones, tool tags, speech codes).
@@ -87,8 +91,10 @@ class TextTokenizer:
         return bytes(_BYTE_OF_SYMBOL[symbol] for symbol in self._pieces.get(id_, ""))
 
     def _encode_plain(self, text: str) -> list[int]:
-        ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids if text else []
-        return ids
+        if len(text) > _LONG_TEXT:
+            ids: list[int] = self._bpe.encode_batch([text], add_special_tokens=False)[0].ids
+            return ids
+        return list(self._bpe.encode(text, add_special_tokens=False).ids) if text else []
 
 
 class TextStream:

@@ -1,23 +1,32 @@
-"""What a session needs from the model side, as Protocols: tests pass fakes, and no session imports torch.
+"""What a session needs of the language model: conversations in, text and speech tokens out.
 
-An `Engine` turns a conversation into text and speech tokens; a `Vocoder` turns speech tokens into samples. Both do
-their work elsewhere (own threads today; other processes or machines behind the same port) and never block the
-event loop: every method that is not a coroutine returns at once.
+The port speaks in increments: what the engine has is never sent again. A `Conversation` holds content (recordings, the
+ids of earlier replies, schemas of functions), each under an id and sent once, and a list of messages that refer to it.
+All values are frozen and serialisable, so an engine may be another process or machine. It does its work elsewhere and
+never blocks the event loop: every method that is not a coroutine returns at once. The methods of one conversation are
+carried out in the order of the calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from realtime.ports.messages import Message
-from realtime.ports.tool_calls import CallRules
+from realtime.ports.tool_calls import AllowedCalls, CallableFunction
+
+SPECULATIVE_SECONDS = 2.0
+"""Speech of a speculative reply that is made before it is confirmed: enough to play while the rest is made, and a bound
+to what is lost when the user goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How the next id is chosen. Order: repetition penalty, temperature (0 = greedy), top_k (0 = off), top_p."""
+    """How the next id is sampled. Order: repetition penalty, temperature (0 = greedy), top_k (0 = off), top_p."""
 
     temperature: float = 0.7
     top_p: float = 0.9
@@ -26,29 +35,25 @@ class SamplingParams:
     max_tokens: int = 4096
     seed: int | None = None
     call_confidence: float = 0.0
-    """A call of a function that the model itself finds less likely than this, all its ids together, is withdrawn before
-    anybody hears of it, and the reply made again without calls; 0: never. A call that the client requires stands."""
+    """A function call whose ids together have less than this probability is withdrawn before it is reported, and the
+    reply is made again without calls; 0: never. A call that the client requires stands."""
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """The whole conversation, oldest first. The engine opens the assistant turn (``speech``: with spoken output).
+class GenerationOptions:
+    """How one reply to a conversation is made. ``speech``: with spoken output."""
 
-    ``cache_key`` names the conversation whose KV cache may be reused: the longest common prefix of ids is kept, the
-    rest is computed. The request is complete without it. ``background``: nobody waits for it with open ears, so its
-    prompt is computed when no other reply waits. ``calls``: what may and what must be called; decoding keeps to it.
-    """
-
-    messages: tuple[Message, ...]
     speech: bool
     sampling: SamplingParams
-    cache_key: str
     background: bool = False
+    """No caller is waiting: the prompt is computed when no other reply waits."""
     thinking: int = 0
     """The most ids of a thought before the answer; 0: the model answers at once."""
     logprobs: bool = False
-    """Whether to tell how likely each text id was."""
-    calls: CallRules = CallRules()
+    """Whether to report the log probability of each text id."""
+    calls: AllowedCalls = AllowedCalls()
+    opening: str | None = None
+    """How the assistant's turn begins, where that is more than its header and ``<tts_start>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,8 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogProb:
-    """One text id that was chosen: its UTF-8 bytes, perhaps part of a character, and the natural logarithm of the
-    chance that the model gave it, before temperature and penalties."""
+    """One text id: its UTF-8 bytes, perhaps part of a character, and the natural logarithm of its probability before
+    temperature and penalties."""
 
     data: bytes
     logprob: float
@@ -74,16 +79,16 @@ class TokenLogProb:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """What new ids say: ``text`` (whole characters; may be empty), ``audio_tokens`` (speech codes, padding removed)
-    and the raw ``ids`` themselves (to be kept for the history). ``thought``: text that comes before the answer, is not
-    spoken and has no ids here, since no history keeps it."""
+    """New ids of a reply: ``text`` (whole characters; may be empty), ``audio_tokens`` (speech codes, padding removed)
+    and the raw ``ids`` for the history. ``thought``: text before the answer, which is not spoken; its ids are left out,
+    since no history keeps it."""
 
     text: str
     audio_tokens: tuple[int, ...]
     ids: tuple[int, ...]
     thought: str = ""
     logprobs: tuple[TokenLogProb, ...] = ()
-    """Of the new text ids, where the request asks for them."""
+    """Of the new text ids, where the options ask for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,10 @@ class GenerationTimings:
     decode_tokens: int
 
 
+Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+"""Why a generation ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
     """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again.
@@ -104,13 +113,13 @@ class GenerationDone:
     ``rest``: the text behind the reply's words, where tool calls are (`realtime.ports.tool_calls`). It is in no
     delta's text; its ids are the last ``rest_count`` of those that the deltas gave.
 
-    ``looped``, ``silent``: the engine ended a reply that only repeated itself, or in which nothing came any more; its
-    last ``surplus`` ids say nothing new, and a history is better off without them.
+    ``looped``, ``silent``: the engine ended a reply that repeated itself, or in which only silence came; a history
+    leaves out its last ``surplus`` ids.
 
-    ``end_logprob``: how likely the model found the end where it stopped by itself, if the request asks for logprobs.
+    ``end_logprob``: log probability of the id that ended the reply, where the options ask for logprobs.
     """
 
-    reason: Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+    reason: Reason
     usage: TokenUsage
     timings: GenerationTimings
     error: str | None = None
@@ -138,28 +147,74 @@ class TokenCounter(Protocol):
 
 
 class Generation(Protocol):
-    """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon.
-
-    `confirm`: what was made ahead is wanted now.
-    """
+    """One reply being generated. Iterate to the `GenerationDone`; `cancel` makes that come soon."""
 
     def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]: ...
 
-    def confirm(self) -> None: ...
+    def confirm(self) -> None:
+        """The speculative reply is wanted now."""
 
     def cancel(self) -> None: ...
+
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        """Another reply to the messages that this one answers, whatever the conversation has become."""
+
+
+class Conversation(Protocol):
+    """One conversation in the engine: its content, its messages and what is computed of them (KV cache, features).
+
+    A method that names what is not there breaks the conversation: from then on its generations end ``failed``.
+    """
+
+    # Content: each id once
+
+    def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:
+        """More of a recording, float32 [n] at 16 kHz; a new id begins one."""
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None:
+        """The ids of an earlier reply."""
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        """Functions that `GenerationOptions.calls` may name from now on; a known name gets the new schema."""
+
+    def forget(self, content_ids: Sequence[str]) -> None:
+        """Recordings and replies that no message refers to any more."""
+
+    # Messages: parts are `Text`, `AudioRef` and `ReplyRef`
+
+    def append(self, messages: Sequence[Message]) -> None:
+        """Add messages at the end."""
+
+    def truncate(self, length: int) -> None:
+        """Keep the first ``length`` messages."""
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None:
+        """Put ``messages`` in the place of those from ``start`` to ``stop``. A reply is truncated to what was heard by
+        replacing its message with one whose `ReplyRef.heard_samples` says so."""
+
+    # Work
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        """Reply to the messages as they are now; the engine opens the assistant's turn unless the last one is open.
+
+        ``speculative``: the reply may not be wanted. Until it is confirmed it is made only as far as
+        `SPECULATIVE_SECONDS` of speech, and only while no confirmed reply needs the machine. A later call of `generate`
+        or `prefetch` cancels it. The longest common prefix with what the KV cache holds is not computed again.
+        """
+
+    def prefetch(self, options: GenerationOptions) -> None:
+        """A hint: encode and prefill the messages as they are now; the last one may still be replaced."""
+
+    def fork(self, name: str) -> Conversation:
+        """A conversation with the same messages and a KV cache of its own. Content that either is given is known to
+        both."""
+
+    def close(self) -> None:
+        """Cancel what runs and forget the conversation. Its forks live on."""
 
 
 class Engine(Protocol):
     """Many conversations on one model."""
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> Generation:
-        """``ahead``: perhaps nobody will want this reply. Until it is confirmed it is made only as far as
-        `HELD_SECONDS` of speech, and only while no confirmed reply needs the machine. A later request of the same
-        conversation cancels it."""
-
-    def prefetch(self, request: GenerationRequest) -> None:
-        """A hint: encode and prefill what this conversation has so far; its last message may still grow."""
-
-    def release(self, cache_key: str) -> None:
-        """Forget a conversation: its slot and its cached features."""
+    def open(self, name: str) -> Conversation:
+        """A new conversation. ``name``: unique among those that are open; it appears in logs."""

@@ -1,7 +1,7 @@
-"""What is said to the model: a conversation as roles and parts. A leaf: no torch, no token ids.
+"""What the model is given: a conversation as roles and parts. A leaf: no torch, no tokenizer.
 
-Sessions write these, `realtime.model.prompt` renders them into token ids. Parts carry an ``id`` where the
-engine may cache what it computed from them (audio features).
+Sessions write messages with their content (`Audio`, `Tokens`). On the engine's port the content goes once, under an id,
+and messages refer to it (`AudioRef`, `ReplyRef`). `realtime.model.prompt` renders messages into token ids.
 """
 
 from __future__ import annotations
@@ -31,31 +31,65 @@ SEGMENT_SAMPLES = 25 * MODEL_SAMPLE_RATE
 as it is, however the recording goes on."""
 
 
+@dataclass(frozen=True, slots=True)
+class AudioRef:
+    """Speech of the user that the engine's conversation holds: the first ``recorded`` samples of the recording ``id``
+    and ``silence`` zeros behind them."""
+
+    id: str
+    recorded: int
+    silence: int = 0
+
+    @property
+    def length(self) -> int:
+        """Samples in all."""
+        return self.recorded + self.silence
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Speech of the user: float32 [n] mono at 16 kHz in [-1, 1].
+    """Speech of the user: float32 [n] mono at 16 kHz in [-1, 1], its last ``silence`` samples zeros that were added.
 
-    ``id`` names the recording, which may still grow: of two parts with one id, one is the beginning of the other, and
-    those of one length are equal.
+    ``id`` names the recording, which may still grow: of two parts with one id, the recorded samples of one are the
+    beginning of the other's.
     """
 
     id: str
     samples: NDArray[np.float32] = field(repr=False)
+    silence: int = 0
+
+    @property
+    def length(self) -> int:
+        """Samples in all."""
+        return len(self.samples)
+
+    @property
+    def recorded(self) -> int:
+        """Samples before the silence that was added."""
+        return len(self.samples) - self.silence
+
+    @property
+    def ref(self) -> AudioRef:
+        return AudioRef(self.id, self.recorded, self.silence)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples ``start`` to ``stop``, float32."""
+        return self.samples[start:stop]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Audio) and (self.id, len(self.samples)) == (other.id, len(other.samples))
+        return isinstance(other, Audio) and self.ref == other.ref
 
     def __hash__(self) -> int:
-        return hash((self.id, len(self.samples)))
+        return hash(self.ref)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """An earlier reply as the ids the model produced, replayed as they are (spec/model.md section 8).
+    """An earlier reply as the ids that the model produced (spec/model.md section 8).
 
     ``heard_samples``: how much of its speech was played, in samples at 24 kHz; None: all of it. The prompt keeps the
-    speech up to that point and the words that were spoken by then. ``speech`` False: only the words and the tool calls
-    are told, as of a written reply. ``speed``: how much faster than the model spoke it was played.
+    speech up to that point and the words spoken by then. ``speech`` False: the prompt keeps the words and the tool
+    calls, as of a written reply. ``speed``: playback speed relative to the model's own.
     """
 
     ids: tuple[int, ...]
@@ -69,7 +103,18 @@ class Tokens:
         return None if self.heard_samples is None else int(self.heard_samples * self.speed)
 
 
-Part = Text | Audio | Tokens
+@dataclass(frozen=True, slots=True)
+class ReplyRef:
+    """An earlier reply whose ids the engine's conversation holds under ``id``. The other fields are those of
+    `Tokens`."""
+
+    id: str
+    heard_samples: int | None = None
+    speech: bool = True
+    speed: float = 1.0
+
+
+Part = Text | Audio | AudioRef | Tokens | ReplyRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,16 @@ class CallRules:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedCalls:
+    """`CallRules` on the engine's port: the functions by name, their schemas are known (`Conversation`)."""
+
+    names: tuple[str, ...] = ()
+    required: bool = False
+    parallel: bool = True
+    words_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedReply:
     """``content``: the text outside the calls; the whole text when no call in it is valid."""
 

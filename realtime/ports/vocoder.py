@@ -13,11 +13,6 @@ OUTPUT_SAMPLE_RATE = 24_000
 """Rate of the audio that a vocoder gives, in Hz."""
 
 
-HELD_SECONDS = 2.0
-"""Speech of a reply that is made ahead and not confirmed yet: enough to play while the rest is made, and a bound to
-what is lost when the user goes on."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
     """Samples float32 [n] at 24 kHz in [-1, 1]; ``compute_seconds`` is what this chunk cost the vocoder.
@@ -34,7 +29,7 @@ class VocoderStream(Protocol):
     """One reply's speech. Push tokens as they come, `finish` after the last, iterate for the audio.
 
     `close` ends the iteration at once and frees the state; it may be called at any time, more than once.
-    `confirm`: what was made ahead is wanted now.
+    `confirm`: the speculative speech is wanted now.
     """
 
     @property
@@ -58,6 +53,6 @@ class Vocoder(Protocol):
     @property
     def voices(self) -> tuple[str, ...]: ...
 
-    def open(self, voice: str, *, ahead: bool = False) -> VocoderStream:
-        """``ahead``: perhaps nobody will want this speech. Until it is confirmed it is made only as far as
-        `HELD_SECONDS`, and only while no confirmed stream needs the vocoder."""
+    def open(self, voice: str, *, speculative: bool = False) -> VocoderStream:
+        """``speculative``: the speech may not be wanted. Until it is confirmed it is made only as far as
+        `realtime.ports.engine.SPECULATIVE_SECONDS`, and only while no confirmed stream needs the vocoder."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import EngineConversation
 from realtime.session.inputs import EventSent, InputQueue
 from realtime.session.log import SessionLogger
 from realtime.session.quota import Quota
@@ -26,6 +27,7 @@ class Environment:
     services: Services
     ids: Ids
     quota: Quota
+    conversation: EngineConversation
     log: SessionLogger
     inputs: InputQueue
     timers: Timers
@@ -49,7 +51,8 @@ class Environment:
             quota = RecordedQuota(quota, recorder)
         log = SessionLogger(logger, session_id)
         work = OutsideWork(inputs, start_task, log)
-        return cls(session_id, config, services, ids, quota, log, inputs, Timers(inputs), work)
+        conversation = EngineConversation(services.engine, session_id)
+        return cls(session_id, config, services, ids, quota, conversation, log, inputs, Timers(inputs), work)
 
     def event_sent(self, number: int) -> None:
         """The transport took over an event of the outbox."""

@@ -130,8 +130,7 @@ class Session:
         except* SessionEnd as ends:
             ending = next(_leaves(ends))
         except* Exception as faults:  # the session's border: others must not suffer from what fails here
-            self._env.log.error("failed", exc_info=faults)
-            self._env.log.error("the last inputs:\n%s", "\n".join(self._inputs.last(30)))
+            self._env.log.error("failed after these inputs:\n%s", "\n".join(self._inputs.last(30)), exc_info=faults)
             ending = SessionFault("The server failed. Connect again.")
         finally:
             self._stop()
@@ -222,7 +221,7 @@ class Session:
         parts.transcriber.stop()
         parts.backchannels.drop()
         self._env.timers.stop()
-        self._env.services.engine.release(self.id)
+        self._env.conversation.close()
 
     async def _say_farewell(self, ending: SessionEnd) -> None:
         try:

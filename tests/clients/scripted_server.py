@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from realtime.ports.engine import GenerationRequest
 from realtime.ports.messages import Message, Text
 from realtime.ports.tool_calls import ToolCall, render_tool_call
 from realtime.transports.http.http import build_app
 from realtime.transports.http.self_signed import names_of, write_self_signed
 from realtime.transports.http.server import listen, web_server
-from tests.fakes import FakeEngine, FakeGeneration, Step, calling, reply
+from tests.fakes import AskedRequest, FakeEngine, FakeGeneration, Step, calling, reply
 from tests.transports.test_server import FakeHost
 
 CALL = ToolCall("get_weather", '{"city": "Paris"}')
@@ -25,8 +24,8 @@ CALL = ToolCall("get_weather", '{"city": "Paris"}')
 class WeatherEngine(FakeEngine):
     """Answers each request by what the conversation holds."""
 
-    def generate(self, request: GenerationRequest, *, ahead: bool = False) -> FakeGeneration:
-        generation = FakeGeneration(request, _answer(request.messages), ahead=ahead)
+    def generate(self, request: AskedRequest, *, speculative: bool = False) -> FakeGeneration:
+        generation = FakeGeneration(self, request, _answer(request.messages), speculative=speculative)
         self.generations.append(generation)
         return generation
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Job
 from realtime.model.speech_model import SpeechModel
-from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import GenerationDone, GenerationOptions, SamplingParams, TokenDelta
 from realtime.ports.messages import Message
 from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls
 from tests.model.samples import write_checkpoint
@@ -33,12 +34,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
     return SpeechModel.load(folder, torch.device("cpu"), torch.float32)
 
 
-def asking(name: str, calls: CallRules, *, speech: bool = True, max_tokens: int = 300) -> GenerationRequest:
+def asking(name: str, calls: CallRules, *, speech: bool = True, max_tokens: int = 300) -> PromptRequest:
     sampling = SamplingParams(max_tokens=max_tokens, seed=len(name))
-    return GenerationRequest((Message("human", name),), speech, sampling, name, calls=calls)
+    return PromptRequest(name, (PromptMessage(Message("human", name)),), GenerationOptions(speech, sampling), calls)
 
 
-def run(model: SpeechModel, *requests: GenerationRequest) -> list[tuple[list[int], GenerationDone]]:
+def run(model: SpeechModel, *requests: PromptRequest) -> list[tuple[list[int], GenerationDone]]:
     """All at once on one engine: the ids of each and how it ended."""
     core = EngineCore(ModelRunner(model), slots=len(requests))
     events: list[list[TokenDelta | GenerationDone]] = [[] for _ in requests]
@@ -74,7 +75,8 @@ def test_a_required_call_comes_at_once_with_valid_arguments(model: SpeechModel, 
 @pytest.mark.parametrize("speech", [False, True])
 def test_a_required_call_stands_however_doubtful(model: SpeechModel, speech: bool) -> None:
     request = asking("a", CallRules((WEATHER,), required=True, parallel=False), speech=speech)
-    request = replace(request, sampling=replace(request.sampling, call_confidence=1.0))
+    doubtful = replace(request.options.sampling, call_confidence=1.0)
+    request = replace(request, options=replace(request.options, sampling=doubtful))
     ((_, done),) = run(model, request)
     assert calls_of(done)
 

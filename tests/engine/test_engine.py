@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
+from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.engine import EngineCore, ThreadedEngine
-from realtime.engine.reply_state import RenderedPrompt
+from realtime.engine.preparation import Preparation
+from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.sequence import Job, Purpose, Slot
-from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.model.prompt import AudioSpan
+from realtime.ports.engine import Engine, Generation, GenerationDone, GenerationOptions, SamplingParams, TokenDelta
 from realtime.ports.messages import Audio, Message
 
 
@@ -31,6 +34,7 @@ class FakeState:
     left: int
     said: list[int] = field(default_factory=list)
     finished: str | None = None
+    fault: BaseException | None = None
     text_count: int = 0
     audio_count: int = 0
     cached_ids: list[int] = field(default_factory=list)
@@ -53,43 +57,48 @@ class FakeRunner:
         self.log: list[str] = []
         self.features: set[tuple[str, str]] = set()
         self.fail_on: int | None = None
+        self.rendered = 0
 
     def new_cache(self) -> FakeCache:
         return FakeCache()
 
-    def render(self, request: GenerationRequest) -> RenderedPrompt:
-        keys: list[int | tuple[str, int]] = []
-        audio = []
-        for message in request.messages:
-            for part in message.content or ():
-                if isinstance(part, Audio):
-                    audio.append(part)
-                    keys += [(part.id, i) for i in range(3)]
-            if isinstance(message.content, str):
-                keys += [int(word) for word in message.content.split()]
-        return RenderedPrompt(tuple(k if isinstance(k, int) else 0 for k in keys), tuple(keys), tuple(audio))
+    def render(self, message: Message) -> RenderedMessage:
+        self.rendered += 1
+        if isinstance(message.content, str):
+            keys: list[Key] = [int(word) for word in message.content.split()]
+        else:
+            keys = [(segment.name, i) for segment in segments_of(message) for i in range(3)]
+        spans = tuple(AudioSpan(segment.name, 0, 0, 3) for segment in segments_of(message))
+        ids = tuple(key if isinstance(key, int) else 0 for key in keys)
+        return RenderedMessage(ids, tuple(keys), segments_of(message), spans)
 
-    def has_features(self, cache_key: str, audio: Audio) -> bool:
-        return (cache_key, audio.id) in self.features
+    def render_opening(self, options: GenerationOptions) -> RenderedMessage:
+        return RenderedMessage((), ())
 
-    def encode_segment(self, cache_key: str, audio: Audio) -> None:
-        self.log.append(f"encode {audio.id}")
-        self.features.add((cache_key, audio.id))
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        yield from ()
 
-    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
-        self.features = {(k, a) for k, a in self.features if k != cache_key or a in audio_ids}
+    def has_features(self, conversation: str, segment: Segment) -> bool:
+        return (conversation, segment.name) in self.features
+
+    def encode(self, conversation: str, segment: Segment) -> None:
+        self.log.append(f"encode {segment.name}")
+        self.features.add((conversation, segment.name))
+
+    def keep_features(self, conversation: str, names: frozenset[str]) -> None:
+        self.features = {(k, a) for k, a in self.features if k != conversation or a in names}
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None:
-        self.log.append(f"prefill {slot.cache_key} {start}-{stop}")
+        self.log.append(f"prefill {slot.name} {start}-{stop}")
         slot.cache.length += stop - start
 
-    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: None) -> FakeState:
-        state = FakeState(slot, prompt.ids[-1])
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: None) -> FakeState:
+        state = FakeState(slot, prompt.ids(prompt.length - 1, prompt.length)[0])
         self._emit(state)
         return state
 
     def decode(self, states: list[FakeState]) -> None:
-        self.log.append("decode " + " ".join(state.slot.cache_key for state in states))
+        self.log.append("decode " + " ".join(state.slot.name for state in states))
         for state in states:
             if state.left == self.fail_on:
                 raise RuntimeError("out of memory")
@@ -105,11 +114,28 @@ class FakeRunner:
             state.finished, state.rest, state.rest_count = "stop", "calls", 1
 
 
-def request(text: str, key: str = "a", audio: str | None = None, *, background: bool = False) -> GenerationRequest:
+def request(text: str, key: str = "a", audio: str | None = None, *, background: bool = False) -> PromptRequest:
     messages = [Message("human", text)]
     if audio is not None:
         messages.insert(0, Message("human", (Audio(audio, np.zeros(10, np.float32)),)))
-    return GenerationRequest(tuple(messages), True, SamplingParams(), key, background)
+    options = GenerationOptions(True, SamplingParams(), background)
+    return PromptRequest(key, tuple(map(PromptMessage, messages)), options)
+
+
+def generate(engine: Engine, asked: PromptRequest, *, speculative: bool = False) -> Generation:
+    """The request over the port, in a conversation of its own."""
+    conversation = engine.open(asked.conversation)
+    messages = [one.message for one in asked.messages]
+    for part in (part for message in messages for part in message.content or () if isinstance(part, Audio)):
+        conversation.append_audio(part.id, part.samples)
+    conversation.append([_by_reference(message) for message in messages])
+    return conversation.generate(asked.options, speculative=speculative)
+
+
+def _by_reference(message: Message) -> Message:
+    if not isinstance(message.content, tuple):
+        return message
+    return replace(message, content=tuple(part.ref if isinstance(part, Audio) else part for part in message.content))
 
 
 class Harness:
@@ -123,7 +149,7 @@ class Harness:
         self.now += 1
         return self.now
 
-    def submit(self, name: str, made: GenerationRequest, purpose: Purpose = Purpose.REPLY) -> Job:
+    def submit(self, name: str, made: PromptRequest, purpose: Purpose = Purpose.REPLY) -> Job:
         events = self.events.setdefault(name, [])
         job = Job(made, events.append, self.now, purpose)
         self.core.submit(job)
@@ -284,7 +310,7 @@ async def test_the_threaded_engine_delivers_to_the_event_loop() -> None:
     engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
     engine.start()
     try:
-        events = [event async for event in engine.generate(request("3"))]
+        events = [event async for event in generate(engine, request("3"))]
     finally:
         engine.stop()
     assert [event.text for event in events[:-1] if isinstance(event, TokenDelta)] == ["3", "2", "1"]
@@ -298,7 +324,7 @@ async def test_a_cancelled_generation_ends_soon(when: str) -> None:
     engine = ThreadedEngine(EngineCore(runner, slots=2))
     engine.start()
     try:
-        generation = engine.generate(request("100000000"))
+        generation = generate(engine, request("100000000"))
         if when == "queued":
             generation.cancel()
         events = []

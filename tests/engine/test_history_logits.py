@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.engine import EngineCore
-from realtime.engine.reply_state import DecodeState, RenderedPrompt
+from realtime.engine.rendered_prompt import RenderedPrompt
+from realtime.engine.reply_state import DecodeState
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Job, Slot
 from realtime.engine.token_counter import PromptTokenCounter
@@ -25,11 +27,11 @@ from realtime.model.interleave import SAMPLES_PER_CODE, Demultiplexer
 from realtime.model.prompt import render
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import SpecialTokens
-from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import GenerationDone, GenerationOptions, SamplingParams, TokenDelta
 from realtime.ports.messages import Audio, Message, Tokens
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.items import AssistantMessage, InputText, OutputAudio, UserMessage
-from realtime.session.context.history import History, reply_message, set_heard, told
+from realtime.session.context.history import History, reply_message, set_heard, to_messages
 from realtime.session.context.truncation import ContextWindow
 from tests.engine.tiny import tiny_model
 
@@ -63,9 +65,7 @@ class SeenRunner(ModelRunner):
     def _sampler(self, params: SamplingParams) -> Any:
         return Speaker(self._model.tokens, params.seed)
 
-    def begin_decode(
-        self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: Tensor
-    ) -> DecodeState:
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: Tensor) -> DecodeState:
         self.first = logits.clone()
         return super().begin_decode(slot, prompt, request, logits)
 
@@ -111,12 +111,17 @@ class Conversing:
                 self.cached = event.usage.cached_text + event.usage.cached_audio
 
         sampling = SamplingParams(max_tokens=ids, seed=len(self.history))
-        job = Job(GenerationRequest(self.messages(), True, sampling, KEY), deliver, 0.0)
+        messages = tuple(map(PromptMessage, self.messages()))
+        job = Job(PromptRequest(KEY, messages, GenerationOptions(True, sampling)), deliver, 0.0)
         core.submit(job)
         return job
 
     def messages(self) -> tuple[Message, ...]:
-        return (Message("system", "the system said hello"), *told(self.history), Message("human", "one two three"))
+        return (
+            Message("system", "the system said hello"),
+            *to_messages(self.history),
+            Message("human", "one two three"),
+        )
 
     def next_logits(self) -> Tensor:
         """Of the engine that knows the conversation."""

@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from realtime.engine.reply_state import DecodeState, RenderedPrompt
+from realtime.engine.conversation import PromptRequest
+from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt
+from realtime.engine.reply_state import DecodeState
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import Slot
 from realtime.model.decoder import KVCache
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
-from realtime.ports.engine import GenerationRequest, SamplingParams
-from realtime.ports.messages import Message
+from realtime.ports.engine import GenerationOptions, SamplingParams
 from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, render_tool_call
 from tests.model.samples import text_config
 
@@ -47,10 +48,10 @@ def generate(model: Any, sampling: SamplingParams = GREEDY) -> tuple[DecodeState
     runner = ModelRunner(model)
     config = model.config.text
     cache = KVCache(config, max_length=config.max_position_embeddings, dtype=torch.float32, device=torch.device("cpu"))
-    prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
-    cache.length = len(prompt.ids)
+    prompt = RenderedPrompt([RenderedMessage((model.tokens.bot,), (model.tokens.bot,))])
+    cache.length = prompt.length
     calls = CallRules((CallableFunction("now"), CallableFunction("plot", PLOT)))
-    request = GenerationRequest((Message("human", "?"),), False, sampling, "a", calls=calls)
+    request = PromptRequest("a", (), GenerationOptions(False, sampling), calls)
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
     text, ids = "", list[int]()
     while True:
@@ -128,8 +129,8 @@ def test_the_chances_of_text_ids_are_told_where_they_are_asked_for(tokenizer: Te
         ModelRunner(model),
         KVCache(model.config.text, max_length=64, dtype=torch.float32, device=torch.device("cpu")),
     )
-    prompt = RenderedPrompt((model.tokens.bot,), (model.tokens.bot,), ())
-    request = GenerationRequest((Message("human", "?"),), False, GREEDY, "a", logprobs=True)
+    prompt = RenderedPrompt([RenderedMessage((model.tokens.bot,), (model.tokens.bot,))])
+    request = PromptRequest("a", (), GenerationOptions(False, GREEDY, logprobs=True))
     state = runner.begin_decode(Slot("a", cache), prompt, request, model.logits())
     found = []
     while True:

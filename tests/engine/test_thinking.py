@@ -12,10 +12,11 @@ import pytest
 from realtime.checkpoint.profile import KNOWN, load_profile
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import ConfigError
-from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams
+from realtime.ports.engine import GenerationDone, SamplingParams
 from realtime.ports.messages import Message
 from realtime.ports.tool_calls import CallableFunction, CallRules
 from realtime.session.config import SessionConfig
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from tests.fakes import FakeEngine, Step, delta, done
 
 QUESTION = (Message("human", "why?"),)
@@ -23,13 +24,13 @@ QUESTION = (Message("human", "why?"),)
 
 def request(**fields: Any) -> GenerationRequest:
     given: dict[str, Any] = {"speech": True, "sampling": SamplingParams(), "thinking": 100} | fields
-    return GenerationRequest(QUESTION, given["speech"], given["sampling"], "a", thinking=given["thinking"])
+    return GenerationRequest(QUESTION, given["speech"], given["sampling"], thinking=given["thinking"])
 
 
 async def answer(engine: FakeEngine, asked: GenerationRequest) -> tuple[str, str, GenerationDone]:
     """The thought, the words and the end."""
     thought = words = ""
-    async for event in ThinkingEngine(engine).generate(asked):
+    async for event in EngineConversation(ThinkingEngine(engine), "a").generate(asked):
         if isinstance(event, GenerationDone):
             return thought, words, event
         thought += event.thought
@@ -95,7 +96,7 @@ async def test_a_thought_that_fails_is_the_end(reason: str) -> None:
 
 async def test_a_cancelled_thought_is_not_answered() -> None:
     engine = FakeEngine([delta("Hm "), delta("so"), done()])
-    generation = ThinkingEngine(engine).generate(request())
+    generation = EngineConversation(ThinkingEngine(engine), "a").generate(request())
     reasons = []
     async for event in generation:
         generation.cancel()
@@ -115,7 +116,8 @@ async def test_a_request_without_a_thought_goes_through_untouched() -> None:
     engine = FakeEngine(script)
     asked = request(thinking=0)
     await answer(engine, asked)
-    assert engine.requests == [asked]
+    (seen,) = engine.requests
+    assert (seen.messages, seen.options) == (asked.messages, asked.options)
 
 
 def test_the_effort_scales_the_checkpoints_own_measure() -> None:

@@ -62,7 +62,7 @@ class Harness:
     def __init__(self) -> None:
         self.now = 0.0
         self.vocoder = FakeVocoder()
-        self.core = VocodingCore(self.vocoder, clock=lambda: self.now, pace=FAST)
+        self.core = VocodingCore(self.vocoder, clock=lambda: self.now, costs=FAST)
 
     def open(self) -> tuple[Stream, list[AudioChunk | None]]:
         out: list[AudioChunk | None] = []

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from realtime.engine.engine import EASE_SECONDS, EngineCore, ThreadedEngine
+from realtime.engine.conversation import PromptMessage, PromptRequest
+from realtime.engine.engine import SLACK_SECONDS, EngineCore, ThreadedEngine
+from realtime.engine.rendered_prompt import segments_of
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import IDS_PER_SECOND, Job, Purpose
 from realtime.engine.vocoder_service import Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel
-from realtime.ports.engine import GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, GenerationOptions, SamplingParams, TokenDelta
 from realtime.ports.messages import SEGMENT_SAMPLES, Audio, Message
-from realtime.ports.vocoder import HELD_SECONDS
 from tests.engine import test_vocoder_service as vocoding
-from tests.engine.test_engine import FakeRunner, Harness, request
+from tests.engine.test_engine import FakeRunner, Harness, generate, request
 from tests.engine.tiny import tiny_model
 
-HELD_IDS = int(HELD_SECONDS * IDS_PER_SECOND)
+SPECULATIVE_IDS = int(SPECULATIVE_SECONDS * IDS_PER_SECOND)
 
 
 class Talking(Harness):
@@ -50,7 +51,7 @@ class Talking(Harness):
 def test_a_reply_made_ahead_waits_while_a_confirmed_one_has_no_speech_in_hand() -> None:
     engine = Talking(step_seconds=1 / 25)  # no faster than playback: the machine has no slack
     engine.submit("running", request("60", key="a"))
-    engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
     engine.run(until=lambda: bool(engine.events["running"]) and "1" in engine.said("running").split())
     assert not engine.events["draft"]
     assert not any("b" in entry for entry in engine.runner.log)
@@ -61,16 +62,16 @@ def test_a_reply_made_ahead_waits_while_a_confirmed_one_has_no_speech_in_hand() 
 def test_a_reply_is_made_ahead_beside_others_that_have_speech_in_hand() -> None:
     engine = Talking()
     engine.submit("running", request("90", key="a"))
-    engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
     engine.run(until=lambda: bool(engine.events["draft"]))
     at = engine.runner.log.index("prefill b 0-1")
-    assert engine.runner.log[:at].count("decode a") == pytest.approx(25 * EASE_SECONDS, abs=2)
+    assert engine.runner.log[:at].count("decode a") == pytest.approx(25 * SLACK_SECONDS, abs=2)
     assert "1" not in engine.said("running").split()
 
 
 def test_a_confirmed_reply_is_prefilled_before_one_made_ahead() -> None:
     engine = Harness()
-    engine.submit("draft", request("2", key="a"), Purpose.AHEAD)
+    engine.submit("draft", request("2", key="a"), Purpose.SPECULATIVE)
     engine.submit("reply", request("2", key="b"))
     engine.run()
     assert [entry for entry in engine.runner.log if "prefill" in entry] == ["prefill b 0-1", "prefill a 0-1"]
@@ -79,16 +80,16 @@ def test_a_confirmed_reply_is_prefilled_before_one_made_ahead() -> None:
 def test_a_draft_goes_before_the_background() -> None:
     engine = Harness()
     engine.submit("transcript", request("2", key="t", background=True))
-    engine.submit("draft", request("2", key="a"), Purpose.AHEAD)
+    engine.submit("draft", request("2", key="a"), Purpose.SPECULATIVE)
     engine.run()
     assert [entry for entry in engine.runner.log if "prefill" in entry] == ["prefill a 0-1", "prefill t 0-1"]
 
 
 def test_a_draft_is_made_only_so_far_until_it_is_confirmed() -> None:
     engine = Harness()
-    draft = engine.submit("draft", request("150"), Purpose.AHEAD)
+    draft = engine.submit("draft", request("150"), Purpose.SPECULATIVE)
     engine.run()
-    assert len(engine.said("draft").split()) == pytest.approx(HELD_IDS, abs=1)
+    assert len(engine.said("draft").split()) == pytest.approx(SPECULATIVE_IDS, abs=1)
     engine.core.confirm(draft)
     engine.run()
     assert engine.said("draft").split() == [str(n) for n in range(150, 0, -1)]
@@ -98,7 +99,7 @@ def test_a_draft_is_made_only_so_far_until_it_is_confirmed() -> None:
 def test_a_draft_that_is_confirmed_late_is_taken_up_at_once() -> None:
     engine = Talking(step_seconds=1 / 25)
     engine.submit("running", request("60", key="a"))
-    draft = engine.submit("draft", request("9", key="b"), Purpose.AHEAD)
+    draft = engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
     engine.run(until=lambda: bool(engine.events["running"]))
     engine.core.confirm(draft)
     engine.run(until=lambda: bool(engine.events["draft"]))
@@ -107,7 +108,7 @@ def test_a_draft_that_is_confirmed_late_is_taken_up_at_once() -> None:
 
 def test_a_reply_ends_the_draft_of_its_conversation_and_takes_its_slot() -> None:
     engine = Harness(slots=1)
-    engine.submit("draft", request("150"), Purpose.AHEAD)
+    engine.submit("draft", request("150"), Purpose.SPECULATIVE)
     engine.run()
     engine.submit("reply", request("7 3"))
     engine.run()
@@ -119,13 +120,13 @@ async def test_a_draft_that_waits_can_be_cancelled_while_the_engine_sleeps() -> 
     engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
     engine.start()
     try:
-        generation = engine.generate(request("150"), ahead=True)
+        generation = generate(engine, request("150"), speculative=True)
         async with asyncio.timeout(10):
             made, last = 0, None
             async for event in generation:
                 last = event
                 made += len(event.ids) if isinstance(event, TokenDelta) else 0
-                if made >= HELD_IDS:
+                if made >= SPECULATIVE_IDS:
                     generation.cancel()
         assert isinstance(last, GenerationDone) and last.reason == "cancelled"
     finally:
@@ -139,13 +140,14 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg
     return 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16_000)).astype(np.float32)
 
 
-def heard(samples: np.ndarray, *, closed: bool = True) -> GenerationRequest:  # type: ignore[type-arg]
+def heard(samples: np.ndarray, *, closed: bool = True) -> PromptRequest:  # type: ignore[type-arg]
     turn = Message("human", (Audio("turn", samples),), closed)
     greedy = SamplingParams(temperature=0.0, max_tokens=20)
-    return GenerationRequest((Message("system", "be brief"), turn), True, greedy, "a")
+    messages = (PromptMessage(Message("system", "be brief")), PromptMessage(turn))
+    return PromptRequest("a", messages, GenerationOptions(True, greedy))
 
 
-def run(core: EngineCore, asked: GenerationRequest, purpose: Purpose = Purpose.REPLY) -> tuple[list[int], int]:
+def run(core: EngineCore, asked: PromptRequest, purpose: Purpose = Purpose.REPLY) -> tuple[list[int], int]:
     """The ids of the whole reply, and how many of the prompt's were in the cache."""
     ids: list[int] = []
     done: list[GenerationDone] = []
@@ -171,7 +173,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
 def test_a_dropped_draft_leaves_the_conversation_as_if_it_had_never_been(model: SpeechModel) -> None:
     turn = noise(3.0)
     core = EngineCore(ModelRunner(model), slots=2)
-    run(core, heard(turn[:30_000]), Purpose.AHEAD)
+    run(core, heard(turn[:30_000]), Purpose.SPECULATIVE)
     after_draft, cached = run(core, heard(turn))
     fresh, none = run(EngineCore(ModelRunner(model), slots=2), heard(turn))
     assert after_draft == fresh
@@ -204,13 +206,26 @@ def test_features_of_a_grown_recording_are_those_of_the_whole(model: SpeechModel
     turn = noise(27.0)
     grown, whole = ModelRunner(model), ModelRunner(model)
     for seconds in (1, 25, 26, 27):
-        audio = Audio("turn", turn[: seconds * 16_000])
-        while not grown.has_features("a", audio):
-            grown.encode_segment("a", audio)
-    while not whole.has_features("a", audio):
-        whole.encode_segment("a", audio)
-    ours, theirs = (runner._features["a"]["turn"].features for runner in (grown, whole))
-    assert torch.equal(ours, theirs)
+        segments = segments_of(Message("human", (Audio("turn", turn[: seconds * 16_000]),)))
+        for segment in segments:
+            if not grown.has_features("a", segment):
+                grown.encode("a", segment)
+    for segment in segments:
+        whole.encode("a", segment)
+        assert torch.equal(grown._features["a"][segment.name], whole._features["a"][segment.name])
+
+
+def test_silence_that_was_added_gives_way_to_speech(model: SpeechModel) -> None:
+    """A turn that pauses just before a segment is full is encoded with silence in it, then with what was said."""
+    turn = noise(26.0)
+    paused = np.pad(turn[:396_000], (0, 6_464))
+    core = EngineCore(ModelRunner(model), slots=2)
+    audio = Audio("turn", paused, silence=6_464)
+    options = GenerationOptions(True, SamplingParams(temperature=0.0, max_tokens=20))
+    run(core, PromptRequest("a", (PromptMessage(Message("human", (audio,))),), options), Purpose.PREFETCH)
+    went_on, _ = run(core, heard(turn))
+    fresh, _ = run(EngineCore(ModelRunner(model), slots=2), heard(turn))
+    assert went_on == fresh
 
 
 # The vocoder
@@ -219,7 +234,7 @@ def test_features_of_a_grown_recording_are_those_of_the_whole(model: SpeechModel
 class Vocoding(vocoding.Harness):
     def draft(self, tokens: int) -> tuple[Stream, list]:  # type: ignore[type-arg]
         out: list = []  # type: ignore[type-arg]
-        stream = Stream(vocoding.VOICE, out.append, ahead=True)
+        stream = Stream(vocoding.VOICE, out.append, speculative=True)
         self.core.open(stream)
         self.core.push(stream, range(tokens))
         return stream, out
@@ -234,7 +249,7 @@ def test_nothing_is_vocoded_ahead_while_a_confirmed_stream_waits_for_its_first_s
     h.core.push(waiting, range(50))
     while not out:
         assert h.core.step()
-    assert (waiting.slack(h.now) or 0.0) >= EASE_SECONDS
+    assert (waiting.slack(h.now) or 0.0) >= SLACK_SECONDS
 
 
 def test_a_confirmed_stream_that_runs_dry_goes_first_again() -> None:
@@ -255,9 +270,9 @@ def test_a_stream_ahead_stops_at_what_may_be_held_until_it_is_confirmed() -> Non
     draft, _ = h.draft(300)
     while h.core.step():
         pass
-    assert HELD_SECONDS <= draft.given_seconds <= HELD_SECONDS + 1.0
+    assert SPECULATIVE_SECONDS <= draft.given_seconds <= SPECULATIVE_SECONDS + 1.0
     h.core.confirm(draft)
-    assert h.core.step() and draft.given_seconds > HELD_SECONDS
+    assert h.core.step() and draft.given_seconds > SPECULATIVE_SECONDS
 
 
 def test_playback_of_a_stream_made_ahead_begins_when_it_is_confirmed() -> None:

@@ -38,7 +38,7 @@ async def test_a_backchannel_at_full_voice_or_a_voice_without_words_does_not_tak
         assert await say_over(caller, YES) == [PAUSED, RESUMED]
         assert caller.session.floor is Floor.REPLYING
         transcribing = caller.engine.requests[1]
-        assert not transcribing.speech and transcribing.cache_key in caller.engine.released
+        assert not transcribing.speech and transcribing.conversation in caller.engine.released
 
 
 @pytest.mark.parametrize("text", ["stop", "No.", "Wait!", "yeah but", "停"])

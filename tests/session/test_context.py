@@ -9,7 +9,7 @@ from realtime.ports.messages import Audio, Message, Text, Tokens
 from realtime.protocol.conversation import Conversation
 from realtime.protocol.items import AssistantMessage, InputText, OutputText, SystemMessage, UserMessage
 from realtime.protocol.session_config import RetentionRatio, TokenLimits
-from realtime.session.context.history import History, bound_audio, reply_message, told
+from realtime.session.context.history import History, bound_audio, reply_message, to_messages
 from realtime.session.context.truncation import SPOKEN_REPLIES, ApproximateTokenCounter, ContextWindow, Truncation
 
 PREAMBLE = (Message("system", "0123456789"),)
@@ -59,18 +59,18 @@ def keeper(history: History, room: int, cut: float = 0.5) -> tuple[ContextWindow
     return ContextWindow(history, token_counter, cut), token_counter
 
 
-def fit(context: ContextWindow, truncation: Truncation = "auto", *, ahead: bool = False) -> bool:
-    return context.fit(PREAMBLE, truncation, REPLY_TOKENS, ahead=ahead)
+def fit(context: ContextWindow, truncation: Truncation = "auto", *, early: bool = False) -> bool:
+    return context.fit(PREAMBLE, truncation, REPLY_TOKENS, early=early)
 
 
 def size(history: History) -> int:
     token_counter = LetterMeter(0)
-    return sum(map(token_counter.measure, told(history)))
+    return sum(map(token_counter.measure, to_messages(history)))
 
 
 def spoken(history: History) -> list[bool]:
     """Of every reply that is told: whether its speech is."""
-    replies = [message for message in told(history) if message.role == "assistant"]
+    replies = [message for message in to_messages(history) if message.role == "assistant"]
     return [part.speech for message in replies for part in message.content or () if isinstance(part, Tokens)]
 
 
@@ -85,7 +85,7 @@ def test_the_speech_of_the_oldest_replies_goes_first_and_their_words_stay() -> N
     history = conversation(10)
     context, _ = keeper(history, size(history) - 1)
     assert fit(context)
-    assert len(told(history)) == 21
+    assert len(to_messages(history)) == 21
     assert spoken(history) == [False] * 8 + [True] * 2
     assert size(history) <= 305
 
@@ -108,7 +108,7 @@ def test_then_the_oldest_turns_go_up_to_a_users_turn() -> None:
     history = conversation(20, question=40)
     context, _ = keeper(history, 600)
     assert fit(context)
-    messages = told(history)
+    messages = to_messages(history)
     assert messages[0].role == "system" and messages[1].role == "human"
     assert 200 < size(history) <= 300
     assert history.get("user19").payload is not None  # type: ignore[union-attr]
@@ -118,7 +118,7 @@ def test_the_last_turn_stays_whatever_its_size() -> None:
     history = conversation(3, question=5000)
     context, _ = keeper(history, 100)
     assert fit(context)
-    assert [message.role for message in told(history)] == ["system", "human", "assistant"]
+    assert [message.role for message in to_messages(history)] == ["system", "human", "assistant"]
     assert not fit(context)
 
 
@@ -138,7 +138,7 @@ def test_while_nobody_waits_it_is_cut_earlier() -> None:
     history = conversation(10)
     context, _ = keeper(history, size(history) + 10)
     assert not fit(context)
-    assert fit(context, ahead=True)
+    assert fit(context, early=True)
 
 
 def test_disabled_is_never_cut() -> None:
@@ -200,11 +200,11 @@ def test_old_user_audio_is_forgotten_in_big_steps() -> None:
     history = conversation(0)
     changes = 0
     for turn in range(100):
-        before = told(history)
+        before = to_messages(history)
         add_turn(history, turn, question=16_000)
         bound_audio(history, 20.0)
-        changes += told(history)[: len(before)] != before
-        audio = [p for m in told(history) for p in m.content or () if isinstance(p, Audio)]
+        changes += to_messages(history)[: len(before)] != before
+        audio = [p for m in to_messages(history) for p in m.content or () if isinstance(p, Audio)]
         assert sum(len(part.samples) for part in audio) <= 20 * 16_000
     assert changes <= 20
 

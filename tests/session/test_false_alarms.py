@@ -221,8 +221,8 @@ class SweepStream(FakeVocoderStream):
 
 
 class SweepVocoder(FakeVocoder):
-    def open(self, voice: str, *, ahead: bool = False) -> FakeVocoderStream:
-        return SweepStream(voice, None, ahead=ahead)
+    def open(self, voice: str, *, speculative: bool = False) -> FakeVocoderStream:
+        return SweepStream(voice, None, speculative=speculative)
 
 
 async def test_the_sound_with_pauses_is_the_sound_without_them_minus_the_silence() -> None:

@@ -236,7 +236,7 @@ async def test_a_client_that_vanishes_mid_reply_leaves_nothing_behind() -> None:
         assert asyncio.all_tasks() == before
         assert all(generation.cancelled for generation in caller.engine.generations)
         assert all(stream.closed for stream in caller.vocoder.streams)
-        keys = {request.cache_key for request in caller.engine.requests}
+        keys = {request.conversation for request in caller.engine.requests}
         assert keys <= set(caller.engine.released)
         assert caller.channel.closed == (1000, "channel_closed")
 

@@ -271,7 +271,7 @@ async def test_the_engine_forgets_a_response_out_of_band() -> None:
     async with call() as caller:
         finished = await respond(caller, conversation="none")
         await caller.settle()
-        key = caller.engine.requests[0].cache_key
+        key = caller.engine.requests[0].conversation
         assert finished.response.id in key
         assert caller.engine.released == [key]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from realtime.engine.conversation import PromptRequest
 from realtime.engine.engine import EngineCore, ThreadedEngine
-from realtime.engine.reply_state import RenderedPrompt
-from realtime.engine.sequence import Key, Slot
-from realtime.model.features import split_segments
-from realtime.ports.engine import GenerationRequest, TokenDelta
-from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
+from realtime.engine.preparation import Preparation
+from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
+from realtime.engine.sequence import Slot
+from realtime.model.prompt import AudioSpan
+from realtime.ports.engine import GenerationOptions, TokenDelta
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Message, Text, Tokens
 from realtime.protocol import events as wire
 from tests.engine.test_engine import FakeCache
 from tests.fakes import Caller, call
@@ -34,12 +36,15 @@ def keys_of(message: Message) -> list[Key]:
         match part:
             case Text(text):
                 keys += [ord(letter) % SPEECH for letter in text]
-            case Audio(name, samples):
-                for start, stop in split_segments(len(samples)):
-                    keys += [(name, stop, index) for index in range((stop - start) * 25 // (2 * MODEL_SAMPLE_RATE))]
             case Tokens(ids):
                 keys += ids if part.speech else [id_ for id_ in ids if id_ < SPEECH]
+    for segment in segments_of(message):
+        keys += [(segment.name, index) for index in range(features_of(segment))]
     return [*keys, 2] if message.closed and message.content is not None else keys
+
+
+def features_of(segment: Segment) -> int:
+    return (segment.stop - segment.start) * 25 // (2 * MODEL_SAMPLE_RATE)
 
 
 class CountingMeter:
@@ -57,6 +62,7 @@ class Speaking:
     number: int
     groups: int = 0
     finished: str | None = None
+    fault: BaseException | None = None
     cached_ids: list[int] = field(default_factory=list)
     rest: str = ""
     rest_count: int = 0
@@ -98,28 +104,35 @@ class CountingRunner:
         self.caches.append(FakeCache())
         return self.caches[-1]
 
-    def render(self, request: GenerationRequest) -> RenderedPrompt:
-        keys = [key for message in request.messages for key in keys_of(message)]
-        if request.messages[-1].content is not None:
-            keys += [1, 3]
-        audio = [p for m in request.messages if not isinstance(m.content, str) for p in m.content or ()]
-        recordings = tuple(part for part in audio if isinstance(part, Audio))
-        return RenderedPrompt(tuple(0 if isinstance(key, tuple) else key for key in keys), tuple(keys), recordings)
+    def render(self, message: Message) -> RenderedMessage:
+        keys, segments = keys_of(message), segments_of(message)
+        spans, at = [], 1
+        for segment in segments:
+            spans.append(AudioSpan(segment.name, at, 0, features_of(segment)))
+            at += features_of(segment)
+        ids = tuple(0 if isinstance(key, tuple) else key for key in keys)
+        return RenderedMessage(ids, tuple(keys), segments, tuple(spans))
 
-    def has_features(self, cache_key: str, audio: Audio) -> bool:
-        return self.features.get(audio.id) == len(audio.samples)
+    def render_opening(self, options: GenerationOptions) -> RenderedMessage:
+        return RenderedMessage((1, 3), (1, 3))
 
-    def encode_segment(self, cache_key: str, audio: Audio) -> None:
-        self.features[audio.id] = len(audio.samples)
+    def preparations(self, request: PromptRequest, *, decodes: bool) -> Iterator[Preparation]:
+        yield from ()
 
-    def keep_features(self, cache_key: str, audio_ids: frozenset[str]) -> None:
-        self.features = {name: size for name, size in self.features.items() if name in audio_ids}
+    def has_features(self, conversation: str, segment: Segment) -> bool:
+        return segment.name in self.features
+
+    def encode(self, conversation: str, segment: Segment) -> None:
+        self.features[segment.name] = segment.stop - segment.start
+
+    def keep_features(self, conversation: str, names: frozenset[str]) -> None:
+        self.features = {name: size for name, size in self.features.items() if name in names}
 
     def prefill(self, slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None:
         self.prefilled += stop - start
         slot.cache.length += stop - start  # type: ignore[misc]
 
-    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: GenerationRequest, logits: None) -> Speaking:
+    def begin_decode(self, slot: Slot, prompt: RenderedPrompt, request: PromptRequest, logits: None) -> Speaking:
         self.replies += 1
         state = Speaking(slot, self.replies * 31)
         state.speak()

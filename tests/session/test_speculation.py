@@ -69,7 +69,7 @@ async def test_the_reply_made_ahead_is_the_reply_to_the_committed_audio() -> Non
         pause(caller)
         await caller.settle()
         (generation,) = caller.engine.generations
-        assert generation.ahead and not generation.confirmed
+        assert generation.speculative and not generation.confirmed
         confirm(caller)
         item_id = (await caller.expect(wire.InputAudioBufferCommitted)).item_id
         await caller.expect(wire.ResponseDone)
@@ -266,7 +266,7 @@ async def test_no_reply_is_made_ahead_on_a_key_whose_responses_are_used_up() -> 
         clock.now += 60
         pause(caller)
         await caller.settle()
-        assert caller.engine.generations[0].ahead
+        assert caller.engine.generations[0].speculative
 
 
 async def test_work_ahead_can_be_switched_off() -> None:
@@ -277,7 +277,7 @@ async def test_work_ahead_can_be_switched_off() -> None:
         confirm(caller)
         await caller.expect(wire.ResponseDone)
         await caller.settle_until(lambda: bool(caller.reports))
-        assert not caller.engine.generations[0].ahead
+        assert not caller.engine.generations[0].speculative
         assert figures(caller)["ahead_ms"] is None
 
 

@@ -83,8 +83,8 @@ async def test_the_model_hears_the_turn_alone_and_writes_greedily() -> None:
         assert not request.speech
         assert request.sampling.temperature == 0.0
         assert request.sampling.max_tokens < 100
-        assert request.cache_key != caller.session.id
-        assert caller.engine.released == [request.cache_key]
+        assert request.conversation != caller.session.id
+        assert caller.engine.released == [request.conversation]
 
 
 async def test_without_the_setting_nothing_is_written_down() -> None:
@@ -219,7 +219,7 @@ async def test_a_caller_who_leaves_leaves_no_transcript_behind() -> None:
         await gate.reached.wait()
     (generation,) = caller.engine.generations
     assert generation.cancelled
-    assert generation.request.cache_key in caller.engine.released
+    assert generation.request.conversation in caller.engine.released
 
 
 # Sessions that only transcribe

@@ -1,10 +1,10 @@
-"""The conversation as the model is told it: items -> `realtime.ports.messages.Message`, oldest first.
+"""The conversation as the model is given it: items -> `realtime.ports.messages.Message`, oldest first.
 
-Beside each item of the conversation lies its message, or None when the model is not told of it (any more).
-User audio is kept as samples under an id of its own, replies as the ids that the model produced with how much
-was heard of them. A reply that calls tools is split: its words lie beside the message, as a turn that goes on
-(``closed`` False), the ids of its calls beside the first call. The two are told as the one turn that they were, and
-a call survives that its lead-in was interrupted.
+Beside each item of the conversation lies its message, or None when the model is not given it (any more). User audio is
+kept as samples under an id of its own, replies as the ids that the model produced with how much was heard of them. A
+reply that calls tools is split: its words lie beside the message, as a turn that goes on (``closed`` False), the ids of
+its calls beside the first call. In the prompt the two are the one turn that they were, and a call survives that its
+lead-in was interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from realtime.protocol.items import (
 )
 
 History = Conversation[Message | None]
-"""The items, each with what the model is told of it."""
+"""The items, each with the message that the model is given of it."""
 
 Decode = Callable[[bytes], Samples]
 """Wire bytes in the session's input format -> float32 at 16 kHz."""
@@ -45,13 +45,13 @@ Decode = Callable[[bytes], Samples]
 def reply_message(
     ids: Iterable[int], heard_samples: int | None = None, *, closed: bool = True, speed: float = 1.0
 ) -> Message:
-    """A reply of ours, played at ``speed``; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool calls
-    follow."""
+    """The model's reply, played at ``speed``; ``heard_samples`` at 24 kHz, None: all of it. ``closed`` False: tool
+    calls follow."""
     return Message("assistant", (Tokens(tuple(ids), heard_samples, speed=speed),), closed)
 
 
 def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Message | None:
-    """What the model is told of a client's item. Raises `ProtocolError` for what the model cannot take in."""
+    """What the model is given of a client's item. Raises `ProtocolError` for what the model cannot take in."""
     match item:
         case SystemMessage():
             return Message("system", "\n".join(part.text for part in item.content))
@@ -70,7 +70,7 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
 
 
 def with_item_id(item: Item, ids: Ids) -> Item:
-    """The item with an id of ours where the client gave none."""
+    """The item with an id of the server's where the client gave none."""
     return item if item.id else item.model_copy(update={"id": ids.item()})
 
 
@@ -104,12 +104,12 @@ def input_messages(
             messages.append(entry.payload)
         else:
             messages.append(message_of(item, decode, audio_id))
-    return _worth_telling(messages)
+    return _whole_turns(messages)
 
 
-def told(history: History) -> tuple[Message, ...]:
-    """The whole conversation for the model."""
-    return _worth_telling(
+def to_messages(history: History) -> tuple[Message, ...]:
+    """The whole conversation, as the model is given it."""
+    return _whole_turns(
         message for entry in history if entry.payload is not None for message in (entry.payload, entry.answer)
     )
 
@@ -167,23 +167,23 @@ def _assistant_message(item: AssistantMessage) -> Message | None:
     return Message("assistant", "".join(words)) if any(words) else None
 
 
-def _worth_telling(messages: Iterable[Message | None]) -> tuple[Message, ...]:
+def _whole_turns(messages: Iterable[Message | None]) -> tuple[Message, ...]:
     """Without what was forgotten and without replies of which nothing was heard; every turn whole and closed."""
-    told: list[Message] = []
+    turns: list[Message] = []
     for message in messages:
         if message is None:
             continue
-        if told and not told[-1].closed and _is_reply(message):
-            message = replace(message, content=(*_parts(told.pop()), *_parts(message)))
-        told.append(message)
-    return tuple(replace(message, closed=True) for message in told if not _is_unheard(message))
+        if turns and not turns[-1].closed and _is_reply(message):
+            message = replace(message, content=(*_parts(turns.pop()), *_parts(message)))
+        turns.append(message)
+    return tuple(turn if turn.closed else replace(turn, closed=True) for turn in turns if not _is_silent(turn))
 
 
 def _is_reply(message: Message) -> bool:
     return any(isinstance(part, Tokens) for part in _parts(message))
 
 
-def _is_unheard(message: Message) -> bool:
+def _is_silent(message: Message) -> bool:
     """Nothing of it reached anybody: neither words the caller nor calls the client."""
     return _is_reply(message) and all(getattr(part, "heard_samples", None) == 0 for part in _parts(message))
 
@@ -194,4 +194,4 @@ def _parts(message: Message) -> tuple[Part, ...]:
 
 def _audio_samples(message: Message | None) -> int:
     parts = _parts(message) if message is not None else ()
-    return sum(len(part.samples) for part in parts if isinstance(part, Audio))
+    return sum(part.length for part in parts if isinstance(part, Audio))

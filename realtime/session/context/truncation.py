@@ -1,4 +1,4 @@
-"""What the model is told of a long conversation: it fits the context, and what a turn costs does not grow.
+"""How a long conversation is kept within the model's context, at a cost per turn that does not grow.
 
 When the conversation has filled its room (`ContextWindow.fit`), it is cut:
 
@@ -9,8 +9,9 @@ When the conversation has filled its room (`ContextWindow.fit`), it is cut:
 A cut changes the prompt near its beginning, so nothing behind it can be taken from the KV cache and all that stays is
 computed once more. Hence cuts are few and deep. One that leaves the share k of the room comes once in 1 - k of the
 room, and costs k / (1 - k) ids for every id of conversation: one with the default of a half, four with 0.8. They are
-made when a reply has ended or a turn begins, with some room to spare (``ahead``), so that the next answer need not
-wait.
+made early, when a reply has ended or a turn begins, so that no caller waits for one.
+
+A message is counted once: sizes are kept by message, those of instructions and tools by their text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import replace
 from typing import Literal
 
 from realtime.ports.engine import TokenCounter, reply_room
-from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text, Tokens
+from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Part, Text, Tokens
 from realtime.protocol.conversation import Entry
 from realtime.protocol.session_config import RetentionRatio
 from realtime.session.context.history import History
@@ -33,9 +34,12 @@ SPOKEN_REPLIES = 2
 _OPEN_TURNS = 16
 """Ids of the headers around a prompt that no message counts."""
 
-_AHEAD = 0.85
-"""Share of its room at which a conversation is cut while nobody waits. The rest is for the turn that is being
-spoken: of 12 000 ids 1 800, which is 144 s of the user."""
+_EARLY = 0.85
+"""Share of its room at which a conversation is cut between turns. The rest is for the turn that is being spoken: of
+12 000 ids 1 800, which is 144 s of the user."""
+
+_REMEMBERED_PREAMBLES = 16
+"""Instructions and tool declarations whose size is kept: the session's and those of responses with their own."""
 
 
 class ApproximateTokenCounter:
@@ -51,14 +55,15 @@ class ApproximateTokenCounter:
         return 4 + sum(_size(part) for part in content)
 
 
-def _size(part: Text | Audio | Tokens) -> int:
+def _size(part: Part) -> int:
     match part:
         case Text(text):
             return len(text.encode()) // 3
         case Audio():
-            return 2 + len(part.samples) * 25 // (2 * MODEL_SAMPLE_RATE)
+            return 2 + part.length * 25 // (2 * MODEL_SAMPLE_RATE)
         case Tokens():
             return len(part.ids) if part.speech else len(part.ids) // 8
+    raise TypeError(f"{type(part).__name__} has no size here")
 
 
 class ContextWindow:
@@ -68,20 +73,22 @@ class ContextWindow:
         self._history = history
         self._token_counter = token_counter
         self._cut = cut
-        self._sizes: dict[str, tuple[Message, int]] = {}
+        self._sizes: dict[int, tuple[Message, int]] = {}
+        """By the identity of the message, which is kept so that no other gets it."""
+        self._preambles: dict[Message, int] = {}
 
-    def fit(self, preamble: Sequence[Message], truncation: Truncation, max_tokens: int, *, ahead: bool = False) -> bool:
+    def fit(self, preamble: Sequence[Message], truncation: Truncation, max_tokens: int, *, early: bool = False) -> bool:
         """Cut the conversation if it has outgrown its room; whether it was.
 
-        ``preamble``: what stands before it in every prompt. ``max_tokens``: the longest reply. ``ahead``: leave some
+        ``preamble``: what stands before it in every prompt. ``max_tokens``: the longest reply. ``early``: leave some
         room for the turn that comes.
         """
         context = self._token_counter.context_tokens
-        room = context - reply_room(context, max_tokens) - sum(map(self._token_counter.measure, preamble)) - _OPEN_TURNS
+        room = context - reply_room(context, max_tokens) - sum(map(self._preamble_size, preamble)) - _OPEN_TURNS
         if isinstance(truncation, RetentionRatio) and truncation.token_limits is not None:
             limit = truncation.token_limits.post_instructions
             room = room if limit is None else min(room, limit)
-        if truncation == "disabled" or self._total() <= (_AHEAD * room if ahead else room):
+        if truncation == "disabled" or self._total() <= (_EARLY * room if early else room):
             return False
         return self._shorten(int(self._kept_share(truncation) * room))
 
@@ -130,20 +137,31 @@ class ContextWindow:
 
     def _total(self) -> int:
         total = sum(self._size(entry) for entry in self._history)
-        if len(self._sizes) > 2 * len(self._history):  # deleted items
-            self._sizes = {name: known for name, known in self._sizes.items() if name in self._history}
+        if len(self._sizes) > 4 * len(self._history) + 16:  # of messages that were replaced or deleted
+            kept = {id(message) for entry in self._history for message in (entry.payload, entry.answer)}
+            self._sizes = {key: known for key, known in self._sizes.items() if key in kept}
         return total
 
     def _size(self, entry: Entry[Message | None]) -> int:
-        message = entry.payload
-        if message is None:
-            self._sizes.pop(entry.item.id, None)
+        """Of what the model is given of this item."""
+        if entry.payload is None:
             return 0
-        known, size = self._sizes.get(entry.item.id, (None, 0))
-        if known is not message:
-            size = self._token_counter.measure(message)
-            self._sizes[entry.item.id] = message, size
-        return size if entry.answer is None else size + self._token_counter.measure(entry.answer)
+        return self._message_size(entry.payload) + self._message_size(entry.answer)
+
+    def _message_size(self, message: Message | None) -> int:
+        if message is None:
+            return 0
+        known = self._sizes.get(id(message))
+        if known is None:
+            known = self._sizes[id(message)] = message, self._token_counter.measure(message)
+        return known[1]
+
+    def _preamble_size(self, message: Message) -> int:
+        if message not in self._preambles:
+            if len(self._preambles) >= _REMEMBERED_PREAMBLES:
+                self._preambles.pop(next(iter(self._preambles)))
+            self._preambles[message] = self._token_counter.measure(message)
+        return self._preambles[message]
 
 
 def _is_spoken(message: Message | None) -> bool:
@@ -154,7 +172,7 @@ def _words_alone(message: Message | None) -> Message | None:
     return None if message is None else replace(message, content=_parts_without_speech(message))
 
 
-def _parts_without_speech(message: Message) -> str | tuple[Text | Audio | Tokens, ...] | None:
+def _parts_without_speech(message: Message) -> str | tuple[Part, ...] | None:
     if not isinstance(message.content, tuple):
         return message.content
     return tuple(replace(part, speech=False) if isinstance(part, Tokens) else part for part in message.content)

@@ -76,6 +76,11 @@ class AudioInput:
         """Samples in memory."""
         return len(self._buffer)
 
+    @property
+    def kept_from(self) -> int:
+        """Position of the first sample in memory, where `peek` begins."""
+        return self._buffer.start
+
     def detect(self, config: EndpointingConfig | None) -> None:
         """Find speech by these rules from now on, or not at all."""
         if config is not None:

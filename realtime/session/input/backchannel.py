@@ -16,8 +16,9 @@ from functools import partial
 import numpy as np
 
 from realtime.audio.streams import samples_of_ms
-from realtime.ports.engine import Generation, GenerationDone, GenerationRequest, SamplingParams, TokenDelta
+from realtime.ports.engine import Generation, GenerationDone, SamplingParams, TokenDelta
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.environment import Environment
 from realtime.session.input.audio_input import AudioInput
 from realtime.session.work import Work
@@ -39,7 +40,7 @@ Answer = Callable[[int, bool], None]
 class _Question:
     """One word that is being transcribed. ``logprob``: of the transcript so far."""
 
-    cache_key: str
+    conversation: EngineConversation
     generation: Generation
     answer: Callable[[bool], None]
     work: Work | None = None
@@ -51,7 +52,7 @@ class BackchannelClassifier:
     """One session's questions to the model."""
 
     def __init__(self, env: Environment, audio_input: AudioInput) -> None:
-        self._engine = env.services.engine
+        self._conversation = env.conversation
         self._audio_input = audio_input
         self._prompt = env.config.transcription_prompt
         self._backchannels = Backchannels(env.config.backchannels)
@@ -67,14 +68,18 @@ class BackchannelClassifier:
     def ask(self, word: TranscriptRequested, answer: Answer) -> None:
         """What does it want? Answered once, unless it is dropped before."""
         self.drop()
-        samples = np.pad(self._audio_input.peek(word.at), (0, samples_of_ms(_PADDING_MS, MODEL_SAMPLE_RATE)))
+        silence = samples_of_ms(_PADDING_MS, MODEL_SAMPLE_RATE)
+        samples = np.pad(self._audio_input.peek(word.at), (0, silence))
+        session_id = self._log.session_id
+        audio = Audio(f"{session_id}/{self._audio_input.kept_from}", samples, silence)  # the turn's, if it is one
         self._count += 1
-        audio = Audio(f"{self._log.session_id}/word{self._count}", samples)
-        generation = self._engine.generate(self._request(audio))
-        question = self._question = _Question(audio.id, generation, lambda wants: answer(word.voiced_until, wants))
-        question.work = self._work.start(
-            generation, partial(self._take, question), partial(self._ended, question), audio.id
-        )
+        name = f"{session_id}/word{self._count}"
+        conversation = self._conversation.fork(name)
+        generation = conversation.generate(self._request(audio))
+        question = _Question(conversation, generation, lambda wants: answer(word.voiced_until, wants))
+        self._question = question
+        take, ended = partial(self._take, question), partial(self._ended, question)
+        question.work = self._work.start(generation, take, ended, name)
 
     def drop(self) -> None:
         """The answer is not needed any more."""
@@ -108,9 +113,9 @@ class BackchannelClassifier:
         question.generation.cancel()
         if question.work is not None:
             self._work.cancel(question.work)
-        self._engine.release(question.cache_key)
+        question.conversation.close()
 
     def _request(self, audio: Audio) -> GenerationRequest:
         messages = (Message("system", self._prompt), Message("human", (audio,)))
         greedy = SamplingParams(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=_MOST_TOKENS)
-        return GenerationRequest(messages, speech=False, sampling=greedy, cache_key=audio.id, logprobs=True)
+        return GenerationRequest(messages, speech=False, sampling=greedy, logprobs=True)

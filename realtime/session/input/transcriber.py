@@ -15,7 +15,6 @@ from functools import partial
 from realtime.ports.engine import (
     Generation,
     GenerationDone,
-    GenerationRequest,
     SamplingParams,
     TokenDelta,
     TokenLogProb,
@@ -24,6 +23,7 @@ from realtime.ports.engine import (
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message
 from realtime.protocol import events as wire
 from realtime.protocol.session_config import Transcription
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
@@ -43,7 +43,7 @@ class _Turn:
 
     @property
     def seconds(self) -> float:
-        return len(self.audio.samples) / MODEL_SAMPLE_RATE
+        return self.audio.length / MODEL_SAMPLE_RATE
 
 
 @dataclass(slots=True)
@@ -51,6 +51,7 @@ class _Running:
     """The turn that is being transcribed."""
 
     turn: _Turn
+    conversation: EngineConversation
     generation: Generation
     work: Work | None = None
     transcript: str = ""
@@ -61,8 +62,8 @@ class Transcriber:
     """One session's transcripts. `wake` it when ``free`` may have become true."""
 
     def __init__(self, env: Environment, outbox: Outbox, history: History) -> None:
-        self._cache_key = f"{env.id}/transcript"
-        self._engine = env.services.engine
+        self._name = f"{env.id}/transcript"
+        self._conversation = env.conversation
         self._outbox = outbox
         self._history = history
         self._config = env.config
@@ -104,8 +105,9 @@ class Transcriber:
         if not (self._waiting and self.free()):
             return
         turn = self._waiting.popleft()
-        generation = self._engine.generate(self._request(turn))
-        running = self._running = _Running(turn, generation)
+        conversation = self._conversation.fork(self._name)
+        generation = conversation.generate(self._request(turn))
+        running = self._running = _Running(turn, conversation, generation)
         running.work = self._work.start(
             generation, partial(self._take, running), partial(self._ended, running), f"transcript of {turn.item_id}"
         )
@@ -137,7 +139,7 @@ class Transcriber:
         running.generation.cancel()
         if running.work is not None:
             self._work.cancel(running.work)
-        self._engine.release(self._cache_key)
+        running.conversation.close()
 
     def _request(self, turn: _Turn) -> GenerationRequest:
         messages = (Message("system", turn.prompt), Message("human", (turn.audio,)))
@@ -147,7 +149,6 @@ class Transcriber:
             messages,
             speech=False,
             sampling=greedy,
-            cache_key=self._cache_key,
             background=True,
             logprobs=turn.logprobs,
         )

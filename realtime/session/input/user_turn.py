@@ -1,8 +1,8 @@
-"""The user's turn while it lasts: the item that it becomes, its recording, and the work done speculator of its end.
+"""The user's turn while it lasts: the item that it becomes, its recording, and what is prepared before its end.
 
-What was said before it will not change, so the engine prepares it from the turn's first word on; nor will the full
-segments of the turn itself. At a silence_started the turn's audio is known, should it end there: so it is encoded
-then, and at a pause the reply to it is made (`speculation`).
+What was said before the turn will not change, so the engine prepares it from the turn's first word on; nor will the
+full segments of the turn itself. At a short silence the turn's audio is known, should it end there: so it is encoded
+then, and at a pause the reply to it is speculated (`speculation`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from realtime.audio.streams import Samples, samples_of_ms
 from realtime.ports.messages import MODEL_SAMPLE_RATE, SEGMENT_SAMPLES, Audio, Message
 from realtime.protocol.responses import ResponseConfig, configure_response
 from realtime.protocol.session_config import Session
-from realtime.session.context.history import History, told
+from realtime.session.context.history import History, to_messages
 from realtime.session.environment import Environment
 from realtime.session.input.audio_input import AudioInput
 from realtime.session.output.prompt_builder import PromptBuilder
 from realtime.session.output.speculation import Speculator
 
 _TRAILING_SILENCE_MS = 404
-"""Digital silence behind a turn that ends with a silence_started of 96 ms: 500 in all. Without it nano mistook words
-(measured: "two" for "three"), with it it answers as after 500 ms of the real silence, which nobody has to wait for."""
+"""Digital silence behind a turn that ends with a short silence of 96 ms: 500 in all. Without it nano mistook words
+(measured: "two" for "three"), with it it answers as after 500 ms of the real silence, for which no one has to wait."""
 
 
 class UserTurn:
@@ -40,10 +40,10 @@ class UserTurn:
         self._ids = env.ids
         self._history = history
         self._prompts = prompts
-        self._engine = env.services.engine
+        self._conversation = env.conversation
         self._speculator = speculator
         self._silence_start: int | None = None
-        self._audio_at_silence: Audio | None = None  # the turn up to the silence_started
+        self._audio_at_silence: Audio | None = None  # the turn up to the short silence
         self._segments = 0
         self.item_id: str | None = None
 
@@ -57,9 +57,9 @@ class UserTurn:
         item_id = self.item_id or self.announce()
         if end == self._silence_start:
             audio = self._audio_until_silence()
-            self._audio_input.pass_over(end)
         else:
-            audio = self._audio(self._audio_input.take(end))
+            audio = self._audio(self._audio_input.peek(end))
+        self._audio_input.pass_over(end)
         self.item_id = self._audio_at_silence = None
         return item_id, audio
 
@@ -68,7 +68,7 @@ class UserTurn:
         self._audio_input.drop()
         self.item_id = None
 
-    # Work speculator of its end
+    # What is prepared before its end
 
     def begin(self) -> None:
         """A voice was heard: nothing is prepared of this turn so far."""
@@ -84,7 +84,7 @@ class UserTurn:
         self._silence_start, self._audio_at_silence = at, None
 
     def prepare_at_silence(self, settings: Session) -> None:
-        """The turn as it is if it ends with the last silence_started."""
+        """The turn as it is if it ends with the last short silence."""
         self._prepare(settings, Message("human", (self._audio_until_silence(),)))
 
     def prepare_segments(self, settings: Session, start: int) -> None:
@@ -96,39 +96,37 @@ class UserTurn:
             self._prepare(settings, Message("human", (audio,), closed=False))
 
     def speculate(self, settings: Session) -> None:
-        """Make the reply to the turn as it is at its last silence_started, held back until that is sure."""
+        """Make the reply to the turn as it is at its last short silence, and keep it back until the turn has ended."""
         config = configure_response(settings)
-        messages = (*told(self._history), Message("human", (self._audio_until_silence(),)))
-        request = self._prompts.request(config, messages, self._session_id)
+        messages = (*to_messages(self._history), Message("human", (self._audio_until_silence(),)))
+        request = self._prompts.request(config, messages)
         self._speculator.begin(request, config, "speculative reply")
 
     def make_room(self, settings: Session) -> None:
-        """Nobody waits: cut a conversation that has grown too long now and not in the next turn."""
+        """Between turns: cut a conversation that has grown too long now and not in the next turn."""
         config = configure_response(settings)
-        if self._prompts.fit(config, settings.truncation, ahead=True):
+        if self._prompts.fit(config, settings.truncation, early=True):
             self._prefetch(config, Message("human", None))
 
     def _prepare(self, settings: Session, turn: Message) -> None:
         config = configure_response(settings)
-        self._prompts.fit(config, settings.truncation, ahead=True)
+        self._prompts.fit(config, settings.truncation, early=True)
         self._prefetch(config, turn)
 
     def _prefetch(self, config: ResponseConfig, turn: Message) -> None:
-        messages = (*told(self._history), turn)
-        self._engine.prefetch(self._prompts.request(config, messages, self._session_id))
+        messages = (*to_messages(self._history), turn)
+        self._conversation.prefetch(self._prompts.request(config, messages))
 
     def _audio_until_silence(self) -> Audio:
-        """Made once: a copy of a long turn takes milliseconds, and at its end somebody waits."""
+        """Made once: a copy of a long turn takes milliseconds, and at its end the user waits."""
         assert self._silence_start is not None
         if self._audio_at_silence is None:
-            self._audio_at_silence = self._audio(_with_trailing_silence(self._audio_input.peek(self._silence_start)))
+            samples = self._audio_input.peek(self._silence_start)
+            silence = samples_of_ms(_TRAILING_SILENCE_MS, MODEL_SAMPLE_RATE)
+            self._audio_at_silence = self._audio(np.pad(samples, (0, silence)), silence)
         return self._audio_at_silence
 
-    def _audio(self, samples: Samples) -> Audio:
-        """A recording of the turn, so far."""
-        return Audio(f"{self._session_id}/{self.item_id}", samples)
-
-
-def _with_trailing_silence(samples: Samples) -> Samples:
-    """A turn that ends with a silence_started, with the silence that recordings end with: models know them so."""
-    return np.pad(samples, (0, samples_of_ms(_TRAILING_SILENCE_MS, MODEL_SAMPLE_RATE)))
+    def _audio(self, samples: Samples, silence: int = 0) -> Audio:
+        """The recording so far, its last ``silence`` samples added. Where it began is its name: with the same beginning
+        it can only grow."""
+        return Audio(f"{self._session_id}/{self._audio_input.kept_from}", samples, silence)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from realtime.audio.streams import Samples
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import Generation, GenerationDone, GenerationRequest, TokenDelta, TokenUsage
+from realtime.ports.engine import Generation, GenerationDone, TokenDelta, TokenUsage
 from realtime.ports.tool_calls import parse_tool_calls
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from realtime.protocol.events import ServerEvent
@@ -37,6 +37,7 @@ from realtime.protocol.responses import (
     StatusReason,
     Usage,
 )
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History, reply_message, set_heard
 from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
@@ -72,20 +73,21 @@ class ReplyPlan:
 
     ``refused``: why it is not made at all. ``offer``: what it may call. ``approved``: calls of MCP servers that are
     carried out before it. ``round``: how many replies to results of tools came before it without a word of the user.
-    ``request`` builds the prompt from the conversation as it is then. ``forget`` makes the context shorter,
-    False when it cannot. ``history``: where the reply is kept, None out of band. ``item_id``: its message's.
+    ``request`` builds the prompt from the conversation as it is then, ``conversation`` is the engine's that it goes to.
+    ``forget`` makes the context shorter, False when it cannot. ``history``: where the reply is kept, None out of band.
+    ``item_id``: its message's. ``speculative``: the reply as far as it was made before it was asked for.
     """
 
     response: Response
     config: ResponseConfig
+    conversation: EngineConversation
     request: Callable[[], GenerationRequest]
     forget: Callable[[], bool]
     item_id: str
     history: History | None
     trace: ReplyTrace
     refused: ResponseError | None = None
-    draft: SpeculativeReply | None = None
-    """What was made of it ahead."""
+    speculative: SpeculativeReply | None = None
     offer: Offer = Offer()
     approved: tuple[ServerCall, ...] = ()
     round: int = 0
@@ -117,9 +119,9 @@ class Reply:
             self._stream = ResponseStream(plan.response)
         else:
             self._stream = ResponseStream(plan.response, history.predecessor, history.__contains__)
-        self._draft = plan.draft
-        self._generation: Generation | SpeculativeReply | None = self._draft
-        self._voice: VocoderStream | None = None if self._draft is None else self._draft.voice
+        self._speculative = plan.speculative
+        self._generation: Generation | SpeculativeReply | None = self._speculative
+        self._voice: VocoderStream | None = None if self._speculative is None else self._speculative.voice
         self._works: list[Work] = []
         self._voice_work: Work | None = None
         self._speech = ReplySpeech(plan.config)
@@ -226,11 +228,11 @@ class Reply:
 
     def _generate(self) -> None:
         take = self._guarded(self._take)
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            draft.attach(take, self._guarded(partial(self._generation_ended, draft)))
+        speculative, self._speculative = self._speculative, None
+        if speculative is not None:
+            speculative.attach(take, self._guarded(partial(self._generation_ended, speculative)))
             return
-        generation = self._generation = self._ports.env.services.engine.generate(self._plan.request())
+        generation = self._generation = self._plan.conversation.generate(self._plan.request())
         ended = self._guarded(partial(self._generation_ended, generation))
         self._works.append(self._ports.env.work.start(generation, take, ended, f"{self.id} generation"))
 
@@ -260,12 +262,12 @@ class Reply:
             self._send(self._stream.text(delta.text))
         if delta.audio_tokens:
             self._send(self._stream.end_thought())
-            if self._voice is not None and not self._is_draft:  # a draft's tokens are with the vocoder already
+            if self._voice is not None and not self._is_speculative:  # else the vocoder has its tokens already
                 self._voice.push(delta.audio_tokens)
 
     @property
-    def _is_draft(self) -> bool:
-        return self._generation is self._plan.draft
+    def _is_speculative(self) -> bool:
+        return self._generation is self._plan.speculative
 
     # Speech
 
@@ -285,8 +287,8 @@ class Reply:
         while not self._waits and (piece := self._speech.next()) is not None:
             if not self._ports.outbox.has_room:
                 self._ports.outbox.on_room(self._guarded(self._go_on))
-            elif (ahead := self._lead()) > 0:
-                self._ports.env.timers.after(ahead, self._guarded(self._go_on))
+            elif (excess := self._excess_lead()) > 0:
+                self._ports.env.timers.after(excess, self._guarded(self._go_on))
             else:
                 if not self.out_of_band:
                     self._ports.on_speech(self._plan.item_id, piece)
@@ -307,7 +309,8 @@ class Reply:
         self._waits = False
         self._send_speech()
 
-    def _lead(self) -> float:
+    def _excess_lead(self) -> float:
+        """Seconds of speech with the peer beyond what may be ahead of playback."""
         if self.out_of_band:
             return 0.0
         return self._ports.playout.remaining(self._ports.env.inputs.now()) - self._ports.env.config.limits.lead_s

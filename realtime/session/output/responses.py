@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import GenerationRequest
 from realtime.ports.messages import Message
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.responses import ResponseConfig, ResponseError
 from realtime.protocol.session_config import ToolChoice
+from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
 from realtime.session.output.prompt_builder import PromptBuilder
@@ -51,7 +51,6 @@ class _Running:
     """A reply that is being made."""
 
     reply: Reply
-    cache_key: str
 
 
 class Replies:
@@ -113,33 +112,36 @@ class Replies:
         if not config.out_of_band:
             self._unanswered = None
         response = config.response(self._env.ids.response(), self._history.id)
-        cache_key = f"{self._env.id}/{response.id}" if config.out_of_band else self._env.id
+        conversation = self._env.conversation
+        if config.out_of_band:
+            conversation = conversation.fork(f"{self._env.id}/{response.id}")
 
         def request() -> GenerationRequest:
             messages = self._prompts.conversation(config, truncation) if context is None else context
-            return self._prompts.request(config, messages, cache_key, offer)
+            return self._prompts.request(config, messages, offer)
 
         approved = () if config.out_of_band else self._tools.take_approved()
-        draft = None if config.out_of_band or approved else self._speculator.claim(request(), config)
+        speculative = None if config.out_of_band or approved else self._speculator.claim(request(), config)
         plan = ReplyPlan(
             response=response,
             config=config,
+            conversation=conversation,
             request=request,
             forget=lambda: context is None and self._prompts.shorten(truncation),
             item_id=self._env.ids.item(),
             history=None if config.out_of_band else self._history,
-            trace=self._new_trace(draft, speech_end),
+            trace=self._new_trace(speculative, speech_end),
             offer=offer,
             approved=approved,
             round=asked.round,
             refused=self._refused_by_quota(),
-            draft=draft,
+            speculative=speculative,
         )
         reply = Reply(plan, self._ports, self._made)
         if not config.out_of_band:
             self.active = reply
             self.spoken_id = response.id
-        self._running[response.id] = _Running(reply, cache_key)
+        self._running[response.id] = _Running(reply)
         reply.start()
 
     def cancel_active(self, reason: CancelReason) -> None:
@@ -192,7 +194,7 @@ class Replies:
         if (limits := self._env.quota.updated()) is not None:
             self._ports.outbox.put(limits)
         if reply.out_of_band:
-            self._env.services.engine.release(running.cache_key)
+            reply.plan.conversation.close()
 
     def _report(self, reply: Reply) -> None:
         """One line in the log, and the figures to who wants them; once."""
@@ -204,9 +206,9 @@ class Replies:
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
         self._env.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 
-    def _new_trace(self, draft: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
+    def _new_trace(self, speculative: SpeculativeReply | None, speech_end: tuple[float, float] | None) -> ReplyTrace:
         voiced, stopped = speech_end or (None, None)
-        requested = self._env.inputs.now() if draft is None else draft.begun
+        requested = self._env.inputs.now() if speculative is None else speculative.begun
         return ReplyTrace(requested, voiced, stopped, waste=self._speculator.take_stats())
 
     def _refused_by_quota(self) -> ResponseError | None:

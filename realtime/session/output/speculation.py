@@ -1,12 +1,12 @@
-"""Work ahead: the reply to a turn that may not be over, made while the pause lasts and held back.
+"""Speculation: the reply to a turn that may not be over, made while the pause lasts and kept back.
 
 At a pause the turn's audio is known, should the turn end there (`turns.events.PauseStarted`). So the reply is generated
-and vocoded at once; nothing of it leaves this module. When the end of the turn is confirmed and just this reply is
-asked for, `Speculator.claim` hands it over; when the user goes on, or the conversation was changed meanwhile, it is
-dropped, and all that remains of it is a line in the books (`SpeculationStats`).
+and vocoded at once; nothing of it leaves this module. When the end of the turn is confirmed and exactly this reply is
+asked for, `Speculator.claim` hands it over. When the user goes on, or the conversation was changed meanwhile, the reply
+is dropped and only its cost is recorded (`SpeculationStats`).
 
-That nobody else is kept waiting is up to engine and vocoder: they make what is not confirmed only while they have
-nothing better to do (`Engine.generate`, `Vocoder.open`).
+Engine and vocoder see to it that no other caller is kept waiting: they work on a speculative reply only while they have
+slack (`Conversation.generate`, `Vocoder.open`).
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realtime.metrics import Speculated, SpeculationStats
-from realtime.ports.engine import GenerationDone, GenerationRequest, TokenDelta
+from realtime.ports.engine import GenerationDone, TokenDelta
 from realtime.protocol.responses import ResponseConfig
+from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.environment import Environment
-from realtime.session.services import Services
 
 
 class SpeculativeReply:
     """One reply that is made before the end of the turn is sure. `Speculator.claim` hands it to a reply, which then
     gives it a receiver; or it is dropped. Its speech tokens are in ``voice`` already."""
 
-    def __init__(self, request: GenerationRequest, config: ResponseConfig, services: Services, begun: float) -> None:
-        """``begun``: now, in seconds of the session's clock."""
+    def __init__(self, request: GenerationRequest, config: ResponseConfig, env: Environment) -> None:
         self.request = request
         self.config = config
-        self.begun = begun
-        self.voice = services.vocoder.open(config.voice, ahead=True) if config.speech else None
-        self.generation = services.engine.generate(request, ahead=True)
+        self.begun = env.inputs.now()
+        self.voice = env.services.vocoder.open(config.voice, speculative=True) if config.speech else None
+        self.generation = env.conversation.generate(request, speculative=True)
         self._events: list[TokenDelta | GenerationDone] = []
         self._receive: Callable[[TokenDelta | GenerationDone], None] | None = None
         self._on_end: Callable[[str | None], None] | None = None
@@ -109,45 +108,45 @@ class Speculator:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._listener = env.services.on_speculation
-        self._draft: SpeculativeReply | None = None
+        self._reply: SpeculativeReply | None = None
         self._stats = SpeculationStats()
 
     @property
     def holds(self) -> bool:
         """Whether there is a speculative reply."""
-        return self._draft is not None
+        return self._reply is not None
 
     def begin(self, request: GenerationRequest, config: ResponseConfig, name: str) -> None:
         """Make this reply before it is asked for."""
         self.drop()
-        draft = self._draft = SpeculativeReply(request, config, self._env.services, self._env.inputs.now())
-        self._env.work.start(draft.generation, draft.take, draft.end, name)
+        reply = self._reply = SpeculativeReply(request, config, self._env)
+        self._env.work.start(reply.generation, reply.take, reply.end, name)
 
     def claim(self, request: GenerationRequest, config: ResponseConfig) -> SpeculativeReply | None:
         """The speculative reply to exactly this request, if there is one; any other is dropped."""
-        draft = self._draft
-        if draft is None or draft.failed or (draft.request, draft.config) != (request, config):
+        reply = self._reply
+        if reply is None or reply.failed or (reply.request, reply.config) != (request, config):
             self.drop()
             return None
-        self._draft = None
-        self._listener(Speculated(True, draft.ids, draft.audio_s))
-        draft.confirm()
-        return draft
+        self._reply = None
+        self._listener(Speculated(True, reply.ids, reply.audio_s))
+        reply.confirm()
+        return reply
 
     def drop(self) -> None:
         """The user goes on, or what was to be answered has changed: forget it. It is counted when it has ended."""
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            draft.drop()
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.drop()
             stats = self._stats
-            draft.attach(lambda _: None, lambda _: self._count(draft, stats))
+            reply.attach(lambda _: None, lambda _: self._count(reply, stats))
 
     def take_stats(self) -> SpeculationStats:
         """What was made for nothing since the last call; grows still while dropped replies come to their end."""
         stats, self._stats = self._stats, SpeculationStats()
         return stats
 
-    def _count(self, draft: SpeculativeReply, stats: SpeculationStats) -> None:
-        stats.add(draft.ids, draft.audio_s)
-        self._listener(Speculated(False, draft.ids, draft.audio_s))
-        self._env.log.debug("dropped a speculative reply: %d ids, %.2f s of audio", draft.ids, draft.audio_s)
+    def _count(self, reply: SpeculativeReply, stats: SpeculationStats) -> None:
+        stats.add(reply.ids, reply.audio_s)
+        self._listener(Speculated(False, reply.ids, reply.audio_s))
+        self._env.log.debug("dropped a speculative reply: %d ids, %.2f s of audio", reply.ids, reply.audio_s)
