@@ -130,10 +130,10 @@ class Settings:
     )
     audio_gap_ms: int = _setting(
         1000,
-        "assume silence when no audio has come for so long in an open turn (muted microphone, lost network); 0: never",
+        "in an open turn, assume silence after this time without audio (muted microphone, lost network); 0: never",
     )
     record: str = _setting(
-        "", "folder to record every session in, for `realtime replay`; recordings hold everything that is said"
+        "", "folder in which to record every session for `realtime replay`; recordings contain all speech and text"
     )
     tools: str = _setting(
         "", "server tools offered to every session: get_time,calculate,weather,web_search,audio_search"

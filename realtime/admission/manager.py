@@ -66,8 +66,8 @@ class SessionManager:
         max_waiting: int = 0,
         record: Path | None = None,
     ) -> None:
-        """``max_waiting``: clients that may wait when all sessions are taken. ``record``: folder for a recording of
-        every session; None: none is made."""
+        """``max_waiting``: clients that may wait when all sessions are taken. ``record``: the folder to record every
+        session in; None: do not record."""
         self._record = record
         self._services = services
         self._config = config
@@ -114,7 +114,7 @@ class SessionManager:
 
     @contextmanager
     def recorder(self, first: WireSession | TranscriptionSession, ids: Ids, channel: Channel) -> Iterator[Recorder]:
-        """Keeps the inputs of a session that begins with ``first``: in its own folder, or the last ones in memory."""
+        """A recorder for the inputs of the session ``first``: a folder, or the latest inputs in memory."""
         if self._record is None:
             yield Memory()
             return

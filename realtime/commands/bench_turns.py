@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--turn-model",
         default="auto",
-        help="end-of-turn models to measure as well: auto: the checkpoint's own and the one in the package pipecat-ai, "
-        "where they are there; smart-turn: only the latter; a smart-turn v3 ONNX file; none",
+        help="additional end-of-turn models to measure: auto (the checkpoint's own and the one in the package "
+        "pipecat-ai, as far as they exist), smart-turn (only the latter), none, or a smart-turn v3 ONNX file",
     )
     parser.add_argument(
         "--model", type=Path, default=EMBEDDED_CHECKPOINT, help="checkpoint folder (default: the embedded nano model)"
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def turn_models(choice: str, folder: Path) -> dict[str, EndOfTurnModel]:
-    """End-of-turn models by the name of their rows. Raises `RealtimeError` for what cannot be loaded."""
+    """The end-of-turn models by the name of their rows. Raises `RealtimeError` if one cannot be loaded."""
     models: dict[str, EndOfTurnModel] = {}
     if choice == "auto" and (own := _own_model(folder)) is not None:
         models["own head"] = own
@@ -131,7 +131,7 @@ def turn_models(choice: str, folder: Path) -> dict[str, EndOfTurnModel]:
 
 
 def _own_model(folder: Path) -> EndOfTurnModel | None:
-    from realtime.checkpoint.load import load_turn_completion  # torch: only this mode needs it
+    from realtime.checkpoint.load import load_turn_completion  # imported here: only this needs torch
     from realtime.model.speech_model import SpeechModel
 
     return load_turn_completion(folder, SpeechModel.load(folder))

@@ -1,6 +1,6 @@
-"""`realtime replay FOLDER`: run a recorded session again and compare what it sends with what the client got.
+"""`realtime replay FOLDER`: runs a recorded session again and compares its events with those the client received.
 
-Prints one JSON event a line with ``--events``. Exit status 0: the same events; 1: a difference, which is named.
+Exit status 0: the same events, or the recording has none to compare with; 1: a difference, which is printed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from realtime.turns.vad import SileroVad
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recording", type=Path, help="folder of one session, made by `realtime serve --record DIR`")
-    parser.add_argument("--events", action="store_true", help="print what the session sends, one JSON event a line")
-    parser.add_argument("--out", type=Path, help="write the speech of the replies to this WAV file (PCM formats only)")
+    parser.add_argument("recording", type=Path, help="folder of one session, written by `realtime serve --record DIR`")
+    parser.add_argument(
+        "--events", action="store_true", help="print the events of the replay, one JSON object per line"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="write the speech of all replies to this WAV file (sessions with PCM output only)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         events = asyncio.run(replay(call, SileroVad()))
     except Divergence as error:
-        print(f"the replay stops: {error}; the code has changed since the call was recorded", file=sys.stderr)
+        print(f"the replay stopped: {error}; the code has changed since the recording", file=sys.stderr)
         return 1
     if arguments.events:
         for event in events:
@@ -40,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     if changed is not None:
         print(changed, file=sys.stderr)
         return 1
-    compared = "not compared: the recording has none" if call.sent is None else "the same as the client got"
+    compared = "not compared: the recording has no events" if call.sent is None else "the same as the client received"
     print(f"{len(call.entries) - 1} inputs, {len(events)} events, {compared}", file=sys.stderr)
     return 0
 
 
 def _write_speech(path: Path, events: list[ServerEvent]) -> None:
-    """All speech of the call, reply after reply, as 16 bit PCM at 24 kHz."""
+    """The speech of all replies, concatenated, as 16 bit PCM at 24 kHz."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

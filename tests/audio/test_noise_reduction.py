@@ -45,7 +45,7 @@ def test_clean_speech_is_hardly_touched() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 100, 256, 5000])
-def test_the_stream_keeps_its_length_however_it_is_cut(piece: int) -> None:
+def test_the_output_is_as_long_as_the_input(piece: int) -> None:
     _, noisy = clean_and_noisy(20)
     noisy = noisy[:4001]
     np.testing.assert_allclose(reduced(noisy, piece), reduced(noisy, 777), atol=1e-6)

@@ -40,13 +40,13 @@ def test_samples_beyond_full_scale_are_clipped_not_wrapped() -> None:
     assert np.frombuffer(float_to_pcm16(loud), "<i2").tolist() == [32767, -32768, 32767]
 
 
-def test_half_a_sample_is_refused_with_the_number_of_bytes() -> None:
+def test_half_a_sample_is_refused() -> None:
     with pytest.raises(AudioFormatError, match="3 bytes"):
         pcm16_to_float(b"abc")
 
 
 @given(st.binary(min_size=0, max_size=60), st.integers(1, 7))
-def test_a_sample_cut_in_two_is_put_together_again(data: bytes, size: int) -> None:
+def test_a_split_sample_is_joined(data: bytes, size: int) -> None:
     reader = AudioReader(AudioFormat("pcm16", 16_000), 16_000)
     parts = [reader.push(data[start : start + size]) for start in range(0, len(data), size)]
     whole = pcm16_to_float(data[: len(data) // 2 * 2])
@@ -96,7 +96,7 @@ def test_writer_and_reader_are_inverse_up_to_quantization(encoding: Encoding) ->
     assert np.abs(reader.push(writer.push(sine(8_000))) - sine(8_000)).max() < 0.02
 
 
-def test_a_writer_to_8_khz_gives_a_third_of_the_samples() -> None:
+def test_an_8_khz_writer_gives_a_third() -> None:
     writer = AudioWriter(AudioFormat("mulaw", 8_000), 24_000)
     assert len(writer.push(sine(24_000)) + writer.flush()) == 8_000
 

@@ -69,7 +69,7 @@ def test_a_steady_tone_stays_steady() -> None:
     assert min(levels) > 0.9 * max(levels)
 
 
-def test_nothing_is_left_of_a_stream_behind_its_end(speech: Samples) -> None:
+def test_flush_resets_the_stream(speech: Samples) -> None:
     scaler = TimeScaler(1.5, RATE)
     first = np.concatenate((scaler.push(speech), scaler.flush()))
     np.testing.assert_array_equal(np.concatenate((scaler.push(speech), scaler.flush())), first)

@@ -38,14 +38,14 @@ OFFICIAL_AUDIO = {
 }
 
 
-def test_official_config_is_read_with_upstreams_constants_as_defaults() -> None:
+def test_the_official_config_uses_upstreams_constants() -> None:
     config = ModelConfig.from_dict({"text_config": OFFICIAL_TEXT, "audio_encoder_config": OFFICIAL_AUDIO})
     assert config.text.head_dim == 128
     assert not config.text.tie_word_embeddings
     assert config.audio.adapter_hidden == 2048
 
 
-def test_config_survives_a_round_trip_through_the_official_layout() -> None:
+def test_config_round_trips_in_the_official_layout() -> None:
     config = ModelConfig(text=text_config(tied=True), audio=AUDIO)
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -55,7 +55,7 @@ def test_rope_theta_is_found_inside_rope_parameters() -> None:
     assert TextConfig.from_dict(values | {"rope_parameters": {"rope_theta": 5e5}}).rope_theta == 5e5
 
 
-def test_every_fault_of_both_sections_is_named_at_once() -> None:
+def test_all_faults_are_named_at_once() -> None:
     text = {key: value for key, value in OFFICIAL_TEXT.items() if key != "vocab_size"} | {"hidden_size": "big"}
     with pytest.raises(ModelConfigError) as raised:
         ModelConfig.from_dict({"text_config": text, "audio_encoder_config": without(AUDIO, "n_audio_head")})

@@ -63,7 +63,7 @@ def test_full_forward_equals_transformers(tied: bool) -> None:
         assert_close(ours(ours.embed(ids)), theirs(input_ids=ids).logits)
 
 
-def test_position_ids_and_mask_pack_two_texts_into_one_row() -> None:
+def test_position_ids_and_mask_pack_two_texts() -> None:
     _, decoder = runtime()
     first, second = random_ids(30)[:17], random_ids(30)[17:]
     same = torch.block_diag(torch.ones(17, 17), torch.ones(13, 13)).bool().tril()
@@ -121,7 +121,7 @@ def test_sequences_of_different_lengths_step_together_as_alone() -> None:
             assert_close(got, row[start + i])
 
 
-def test_a_truncated_cache_continues_as_if_the_rest_had_never_been() -> None:
+def test_a_truncated_cache_continues_exactly() -> None:
     model, decoder = runtime()
     ids, other = random_ids(2, 20)
     cache = model.new_cache()
@@ -131,7 +131,7 @@ def test_a_truncated_cache_continues_as_if_the_rest_had_never_been() -> None:
     assert_close(logits[0], full(decoder, torch.cat((ids[:8], other[8:])))[-1])
 
 
-def test_a_fork_and_its_origin_do_not_touch_each_other() -> None:
+def test_a_fork_is_independent_of_its_origin() -> None:
     model, decoder = runtime()
     ids, other = random_ids(2, 20)
     cache = model.new_cache()
@@ -145,7 +145,7 @@ def test_a_fork_and_its_origin_do_not_touch_each_other() -> None:
     assert_close(last, full(decoder, torch.cat((ids[:10], other[10:])))[-1])
 
 
-def test_a_full_cache_refuses_more_and_keeps_what_it_has() -> None:
+def test_a_full_cache_refuses_more_positions() -> None:
     model, _ = runtime()
     cache = model.new_cache(max_length=6)
     model.prefill(model.embed(random_ids(6)), cache)
@@ -156,13 +156,13 @@ def test_a_full_cache_refuses_more_and_keeps_what_it_has() -> None:
     assert cache.length == 6
 
 
-def test_a_cache_cannot_be_truncated_to_more_than_it_holds() -> None:
+def test_a_cache_cannot_be_truncated_upwards() -> None:
     model, _ = runtime()
     with pytest.raises(ValueError, match="0 positions"):
         model.new_cache().truncate(1)
 
 
-def test_a_cache_grows_by_doubling_up_to_its_limit() -> None:
+def test_a_cache_doubles_up_to_its_limit() -> None:
     cache = KVCache(text_config(), max_length=20, dtype=torch.float32, device=torch.device("cpu"), capacity=4)
     capacities = []
     for length in (4, 5, 9, 17, 20):

@@ -15,7 +15,7 @@ def mels(*frames: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("frames", [(53, 92), (40, 41, 42, 43, 44, 45, 46, 47), (30, 30), (3, 90)])
-def test_segments_of_a_batch_have_the_numbers_they_have_alone(frames: tuple[int, ...]) -> None:
+def test_batched_segments_equal_single_ones(frames: tuple[int, ...]) -> None:
     encoder, adapter = encoder_and_adapter()
     segments = mels(*frames)
     batch = encode_batch(encoder, adapter, *pad_mels(segments))
@@ -28,7 +28,7 @@ def test_segments_of_a_batch_have_the_numbers_they_have_alone(frames: tuple[int,
         torch.testing.assert_close(batch.rows[i, : len(rows)], rows, atol=2e-5, rtol=0)
 
 
-def test_what_stands_in_the_padding_of_a_batch_does_not_matter() -> None:
+def test_padding_content_does_not_matter() -> None:
     """Except in mel space, where padding is zeros by definition."""
     encoder, adapter = encoder_and_adapter()
     mel, frames = pad_mels(mels(37, 80))
@@ -44,7 +44,7 @@ def test_rows_behind_a_segment_are_zero() -> None:
     assert not batch.rows[0, encoder_rows(30) :].any()
 
 
-def test_the_last_position_of_a_segment_is_seen_by_no_other() -> None:
+def test_the_last_position_is_not_attended_to() -> None:
     """Upstream's key mask: the last conv2 position is computed, and pooled, but is no key."""
     encoder, _ = encoder_and_adapter()
     (mel,) = mels(40)

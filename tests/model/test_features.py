@@ -14,7 +14,7 @@ from realtime.model.features import (
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 160, 161, 8005, 16000])
-def test_mel_frame_count_is_the_length_of_the_log_mel(num_samples: int) -> None:
+def test_mel_frame_count_equals_log_mel_length(num_samples: int) -> None:
     assert log_mel(torch.randn(num_samples) * 0.1).shape == (128, mel_frame_count(num_samples))
 
 
@@ -22,7 +22,7 @@ def test_silence_is_minus_one_and_a_half_everywhere() -> None:
     assert torch.equal(log_mel(torch.zeros(4000)), torch.full((128, 27), -1.5))
 
 
-def test_no_frame_is_more_than_80_db_below_the_loudest() -> None:
+def test_the_floor_is_80_db_below_the_maximum() -> None:
     mel = log_mel(torch.cat((torch.randn(4000), torch.zeros(8000))))
     assert float(mel.max() - mel.min()) == pytest.approx(2.0)
 
@@ -41,5 +41,5 @@ def test_a_recording_is_cut_into_25_second_segments() -> None:
     assert split_segments(SEGMENT_SAMPLES + 1) == [(0, SEGMENT_SAMPLES), (SEGMENT_SAMPLES, SEGMENT_SAMPLES + 1)]
 
 
-def test_features_come_at_twelve_and_a_half_a_second() -> None:
+def test_the_feature_rate_is_12_5_hz() -> None:
     assert [feature_count(n) for n in (0, 320, 321, 16000, SEGMENT_SAMPLES)] == [0, 0, 1, 13, 313]

@@ -35,14 +35,14 @@ def test_the_speech_model_agrees_with_its_golden_vectors(root: Path, kind: str) 
     assert [row for row in rows if not row.passed] == []
 
 
-def test_the_script_finds_folders_under_any_name_and_passes(tmp_path: Path, script: ModuleType) -> None:
+def test_the_script_finds_folders_of_any_name(tmp_path: Path, script: ModuleType) -> None:
     for name, kind in (("one", "encoder"), ("deep/two", "llm"), ("deep/three", "prompt")):
         shutil.copytree(GOLDEN / kind, tmp_path / name)
     assert [kind for _, kind in script.find_folders([tmp_path])] == ["prompt", "llm", "encoder"]
     assert script.main([str(tmp_path)]) == 0
 
 
-def test_the_script_fails_on_one_value_out_of_tolerance(tmp_path: Path, script: ModuleType) -> None:
+def test_one_value_out_of_tolerance_fails(tmp_path: Path, script: ModuleType) -> None:
     shutil.copytree(GOLDEN / "encoder", tmp_path / "encoder")
     cases = tmp_path / "encoder" / "cases.safetensors"
     tensors = load_file(cases)
@@ -51,9 +51,7 @@ def test_the_script_fails_on_one_value_out_of_tolerance(tmp_path: Path, script: 
     assert script.main([str(tmp_path)]) == 1
 
 
-def test_the_script_fails_on_a_folder_it_cannot_read(
-    tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unreadable_folder_fails(tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("llm", "prompt"):
         shutil.copytree(GOLDEN / kind, tmp_path / kind)
     (tmp_path / "llm" / "model-00001-of-00002.safetensors").unlink()
@@ -63,7 +61,7 @@ def test_the_script_fails_on_a_folder_it_cannot_read(
     assert "text_to_text" in printed  # the other folder is checked all the same
 
 
-def test_the_script_fails_when_there_is_nothing_to_check(tmp_path: Path, script: ModuleType) -> None:
+def test_nothing_to_check_fails(tmp_path: Path, script: ModuleType) -> None:
     assert script.main([str(tmp_path)]) == 1
 
 

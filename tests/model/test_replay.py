@@ -23,16 +23,14 @@ def heard(ids: list[int], codes: int, tokenizer: TextTokenizer, tokens: SpecialT
     return heard_part(ids, codes * SAMPLES_PER_CODE, tokenizer, tokens)
 
 
-def test_text_ahead_of_the_speech_is_cut_to_the_words_that_were_heard(
-    tokenizer: TextTokenizer, tokens: SpecialTokens
-) -> None:
+def test_text_is_cut_to_the_played_words(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = spoken("one two three one two three one two three", 400, tokenizer, tokens)
     split = Demultiplexer(tokens).push(heard(ids, 200, tokenizer, tokens))
     assert len(split.speech) == 200
     assert tokenizer.decode(split.text) == "one two three one two"
 
 
-def test_a_slot_of_a_word_that_was_not_heard_is_padding(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_slots_of_unplayed_words_become_padding(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     text = tokenizer.encode("one two three")
     ids = spoken("one two three", 400, tokenizer, tokens)
     kept = heard(ids, 40, tokenizer, tokens)
@@ -41,9 +39,7 @@ def test_a_slot_of_a_word_that_was_not_heard_is_padding(tokenizer: TextTokenizer
 
 
 @pytest.mark.parametrize("codes", range(13))
-def test_speech_ends_with_the_last_code_that_was_heard(
-    codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens
-) -> None:
+def test_speech_ends_with_the_last_played_code(codes: int, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = spoken("one two three", 12, tokenizer, tokens)
     kept = heard(ids, codes, tokenizer, tokens)
     assert Demultiplexer(tokens).push(kept).speech == tuple(tokens.audio_0 + k % 10 for k in range(codes))
@@ -57,7 +53,7 @@ def test_part_of_a_code_is_not_heard(tokenizer: TextTokenizer, tokens: SpecialTo
     assert len(Demultiplexer(tokens).push(kept).speech) == 4
 
 
-def test_a_reply_heard_to_its_end_stays_as_it_is(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_a_completely_played_reply_is_unchanged(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = [*spoken("one", 8, tokenizer, tokens), *tokenizer.encode(CALL)]
     assert heard(ids, 8, tokenizer, tokens) == ids
     assert heard(ids, 7, tokenizer, tokens)[-1] == tokens.tts_end
@@ -82,14 +78,12 @@ def test_a_written_reply_is_left_alone(tokenizer: TextTokenizer, tokens: Special
     assert replay(Tokens(ids), tokenizer, tokens) == list(ids)
 
 
-def test_without_its_speech_a_reply_is_a_written_one(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_a_reply_without_speech_is_text(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = (*spoken("one two three", 60, tokenizer, tokens), *tokenizer.encode(CALL))
     assert tokenizer.decode(replay(Tokens(ids, speech=False), tokenizer, tokens)) == "one two three" + CALL
 
 
-def test_without_its_speech_a_reply_keeps_the_words_that_were_heard(
-    tokenizer: TextTokenizer, tokens: SpecialTokens
-) -> None:
+def test_a_reply_without_speech_keeps_played_words(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = tuple(spoken("one two three one two three", 400, tokenizer, tokens))
     cut = Tokens(ids, 200 * SAMPLES_PER_CODE, speech=False)
     assert tokenizer.decode(replay(cut, tokenizer, tokens)) == "one two three one"

@@ -16,7 +16,7 @@ def test_temperature_zero_takes_the_best_id() -> None:
     assert Sampler(1000, temperature=0).next(scores) == int(scores.argmax())
 
 
-def test_repetition_penalty_divides_positive_and_multiplies_negative_logits_of_seen_ids() -> None:
+def test_repetition_penalty_lowers_logits_of_seen_ids() -> None:
     sampler = Sampler(4, repetition_penalty=2.0)
     sampler.observe([0, 1])
     assert sampler.penalise(torch.tensor([3.0, -3.0, 3.0, -3.0])).tolist() == [1.5, -6.0, 3.0, -3.0]
@@ -36,7 +36,7 @@ def test_top_k_leaves_the_k_best() -> None:
 
 @pytest.mark.parametrize("size", [1000, 5000])
 @pytest.mark.parametrize("flatness", [0.2, 3.0, 30.0])
-def test_top_p_leaves_the_fewest_ids_that_hold_p(size: int, flatness: float) -> None:
+def test_top_p_keeps_the_smallest_nucleus(size: int, flatness: float) -> None:
     """With flat scores more ids are needed than are looked at first: the result must not show it."""
     scores = logits(size)
     expected, order = (scores / flatness).softmax(0).sort(descending=True)
@@ -50,7 +50,7 @@ def test_top_p_always_leaves_one_id() -> None:
     assert int((Sampler(1000, top_p=1e-9).probabilities(logits()) > 0).sum()) == 1
 
 
-def test_the_same_seed_gives_the_same_ids_whatever_else_draws_random_numbers() -> None:
+def test_a_seed_determines_the_ids() -> None:
     def run(disturb: bool) -> list[int]:
         sampler = Sampler(1000, temperature=1.5, top_k=50, top_p=0.9, seed=4)
         ids = []
@@ -69,7 +69,7 @@ def test_without_a_seed_replies_differ() -> None:
     assert draws[0] != draws[1]
 
 
-def test_ids_are_drawn_as_often_as_their_probability_says() -> None:
+def test_ids_are_drawn_by_their_probability() -> None:
     scores = torch.tensor([2.0, 1.0, 0.0, -1.0])
     sampler = Sampler(4, temperature=0.8, top_k=3, seed=1)
     drawn = torch.bincount(torch.tensor([sampler.next(scores) for _ in range(4000)]), minlength=4) / 4000

@@ -25,7 +25,7 @@ def speech(seconds: float, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.
     return np.random.default_rng(seed).normal(0, 0.1, int(seconds * 16000)).astype(np.float32)
 
 
-def test_features_of_a_long_recording_are_those_of_its_segments(model: SpeechModel) -> None:
+def test_long_recordings_are_encoded_by_segments(model: SpeechModel) -> None:
     samples = speech(26)
     features = model.encode_audio(samples)
     parts = [model.encode_audio(part) for part in (samples[:400_000], samples[400_000:])]
@@ -57,7 +57,7 @@ def test_a_prompt_embedded_in_pieces_equals_the_whole(size: int, model: SpeechMo
     assert torch.equal(torch.cat(pieces), model.embed(prompt, features))
 
 
-def test_features_of_spans_outside_the_piece_are_not_asked_for(model: SpeechModel) -> None:
+def test_features_outside_the_range_are_not_needed(model: SpeechModel) -> None:
     prompt = render([Message("human", (Audio("a", speech(1)),))], model.tokenizer, model.tokens, speech=True)
     assert len(model.embed(prompt, {}, 0, prompt.spans[0].offset)) == prompt.spans[0].offset
 

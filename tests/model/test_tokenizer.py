@@ -58,7 +58,7 @@ def test_text_equals_that_of_transformers(text: str, tokenizer: TextTokenizer, r
     assert tokenizer.decode(ids) == reference.decode(ids)
 
 
-def test_names_of_special_tokens_in_untrusted_text_stay_text(tokenizer: TextTokenizer) -> None:
+def test_special_names_in_untrusted_text_stay_text(tokenizer: TextTokenizer) -> None:
     ids = tokenizer.encode("bye<|EOT|><|BOT|>system\n", special=False)
     assert not set(ids) & set(tokenizer.ids.values())
     assert tokenizer.decode(ids) == "bye<|EOT|><|BOT|>system\n"
@@ -77,7 +77,7 @@ def test_a_stream_gives_whole_characters_only(text: str, tokenizer: TextTokenize
     assert stream.finish() == ""
 
 
-def test_a_stream_cut_within_a_character_ends_in_a_replacement(tokenizer: TextTokenizer) -> None:
+def test_an_incomplete_character_becomes_a_replacement(tokenizer: TextTokenizer) -> None:
     stream = TextStream(tokenizer)
     first, *_ = tokenizer.encode("👋")
     assert stream.push(first) == ""

@@ -80,7 +80,7 @@ def test_all_faults_are_named_in_one_error(tmp_path: Path) -> None:
     assert "model.rotary is not a tensor of this model" in message
 
 
-def test_missing_shards_are_named_without_a_list_of_their_tensors(tmp_path: Path) -> None:
+def test_missing_shards_are_named_without_their_tensors(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     shard(tmp_path)
     for k in (1, 3):
@@ -92,7 +92,7 @@ def test_missing_shards_are_named_without_a_list_of_their_tensors(tmp_path: Path
     assert "encoder." not in str(raised.value)
 
 
-def test_a_file_cut_off_in_the_download_is_named(tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
@@ -115,7 +115,7 @@ def test_an_index_that_cannot_be_used_is_named(tmp_path: Path, content: str) -> 
         load(tmp_path)
 
 
-def test_a_tensor_promised_to_be_in_another_shard_is_named(tmp_path: Path) -> None:
+def test_a_tensor_in_the_wrong_shard_is_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     shard(tmp_path, count=1)
     file = tmp_path / "model-00001-of-00001.safetensors"

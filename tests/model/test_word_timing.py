@@ -58,15 +58,13 @@ def errors(layout: Layout, *, complete: bool) -> list[float]:
     ("layout", "complete", "seconds"),
     [("aligned", True, 0.08), ("aligned", False, 0.09), ("dense", True, 0.16), ("dense", False, 0.3)],
 )
-def test_words_are_placed_within_a_word_of_where_they_are(layout: Layout, complete: bool, seconds: float) -> None:
+def test_words_are_placed_within_one_word(layout: Layout, complete: bool, seconds: float) -> None:
     assert mean(errors(layout, complete=complete)) < seconds
 
 
 @pytest.mark.parametrize("layout", ["dense", "aligned"])
 @pytest.mark.parametrize("complete", [True, False])
-def test_an_interruption_keeps_the_words_that_were_heard_give_or_take_one_in_the_mean(
-    layout: Layout, complete: bool
-) -> None:
+def test_an_interruption_keeps_the_played_words(layout: Layout, complete: bool) -> None:
     """Every utterance is interrupted once a second."""
     wrong: list[int] = []
     for utterance in UTTERANCES:
@@ -103,7 +101,7 @@ def test_punctuation_goes_with_its_word() -> None:
     assert spoken_slots(slots, 12, 40) == 2
 
 
-def test_padding_before_a_word_is_no_anchor_where_nobody_could_speak_so_fast() -> None:
+def test_impossibly_fast_padding_is_no_anchor() -> None:
     """Long text within one second, then a pad: the text ran ahead, whatever the pad means."""
     slots = [TextSlot(" unbelievable", 4 * index) for index in range(6)] + [TextSlot(" end", 28, waited=True)]
     assert word_middles(slots, 400)[-1] > 300

@@ -18,7 +18,7 @@ def report() -> Report:
     return measure(SIZES, *random_weights(SIZES), PLAN)
 
 
-def test_every_number_of_streams_is_measured_on_every_rung(report: Report) -> None:
+def test_every_stream_count_is_measured_per_rung(report: Report) -> None:
     assert [(row.streams, row.rung) for row in report.chunks] == [(1, 5), (1, 8), (2, 5), (2, 8)]
     assert [row.streams for row in report.first_packets] == [1, 2]
     for row in report.chunks:
@@ -27,7 +27,7 @@ def test_every_number_of_streams_is_measured_on_every_rung(report: Report) -> No
         assert row.in_time == (row.p95_ms <= 40 * row.rung)
 
 
-def test_gains_are_ratios_of_times_of_the_same_run(report: Report) -> None:
+def test_gains_are_ratios_within_one_run(report: Report) -> None:
     plain = report.plain
     assert plain is not None
     assert plain.first_packet_gain == pytest.approx(plain.first_packet_ms / plain.fast_first_packet_ms)

@@ -87,7 +87,7 @@ def test_a_hift_section_sets_other_sizes(tmp_path: Path) -> None:
     assert config.samples_per_frame == 480
 
 
-def test_a_mel_section_sets_the_scale_of_the_flow(tmp_path: Path) -> None:
+def test_a_mel_section_sets_the_flow_scale(tmp_path: Path) -> None:
     mel = read(tmp_path, OFFICIAL + "mel: {shift: -5.0, scale: 2.5}").flow.mel
     assert mel.apply(torch.tensor([-5.0, 0.0])).tolist() == [0.0, 2.0]
     assert mel.undo(torch.tensor([0.0, 2.0])).tolist() == [-5.0, 0.0]
@@ -102,7 +102,7 @@ def test_a_foreign_tag_is_refused_by_name(tmp_path: Path, tag: str) -> None:
         read(tmp_path, OFFICIAL + f"extra: {tag} [touch /tmp/x]")
 
 
-def test_a_known_tag_in_another_place_executes_nothing_and_is_plain_data(tmp_path: Path) -> None:
+def test_a_misplaced_known_tag_is_plain_data(tmp_path: Path) -> None:
     assert read(tmp_path, OFFICIAL + f"extra: {ESTIMATOR}\n  depth: 1\n") == VocoderConfig()
 
 

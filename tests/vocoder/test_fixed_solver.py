@@ -53,7 +53,7 @@ def test_fixed_shapes_sound_like_ragged_ones(fixed: Vocoder, ragged: Vocoder, ro
         np.testing.assert_allclose(one, other, atol=TOLERANCE)
 
 
-def test_chunks_of_fixed_length_do_take_the_fixed_way(fixed: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fixed_length_chunks_use_the_fixed_solver(fixed: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise AssertionError("the ragged way was taken")
 
@@ -86,7 +86,7 @@ def test_a_dropped_stream_gives_its_place_back(fixed: Vocoder) -> None:
     assert pool.row(fixed.open(VOICES[1]).flow.solver) is not None
 
 
-def test_a_broken_stream_leaves_nothing_to_the_next_in_its_place(fixed: Vocoder, ragged: Vocoder) -> None:
+def test_a_broken_stream_does_not_affect_its_successor(fixed: Vocoder, ragged: Vocoder) -> None:
     gc.collect()
     stream = fixed.open(VOICES[0])
     with torch.inference_mode():
@@ -101,6 +101,6 @@ def test_a_broken_stream_leaves_nothing_to_the_next_in_its_place(fixed: Vocoder,
         np.testing.assert_allclose(one, other, atol=TOLERANCE)
 
 
-def test_fixed_shapes_need_the_rule_that_keeps_the_prompt() -> None:
+def test_fixed_shapes_need_the_prompt_rule() -> None:
     with pytest.raises(OptionError, match="need trim=prompt"):
         make_vocoder(trim="upstream", fixed_streams=2)

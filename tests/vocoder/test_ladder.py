@@ -12,7 +12,7 @@ SEAM_SECONDS, LOOKAHEAD = 0.16, 3
 
 
 @pytest.mark.parametrize(("token_seconds", "chunk"), [(0.0005, 5), (0.01, 10), (0.035, 10), (0.045, 25)])
-def test_the_first_chunk_is_as_small_as_the_pace_allows(token_seconds: float, chunk: int) -> None:
+def test_the_first_chunk_is_as_short_as_possible(token_seconds: float, chunk: int) -> None:
     assert LADDER.choose(None, CostModel(token_seconds, 0.02, 0.003)) == chunk
 
 
@@ -38,9 +38,7 @@ def test_more_slack_never_gives_a_smaller_chunk(one: float, two: float, buffered
 
 @settings(deadline=None)
 @given(st.data(), st.sampled_from([(5, 10, 25), (10, 25), (8, 12, 25)]))
-def test_playback_never_runs_dry_while_chunks_and_tokens_keep_to_their_pace(
-    data: st.DataObject, rungs: tuple[int, ...]
-) -> None:
+def test_playback_never_runs_dry_within_the_cost_model(data: st.DataObject, rungs: tuple[int, ...]) -> None:
     """Speeds vary from chunk to chunk and from token to token, up to the pace that the ladder reckons with."""
     slowest = CostModel(
         data.draw(st.floats(0.001, 0.03)), data.draw(st.floats(0.0, 0.05)), data.draw(st.floats(0.0, 0.006))

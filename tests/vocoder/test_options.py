@@ -31,9 +31,7 @@ from tests.vocoder.conftest import make_vocoder
         ),
     ],
 )
-def test_an_impossible_choice_says_what_came_and_what_was_expected(
-    options: dict[str, Any], option: str, problem: str
-) -> None:
+def test_invalid_options_report_value_and_expectation(options: dict[str, Any], option: str, problem: str) -> None:
     with pytest.raises(OptionError) as caught:
         VocoderOptions(**options)
     assert caught.value.option == option and problem in str(caught.value)
@@ -41,7 +39,7 @@ def test_an_impossible_choice_says_what_came_and_what_was_expected(
 
 
 @pytest.mark.parametrize("rungs", [(), (3, 10), (10, 5), (5, 5), (5, 201)])
-def test_a_ladder_ascends_within_what_a_chunk_can_be(rungs: tuple[int, ...]) -> None:
+def test_ladder_rungs_ascend_within_chunk_limits(rungs: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match="chunks of 4 to 200 tokens, each larger than the one before"):
         ChunkSchedule(rungs)
 

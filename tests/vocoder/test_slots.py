@@ -38,7 +38,7 @@ def run(rule: TrimRule, prompt: int, chunks: list[int]) -> tuple[SolverCache, li
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 150), chunk_sizes)
-def test_upstream_rule_keeps_the_newest_of_the_reference_order(prompt: int, chunks: list[int]) -> None:
+def test_upstream_rule_keeps_the_reference_order(prompt: int, chunks: list[int]) -> None:
     _, kept = run("upstream", prompt, chunks)
     frames = list(range(prompt))
     start = prompt

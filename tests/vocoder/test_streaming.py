@@ -49,7 +49,7 @@ def test_every_token_gives_960_samples(vocoder: Vocoder, voice: Voice, sizes: li
     assert np.isfinite(samples).all() and np.abs(samples).max(initial=0) <= 1.0
 
 
-def test_first_sound_comes_with_five_tokens_and_the_lookahead(vocoder: Vocoder, voice: Voice) -> None:
+def test_first_audio_needs_five_tokens_and_lookahead(vocoder: Vocoder, voice: Voice) -> None:
     stream = vocoder.open(voice)
     assert stream.wanted(5) == 8
     tokens = codes(8)
@@ -159,7 +159,7 @@ def test_a_finished_stream_frees_its_caches_at_once(vocoder: Vocoder, voice: Voi
     assert caches() is None
 
 
-def test_the_snapshot_is_computed_once_and_dies_with_the_voice(vocoder: Vocoder) -> None:
+def test_a_snapshot_lives_as_long_as_its_voice(vocoder: Vocoder) -> None:
     voice = make_voice(7)
     vocoder.prepare(voice)
     snapshot = weakref.ref(vocoder.open(voice).flow.solver.cache.prompt)
@@ -191,7 +191,7 @@ def test_streams_of_a_voice_share_its_prompt() -> None:
     assert [tensor.data_ptr() for tensor in one] == [tensor.data_ptr() for tensor in other]
 
 
-def test_the_encoder_window_is_exact_while_it_holds_everything(voice: Voice) -> None:
+def test_a_window_holding_everything_is_exact(voice: Voice) -> None:
     parts = cut(codes(60), [13, 25])
     whole, window, small = (
         np.concatenate(speak(make_vocoder(encoder_window_frames=frames), voice, parts)) for frames in (3000, 144, 40)
@@ -207,7 +207,7 @@ def test_both_fades_join_all_chunks(voice: Voice, fade: str) -> None:
     assert np.abs(samples).max() <= 1.0
 
 
-def test_amplitude_fade_keeps_the_level_and_the_reference_fade_does_not() -> None:
+def test_only_the_amplitude_fade_keeps_the_level() -> None:
     from streaming_vocoder.hift_stream import _fade
 
     for kind, level in (("upstream", 1.08), ("amplitude", 1.0)):
@@ -215,7 +215,7 @@ def test_amplitude_fade_keeps_the_level_and_the_reference_fade_does_not() -> Non
         torch.testing.assert_close(first + second, torch.full_like(first, level), atol=1e-3, rtol=0)
 
 
-def test_ids_that_are_no_speech_code_are_dropped_and_counted(vocoder: Vocoder, voice: Voice) -> None:
+def test_non_speech_ids_are_dropped_and_counted(vocoder: Vocoder, voice: Voice) -> None:
     tokens = codes(20)
     stream = vocoder.open(voice)
     (samples,) = vocoder.step([(stream, [-1, *tokens[:10], 40, 99999, *tokens[10:]], True)])
@@ -223,7 +223,7 @@ def test_ids_that_are_no_speech_code_are_dropped_and_counted(vocoder: Vocoder, v
     assert (stream.report.tokens, stream.report.dropped_tokens, stream.report.samples) == (20, 3, len(samples))
 
 
-def test_a_broken_chunk_becomes_silence_and_the_stream_goes_on(voice: Voice) -> None:
+def test_a_broken_chunk_becomes_silence(voice: Voice) -> None:
     vocoder = make_vocoder()
     stream, bystander = vocoder.open(voice), vocoder.open(voice)
     tokens = codes(48)
@@ -279,9 +279,7 @@ def test_a_first_chunk_may_begin_in_silence(voice: Voice) -> None:
     assert len(samples) > 0 and stream.report.silent_tokens == 0
 
 
-def test_faults_of_a_reply_are_logged_once_at_its_end(
-    vocoder: Vocoder, voice: Voice, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_faults_are_logged_once_per_reply(vocoder: Vocoder, voice: Voice, caplog: pytest.LogCaptureFixture) -> None:
     bad, good = vocoder.open(voice), vocoder.open(voice)
     vocoder.step([(bad, [*codes(12), 4000], False), (good, codes(12), False)])
     assert not caplog.records
@@ -299,7 +297,7 @@ def test_a_finished_stream_takes_no_more_tokens(vocoder: Vocoder, voice: Voice) 
 @pytest.mark.parametrize("trim", ["upstream", "prompt"])
 @shared
 @given(st.lists(st.tuples(schedules, st.integers(1, 90)), min_size=1, max_size=3))
-def test_chunks_ahead_of_time_sound_as_one_by_one(trim: str, streams: list[tuple[list[int], int]]) -> None:
+def test_a_wavefront_equals_single_chunks(trim: str, streams: list[tuple[list[int], int]]) -> None:
     """All chunks of all streams in one step, which solves them as a wavefront."""
     vocoder = vocoder_of(trim)
     voices = [make_voice(index, tokens) for index, tokens in ((0, 12), (1, 60), (2, 5))]
@@ -325,13 +323,13 @@ def vocoder_of(trim: str) -> Vocoder:
     return make_vocoder(trim=trim)
 
 
-def test_a_stream_takes_nothing_after_its_last_tokens_in_the_same_step(vocoder: Vocoder, voice: Voice) -> None:
+def test_no_tokens_after_the_last_within_a_step(vocoder: Vocoder, voice: Voice) -> None:
     stream: StreamState = vocoder.open(voice)
     with pytest.raises(StreamError, match="open a new one"):
         vocoder.step([(stream, codes(9), True), (stream, codes(9), False)])
 
 
-def test_an_empty_step_and_an_empty_reply_give_nothing(vocoder: Vocoder, voice: Voice) -> None:
+def test_empty_steps_and_replies_give_nothing(vocoder: Vocoder, voice: Voice) -> None:
     assert vocoder.step([]) == []
     assert len(speak(vocoder, voice, [[]])[0]) == 0
 
@@ -347,7 +345,7 @@ def test_prompts_longer_than_17_seconds_work(vocoder: Vocoder) -> None:
     assert len(samples) == 30 * SAMPLES_PER_TOKEN and np.abs(samples).max() > 0.0
 
 
-def test_a_prompt_that_the_noise_cannot_cover_is_refused(voice: Voice) -> None:
+def test_a_prompt_longer_than_the_noise_is_refused(voice: Voice) -> None:
     with pytest.raises(VoiceError, match="too long"):
         make_vocoder(noise=default_noise(160)).open(voice)
 

@@ -38,7 +38,7 @@ def test_padding_does_not_reach_the_loss() -> None:
     torch.testing.assert_close(losses[0].mu, losses[1].mu)
 
 
-def test_prompt_frames_are_no_part_of_the_velocity_loss() -> None:
+def test_the_velocity_loss_excludes_prompt_frames() -> None:
     tokens, speaker = torch.randint(0, 40, (1, 10)), torch.randn(1, 192)
     for prompt, learns in ((18, True), (20, False)):
         loss = make_flow()(torch.randn(1, 20, 80), tokens, speaker, prompt_frames=torch.tensor([prompt]))
@@ -81,7 +81,7 @@ def test_streaming_encoder_equals_the_masked_encoder(chunk_tokens: int) -> None:
 
 @pytest.mark.parametrize("chunk", [4, 8, 20])
 @torch.inference_mode()
-def test_streaming_solver_equals_the_masked_solver_until_it_trims(chunk: int) -> None:
+def test_streaming_equals_masked_solver_before_trimming(chunk: int) -> None:
     flow, noise = make_flow(), default_noise(300)
     prompt, frames = 12, 40
     mu, speaker = torch.randn(1, prompt + frames, 80), torch.randn(1, 80)
@@ -110,7 +110,7 @@ def test_hift_parts_are_differentiable_apart() -> None:
 
 
 @torch.inference_mode()
-def test_one_draw_of_source_noise_follows_the_law_of_nine() -> None:
+def test_one_noise_draw_has_the_same_distribution() -> None:
     source = make_hift().m_source
     source.l_linear.weight.data *= 0.1  # far from where tanh bends
     f0 = torch.zeros(1, 200)

@@ -71,7 +71,7 @@ def test_more_than_17_seconds_are_fine(models: Path) -> None:
     assert len(Voice.enroll(recording(25.0, 16000), models).tokens) == 625
 
 
-def test_tokens_come_from_the_first_channel_and_the_mel_from_all(models: Path) -> None:
+def test_tokens_use_the_first_channel_mel_all(models: Path) -> None:
     rate = 16000
     left, right = (np.random.default_rng(seed).normal(0, 0.1, 2 * rate) for seed in (0, 1))
     stereo = Voice.enroll(wav(np.stack((left, right), axis=1), rate), models)
@@ -130,7 +130,7 @@ def test_missing_onnxruntime_says_what_to_install(tmp_path: Path, monkeypatch: p
         Voice.enroll(recording(2.0), tmp_path)
 
 
-def test_the_mel_is_cropped_or_its_last_frame_repeated() -> None:
+def test_a_mel_is_cropped_or_padded() -> None:
     mel = torch.arange(3.0)[:, None]
     assert fit_mel(mel, 1)[:, 0].tolist() == [0, 1]
     assert fit_mel(mel, 2)[:, 0].tolist() == [0, 1, 2, 2]

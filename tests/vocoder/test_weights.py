@@ -107,7 +107,7 @@ def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
     assert all(name in str(caught.value) for name in ("flow.yaml", "flow.safetensors or flow.pt", "hift.pt"))
 
 
-def test_every_tensor_that_does_not_fit_is_named_at_once(folder: Path) -> None:
+def test_every_misfitting_tensor_is_named_at_once(folder: Path) -> None:
     flow = make_flow().state_dict()
     del flow["encoder_proj.bias"]
     flow["input_embedding.weight"] = torch.zeros(7, 16)
