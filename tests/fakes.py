@@ -225,6 +225,7 @@ class FakeEngine:
             CallRules(
                 tuple(map(self.functions.__getitem__, calls.names)), calls.required, calls.parallel, calls.words_first
             ),
+            options.playback_speed,
             conversation,
         )
 

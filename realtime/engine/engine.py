@@ -119,6 +119,7 @@ class EngineCore:
     def confirm(self, job: Job) -> None:
         """A speculative reply is wanted now."""
         job.purpose = Purpose.REPLY
+        job.confirmed = self._clock()
 
     def cancel(self, job: Job) -> None:
         """End a job with the next step."""
@@ -152,7 +153,8 @@ class EngineCore:
     def step(self) -> bool:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
-        runnable = [job for job in list(self._jobs) if self._can_run(job)]
+        now = self._clock()
+        runnable = [job for job in list(self._jobs) if self._can_run(job) and not job.rest(now)]
         action = self._scheduler.choose(runnable, has_slack=self._has_slack())
         if action is None:
             return False
@@ -162,6 +164,11 @@ class EngineCore:
         else:
             self._decode(action.jobs)
         return True
+
+    def due(self) -> float | None:
+        """Seconds after which a reply that rests goes on; None: none rests."""
+        now = self._clock()
+        return min((job.rest_seconds(now) for job in self._jobs if job.rests), default=None)
 
     @contextmanager
     def _border(self, *jobs: Job) -> Iterator[None]:
@@ -354,7 +361,7 @@ class ThreadedEngine:
 
     def __init__(self, core: EngineCore) -> None:
         self._core = core
-        self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all)
+        self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all, core.due)
         self._preparing = PreparationThreads(self._worker)
         core.prepare_elsewhere(self._preparing)
 

@@ -20,6 +20,12 @@ SPEECH_IDS_PER_SECOND = 25
 IDS_PER_SECOND = 31.25
 """Of a spoken reply: four ids of speech and one of text in turn."""
 
+MAX_PLAYBACK_LEAD_SECONDS = 12.0
+"""Speech of a reply that may be made beyond what its listener can have heard. A reply that is interrupted wastes no
+more, and meanwhile the machine is others'. Far more than a slow step or a network delay takes."""
+RESUMED_LEAD_SECONDS = 10.0
+"""Where a reply goes on that had reached the limit: two seconds of speech at a time, not one step."""
+
 Deliver = Callable[[TokenDelta | GenerationDone], None]
 
 
@@ -106,6 +112,10 @@ class Job:
     started: float = 0.0
     encoded: float = 0.0
     first_token: float = 0.0
+    confirmed: float = 0.0
+    """When a speculative reply was; its playback cannot have begun before."""
+    rests: bool = False
+    """Its speech is as far ahead of playback as it may be."""
     decode_seconds: float = 0.0
 
     @property
@@ -117,11 +127,26 @@ class Job:
         return made >= SPECULATIVE_SECONDS * IDS_PER_SECOND
 
     def playback_lead(self, now: float) -> float:
-        """Seconds of speech generated beyond what a listener has heard who got it at once."""
+        """Seconds of the model's speech beyond what a listener has heard who got it at once."""
         if self.state is None:
             return 0.0
         seconds: float = self.state.audio_count / SPEECH_IDS_PER_SECOND
-        return seconds - (now - self.first_token)
+        return seconds - (now - max(self.first_token, self.confirmed)) * self._speed
+
+    def rest(self, now: float) -> bool:
+        """Whether it is not worked on now: its speech is far enough ahead of playback."""
+        played = self.request.options.playback_speed and self.purpose is Purpose.REPLY
+        most = RESUMED_LEAD_SECONDS if self.rests else MAX_PLAYBACK_LEAD_SECONDS
+        self.rests = bool(played) and self.playback_lead(now) >= most
+        return self.rests
+
+    def rest_seconds(self, now: float) -> float:
+        """How long it rests from now on, at least a millisecond."""
+        return max(0.001, (self.playback_lead(now) - RESUMED_LEAD_SECONDS) / self._speed)
+
+    @property
+    def _speed(self) -> float:
+        return self.request.options.playback_speed or 1.0
 
 
 class SlotTable:

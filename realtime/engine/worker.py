@@ -20,6 +20,7 @@ _STOPPED = "the model side has been stopped"
 
 Command = Callable[[], None]
 OnFault = Callable[[BaseException], None]
+Due = Callable[[], float | None]
 
 
 def describe(fault: BaseException) -> str:
@@ -30,10 +31,14 @@ def describe(fault: BaseException) -> str:
 class Worker:
     """`start` it, `put` commands from any thread, `stop` it. ``heartbeat`` and ``alive`` are for supervision."""
 
-    def __init__(self, name: str, step: Callable[[], bool], on_step_fault: OnFault, at_end: Command) -> None:
+    def __init__(
+        self, name: str, step: Callable[[], bool], on_step_fault: OnFault, at_end: Command, due: Due = lambda: None
+    ) -> None:
         """``step``: does one piece of work, False when there is none. ``on_step_fault``: ends all work that the failed
-        step may have left in an unknown state. ``at_end``: the thread's last act."""
+        step may have left in an unknown state. ``at_end``: the thread's last act. ``due``: seconds after which there
+        may be work again without a command, None: there will be none."""
         self._step = step
+        self._due = due
         self._on_step_fault = on_step_fault
         self._at_end = at_end
         self._commands: queue.SimpleQueue[tuple[Command, OnFault] | None] = queue.SimpleQueue()
@@ -86,7 +91,7 @@ class Worker:
         while True:
             self._waiting = wait
             try:
-                command = self._commands.get(block=wait)
+                command = self._commands.get(wait, self._due() if wait else None)
             except queue.Empty:
                 return True
             finally:

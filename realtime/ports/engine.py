@@ -52,6 +52,11 @@ class GenerationOptions:
     logprobs: bool = False
     """Whether to report the log probability of each text id."""
     calls: AllowedCalls = AllowedCalls()
+    playback_speed: float = 0.0
+    """How fast the speech is played while it is made, relative to the model's own; 0: it is not. What is played is made
+    only so far ahead of playback that an interruption wastes little
+    (`realtime.engine.sequence.MAX_PLAYBACK_LEAD_SECONDS`).
+    """
     opening: str | None = None
     """How the assistant's turn begins, where that is more than its header and ``<tts_start>``."""
 

@@ -35,13 +35,16 @@ class GenerationRequest:
     thinking: int = 0
     logprobs: bool = False
     calls: CallRules = CallRules()
+    playback_speed: float = 0.0
 
     @property
     def options(self) -> GenerationOptions:
         rules = self.calls
         names = tuple(function.name for function in rules.functions)
         calls = AllowedCalls(names, rules.required, rules.parallel, rules.words_first)
-        return GenerationOptions(self.speech, self.sampling, self.background, self.thinking, self.logprobs, calls)
+        return GenerationOptions(
+            self.speech, self.sampling, self.background, self.thinking, self.logprobs, calls, self.playback_speed
+        )
 
 
 @dataclass(slots=True)

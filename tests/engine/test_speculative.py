@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from realtime.engine import sequence
 from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.engine import SLACK_SECONDS, EngineCore, ThreadedEngine
 from realtime.engine.rendered_prompt import segments_of
 from realtime.engine.runner import ModelRunner
-from realtime.engine.sequence import IDS_PER_SECOND, Job, Purpose
+from realtime.engine.sequence import (
+    IDS_PER_SECOND,
+    MAX_PLAYBACK_LEAD_SECONDS,
+    RESUMED_LEAD_SECONDS,
+    SPEECH_IDS_PER_SECOND,
+    Job,
+    Purpose,
+)
 from realtime.engine.vocoder_service import Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel
@@ -129,6 +139,96 @@ async def test_a_draft_that_waits_can_be_cancelled_while_the_engine_sleeps() -> 
                 if made >= SPECULATIVE_IDS:
                     generation.cancel()
         assert isinstance(last, GenerationDone) and last.reason == "cancelled"
+    finally:
+        engine.stop()
+
+
+# How far a reply that is played runs ahead
+
+
+def played(text: str, key: str = "a", speed: float = 1.0) -> PromptRequest:
+    asked = request(text, key)
+    return replace(asked, options=replace(asked.options, playback_speed=speed))
+
+
+def made_seconds(engine: Harness, name: str) -> float:
+    return len(engine.said(name).split()) / SPEECH_IDS_PER_SECOND
+
+
+def test_a_reply_rests_when_it_is_far_ahead_of_playback() -> None:
+    engine = Talking()
+    engine.runner.max_tokens = 10**6
+    engine.submit("long", played("5000"))
+    engine.run()
+    assert made_seconds(engine, "long") == pytest.approx(MAX_PLAYBACK_LEAD_SECONDS, abs=0.5)
+    due = engine.core.due()
+    assert due == pytest.approx(MAX_PLAYBACK_LEAD_SECONDS - RESUMED_LEAD_SECONDS, abs=0.2)
+    engine.now += due + 0.01
+    engine.run()
+    assert made_seconds(engine, "long") == pytest.approx(2 * MAX_PLAYBACK_LEAD_SECONDS - RESUMED_LEAD_SECONDS, abs=0.5)
+
+
+def test_playback_at_another_speed_never_runs_dry() -> None:
+    engine = Talking()
+    engine.runner.max_tokens = 10**6
+    engine.submit("fast", played("2000", speed=1.5))
+    while not engine.core.idle:
+        engine.run()
+        (job,) = engine.core._jobs or [None]
+        assert job is None or job.playback_lead(engine.now) > RESUMED_LEAD_SECONDS - 0.2
+        engine.now += engine.core.due() or 0.0
+    assert engine.now == pytest.approx((2000 / 25 - MAX_PLAYBACK_LEAD_SECONDS) / 1.5, abs=2.0)
+
+
+def test_a_resting_reply_leaves_the_machine_to_others() -> None:
+    engine = Talking()
+    engine.runner.max_tokens = 10**6
+    engine.submit("long", played("5000", key="a"))
+    engine.run()
+    engine.runner.log.clear()
+    engine.submit("other", request("9", key="b"))
+    engine.run()
+    assert engine.done("other").reason == "stop" and not any("decode a" in entry for entry in engine.runner.log)
+
+
+def test_what_is_not_played_is_made_at_once() -> None:
+    engine = Talking()
+    engine.runner.max_tokens = 10**6
+    engine.submit("written", request("2000"))
+    engine.run()
+    assert engine.done("written").reason == "stop" and engine.core.due() is None
+
+
+def test_a_confirmed_reply_is_heard_from_its_confirmation_on() -> None:
+    engine = Talking()
+    engine.runner.max_tokens = 10**6
+    draft = engine.submit("draft", played("5000"), Purpose.SPECULATIVE)
+    engine.run()
+    engine.now += 60
+    engine.core.confirm(draft)
+    engine.run()
+    assert made_seconds(engine, "draft") == pytest.approx(MAX_PLAYBACK_LEAD_SECONDS, abs=0.5)
+
+
+async def test_the_thread_wakes_for_a_reply_that_has_rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "MAX_PLAYBACK_LEAD_SECONDS", 0.2)
+    monkeypatch.setattr(sequence, "RESUMED_LEAD_SECONDS", 0.1)
+    runner, decode = FakeRunner(), FakeRunner.decode
+
+    def speak(states: list) -> None:  # type: ignore[type-arg]
+        decode(runner, states)
+        for state in states:
+            state.audio_count += 1
+
+    runner.decode = speak  # type: ignore[method-assign]
+    engine = ThreadedEngine(EngineCore(runner, slots=2))
+    engine.start()
+    try:
+        started = time.monotonic()
+        async with asyncio.timeout(10):
+            events = [event async for event in generate(engine, played("20"))]
+        assert isinstance(events[-1], GenerationDone) and events[-1].reason == "stop"
+        assert time.monotonic() - started >= 20 / SPEECH_IDS_PER_SECOND - 0.25
     finally:
         engine.stop()
 
