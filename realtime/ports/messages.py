@@ -121,9 +121,11 @@ Part = Text | Audio | AudioRef | Tokens | ReplyRef
 class Message:
     """One turn. ``content``: a string (one piece with its header), parts, or None (an open turn, header only).
 
-    ``closed`` False leaves out the end-of-turn token: the model continues this very turn.
+    ``closed`` False leaves out the end-of-turn token: the model continues this very turn. ``call_id``: of the call
+    whose result this is; the prompt does not show it.
     """
 
     role: Role
     content: str | tuple[Part, ...] | None
     closed: bool = True
+    call_id: str = field(default="", compare=False)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from realtime.ports.messages import Message, Text
+from realtime.ports.messages import Message, Role, Text
 
 AFTER_TOOL_RESULT = "\n\n\n请用口语化形式总结检索结果，简短地回答用户的问题。"
 """Follows a tool's result ("sum the result up as one speaks, answer briefly"): the model was trained with it."""
+
+RESULT_ROLE: Role = "input"
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 
@@ -95,9 +97,19 @@ def tool_schemas(tools: Sequence[dict[str, Any]]) -> Message:
     return Message("tool_json_schemas", json.dumps(list(tools), ensure_ascii=False))
 
 
-def tool_result(result: str) -> Message:
-    """The turn that gives a tool's result to the model, after the assistant's turn that called it."""
-    return Message("input", (Text(result), Text(AFTER_TOOL_RESULT)))
+def tool_result(result: str, call_id: str = "") -> Message:
+    """The turn that gives a tool's result to the model, after the assistant's turn that called it. ``call_id``: of the
+    call; which result is which, `realtime.session.context.tool_results` says."""
+    return Message(RESULT_ROLE, (Text(result), Text(AFTER_TOOL_RESULT)), call_id=call_id)
+
+
+def with_heading(result: Message, heading: str) -> Message:
+    """A tool's result that begins with this line. With the function's name it is as StepFun's server writes the results
+    of a ``tool`` (spec/model.md section 7)."""
+    first, *rest = result.content if isinstance(result.content, tuple) else ()
+    if not isinstance(first, Text):
+        raise ValueError("expected a tool's result")
+    return replace(result, content=(Text(f"{heading}\n{first.text}"), *rest))
 
 
 def _next_call(text: str) -> tuple[str, ToolCall | None, str] | None:

@@ -34,6 +34,7 @@ from realtime.protocol.items import (
     SystemMessage,
     UserMessage,
 )
+from realtime.session.context.tool_results import Placed, bind_results
 
 History = Conversation[Message | None]
 """The items, each with the message that the model is given of it."""
@@ -62,9 +63,9 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
         case FunctionCall():
             return Message("assistant", render_tool_call(ToolCall(item.name, item.arguments)))
         case FunctionCallOutput():
-            return tool_result(item.output)
-        case McpApprovalResponse(approve=False, reason=reason):
-            return tool_result("The user did not allow this call." + (f" {reason}" if reason else ""))
+            return tool_result(item.output, item.call_id)
+        case McpApprovalResponse(approve=False, approval_request_id=call_id, reason=reason):
+            return tool_result("The user did not allow this call." + (f" {reason}" if reason else ""), call_id)
         case _:
             return None
 
@@ -91,7 +92,7 @@ def input_messages(
     items: Iterable[InputItem], history: History, decode: Decode, audio_id: Callable[[], str]
 ) -> tuple[Message, ...]:
     """What `response.create` gives in place of the conversation. Raises `ProtocolError` for an unknown item."""
-    messages: list[Message | None] = []
+    placed: list[Placed] = []
     for item in items:
         if isinstance(item, ItemReference):
             entry = history.get(item.id)
@@ -101,17 +102,22 @@ def input_messages(
                     f"The referenced item {item.id[:80]!r} does not exist in the conversation.",
                     param="response.input",
                 )
-            messages.append(entry.payload)
+            placed += _placed(entry)
         else:
-            messages.append(message_of(item, decode, audio_id))
-    return _whole_turns(messages)
+            placed.append((item, message_of(item, decode, audio_id)))
+    return _whole_turns(bind_results(placed))
 
 
 def to_messages(history: History) -> tuple[Message, ...]:
     """The whole conversation, as the model is given it."""
-    return _whole_turns(
-        message for entry in history if entry.payload is not None for message in (entry.payload, entry.answer)
-    )
+    return _whole_turns(bind_results([one for entry in history for one in _placed(entry)]))
+
+
+def _placed(entry: Entry[Message | None]) -> tuple[Placed, ...]:
+    """What the model is given of an item, and the result where call and result are one item."""
+    if entry.payload is None or entry.answer is None:
+        return ((entry.item, entry.payload),)
+    return (entry.item, entry.payload), (entry.item, entry.answer)
 
 
 def set_heard(entry: Entry[Message | None], samples: int) -> None:
@@ -167,12 +173,10 @@ def _assistant_message(item: AssistantMessage) -> Message | None:
     return Message("assistant", "".join(words)) if any(words) else None
 
 
-def _whole_turns(messages: Iterable[Message | None]) -> tuple[Message, ...]:
+def _whole_turns(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Without what was forgotten and without replies of which nothing was heard; every turn whole and closed."""
     turns: list[Message] = []
     for message in messages:
-        if message is None:
-            continue
         if turns and not turns[-1].closed and _is_reply(message):
             message = replace(message, content=(*_parts(turns.pop()), *_parts(message)))
         turns.append(message)
