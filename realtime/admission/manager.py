@@ -229,7 +229,7 @@ def first_settings(
     first = WireSession(
         id=ids.session(),
         model=model or config.model,
-        expires_at=int(time.time() + config.limits.session_s),
+        expires_at=int(config.wall_clock() + config.limits.session_s),
         instructions=config.instructions,
         audio=SessionAudio(output=AudioOut(voice=config.voice)),
     )
@@ -240,6 +240,6 @@ def _first_transcription(config: SessionConfig, ids: Ids, model: str | None) -> 
     listening = AudioIn(transcription=Transcription(model=model or config.model))
     return TranscriptionSession(
         id=ids.session(),
-        expires_at=int(time.time() + config.limits.session_s),
+        expires_at=int(config.wall_clock() + config.limits.session_s),
         audio=TranscriptionAudio(input=listening),
     )

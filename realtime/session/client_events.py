@@ -1,4 +1,4 @@
-"""What a client asks for: each event but audio has one method here. Raises `ProtocolError` and then changes nothing."""
+"""Handlers of the client events other than audio. A handler that raises `ProtocolError` has changed nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a session is told once: the model's name, defaults, and the limits that keep it from harming others."""
+"""Configuration of a session: the model's name, defaults, and limits that protect other sessions."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -82,6 +83,8 @@ class SessionConfig:
     backchannels: tuple[str, ...] = DEFAULT_BACKCHANNELS
     opening: str = ""
     """What stands in for the user's first turn where there is none (`with_opening`)."""
+    wall_clock: Callable[[], float] = time.time
+    """Seconds since 1970, for `expires_at`: the only wall clock that a session reads itself."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
     thinking_tokens: int = 0
     """The most ids of a thought before an answer; 0: the model does not think."""

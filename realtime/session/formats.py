@@ -1,4 +1,4 @@
-"""The wire's audio formats as `realtime.audio.streams` knows them."""
+"""Audio formats of the wire -> `realtime.audio.streams.AudioFormat`."""
 
 from __future__ import annotations
 

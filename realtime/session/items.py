@@ -1,4 +1,4 @@
-"""What clients do to the conversation's items: create, retrieve, delete, truncate; each answered with its events."""
+"""Handlers of `conversation.item.*`: create, retrieve, delete, truncate."""
 
 from __future__ import annotations
 

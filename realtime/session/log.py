@@ -1,4 +1,4 @@
-"""Records that name their session."""
+"""Log records with the id of their session."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the caller has really heard. A ledger of sent speech, in samples at 24 kHz; no clock of its own.
+"""The playback ledger: which part of the sent speech the caller has heard, in samples at 24 kHz. It reads no clock.
 
-Where the transport reports what it played, that counts. Else the clock does: a client plays in real time from
-the moment it gets the first audio, and what comes while it plays queues behind. The caller's own word
-(`conversation.item.truncate`) overrides both; it is written into the history by the session.
+Reports of the transport count where there are any. Else the time does: a client plays in real time from the moment it
+gets the first audio, and audio that comes while it plays queues behind. `conversation.item.truncate` overrides both;
+the session writes it into the history.
 
 A reply that was heard to its end leaves the ledger: only what may still be cut is remembered.
 """
@@ -105,8 +105,8 @@ class PlayoutLedger:
     def remaining(self, now: float) -> float:
         """Seconds of speech that the caller has not heard yet, sent or waiting."""
         now = self._without_pauses(now)
-        unheard = sum(track.queued - track.heard(now) for track in self._tracks.values())
-        return unheard / OUTPUT_SAMPLE_RATE
+        samples = sum(track.queued - track.heard(now) for track in self._tracks.values())
+        return samples / OUTPUT_SAMPLE_RATE
 
     def ends_in(self, now: float) -> float:
         """Seconds after which to ask again whether the playback has ended; 0: it has.

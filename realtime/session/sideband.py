@@ -1,8 +1,8 @@
-"""A second connection to a running session: it sees what the caller sees and may say what the caller may say.
+"""A second connection to a running session: it receives the session's events and may send all client events but audio.
 
 A back end attaches one to a session that a page or a phone has opened, to watch it, to answer its tool calls or to
-change its instructions. It gets no audio unless it asks for it, and sends none. It is bounded by an outbox of its own:
-one that does not read is closed, and the session does not notice.
+change its instructions. It gets no audio unless it asks for it. It has an outbox of its own: a connection that does not
+read is closed, and the session goes on.
 """
 
 from __future__ import annotations

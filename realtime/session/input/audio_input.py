@@ -1,4 +1,4 @@
-"""The caller's microphone: wire bytes -> samples at 16 kHz, speech events, and the audio of the open turn.
+"""The caller's audio: wire bytes -> samples at 16 kHz, speech events, and the audio of the open turn.
 
 All positions are samples at 16 kHz since the session began. What is kept is bounded: the open turn (which
 `turn_taking` ends at its limit), else only what a turn that begins now could reach back to, and without turn

@@ -1,9 +1,8 @@
-"""What a short word over the assistant's speech says: the model itself writes it down, while the playback is paused.
+"""Classifies short speech over the assistant's: the model transcribes it while playback is paused.
 
-"Yeah" and "stop" sound alike enough to pause for both. Only what is surely a backchannel (`turns.backchannels`) gives
-the floor back, or what surely says nothing, like a cough with a voice in it. A transcript less likely to the model
-than all others together, a failure, or none in time leave it with the caller. One question at a time; the voice that
-goes on makes the last one void.
+"Yeah" and "stop" sound alike enough to pause for both. Speech is a false interruption if its transcript is a known
+backchannel (`turns.backchannels`) or empty, such as a cough with a voice in it. Below probability 0.5, on error or on
+timeout, it counts as a barge-in. One transcript at a time; speech that goes on drops it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from realtime.turns.backchannels import Backchannels
 from realtime.turns.events import TranscriptRequested
 
 ANSWER_S = 1.0
-"""A word in so much of the end of a reply may answer it ("shall I?", "yes"), and takes the floor unheard."""
+"""A word in so much of the end of a reply may answer it ("shall I?", "yes"), and counts as a barge-in without a
+transcript."""
 
 _MOST_TOKENS = 8  # "that's right, yeah": what is longer is no backchannel
 _SURE = math.log(0.5)

@@ -1,4 +1,4 @@
-"""What the session object says of listening and turns, as the parts that do it take it."""
+"""From the session object to the configuration of endpointing, echo gate, noise reduction and turn-taking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's words: each committed turn -> its transcript, made by the model itself beside the conversation.
+"""Input transcription: the model transcribes each committed turn, beside the conversation.
 
 A transcript never delays a reply: a turn waits until `free` says that no caller is waiting for an answer. Turns are
 transcribed one after the other, in order. Each gets any number of deltas and then exactly one `completed` or

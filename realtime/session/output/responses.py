@@ -1,6 +1,6 @@
-"""The replies of one session: at most one in the conversation, some beside it, and what the calls in them lead to.
+"""The replies of one session: at most one in the conversation, some out of band, and the replies to tool results.
 
-The turn-taking table decides when one starts and when it is cut off (`session`); one reply is `response.Reply`.
+The floor decides when a reply starts and when it is cut off (`session.floor`); one reply is `response.Reply`.
 """
 
 from __future__ import annotations
