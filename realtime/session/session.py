@@ -206,7 +206,7 @@ class Session:
                 raise reason
 
     def _refuse(self, error: ProtocolError, source: int, event_id: str | None) -> None:
-        """The connection that caused the error is told of it, if it is still there."""
+        """Send the error to the connection that caused it, if it is still there."""
         if source == CALLER:
             self._parts.outbox.put(error_event(error, event_id))
         elif (sideband := self._sidebands.get(source)) is not None:

@@ -223,8 +223,8 @@ class _Watched:
 def _common(one: Sequence[Message], other: Sequence[Message]) -> int:
     """How many messages both begin with."""
     count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine is not theirs and mine != theirs:
+    for first, second in zip(one, other, strict=False):
+        if first is not second and first != second:
             break
         count += 1
     return count

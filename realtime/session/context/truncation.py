@@ -3,7 +3,7 @@
 When the conversation has filled its room (`ContextWindow.fit`), it is cut:
 
 1. The speech of the oldest replies goes, their words stay: 31 ids a second become about 4. The last replies keep
-   theirs, so that the model still sees itself speak.
+   their speech, so that the model still sees itself speak.
 2. If that is not enough, the oldest turns go, up to a user's turn. System items and the last turn stay.
 
 A cut changes the prompt near its beginning, so nothing behind it can be taken from the KV cache and all that stays is

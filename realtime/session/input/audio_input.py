@@ -32,7 +32,7 @@ Playing = Callable[[int, int], Samples]
 
 
 def silence_played(end: int, count: int) -> Samples:
-    """Nothing of ours is ever heard."""
+    """No speech of the server is ever heard."""
     return np.zeros(count, np.float32)
 
 
@@ -42,7 +42,7 @@ class AudioInput:
     def __init__(
         self, detector: VoiceDetector, format: AudioFormat, *, keep_s: float, echo_reference: Playing = silence_played
     ) -> None:
-        """``echo_reference``: what the caller's loudspeaker played of ours, for `gate_echo`."""
+        """``echo_reference``: what the caller's loudspeaker plays of the server's speech, for `gate_echo`."""
         self.received = 0
         self._reader = AudioReader(format, MODEL_SAMPLE_RATE)
         self._reducer: NoiseReducer | None = None

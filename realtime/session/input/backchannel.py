@@ -98,7 +98,7 @@ class BackchannelClassifier:
             self._conclude(question, None)
 
     def _ended(self, question: _Question, fault: str | None) -> None:
-        """The generation failed: the floor goes to the caller."""
+        """The generation failed: the speech counts as a barge-in."""
         self._log.warning("what was said over the reply is not known: %s", fault)
         self._conclude(question, None)
 
