@@ -1,14 +1,14 @@
-"""The API's beta shape (October 2024 to May 2026) and StepFun's variant of it, translated at the edge.
+"""Translates the API's beta shape (October 2024 to May 2026) and StepFun's variant of it.
 
-Both ways it is a matter of names and places: a session's flat keys (`_FIELDS`), the names of events
-(`_EVENTS`), the types of an assistant's content (`_CONTENT`). What differs in kind:
+Most differences are names and places: a session's flat keys (`_FIELDS`), the names of events (`_EVENTS`), and the types
+of an assistant's content (`_CONTENT`). The others:
 
-* an item is told once, as ``conversation.item.created``, where GA says ``added`` and ``done``;
-* ``conversation.created`` follows ``session.created``;
-* ``temperature`` is taken and not used; what is shown is the beta default;
-* tools and tool choices may be nested (``{"type": "function", "function": {...}}``), as in the chat API.
+* An item is sent once, as ``conversation.item.created``; GA sends ``added`` and ``done``.
+* ``conversation.created`` follows ``session.created``.
+* ``temperature`` is accepted and not used; the beta default is shown.
+* Tools and tool choices may be nested (``{"type": "function", "function": {...}}``), as in the chat API.
 
-Whatever is not known here passes as it is, and the codec says what is wrong with it.
+Unknown keys pass this module unchanged. `dialect.Connection` removes them.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from realtime.protocol.errors import ProtocolError
 from realtime.protocol.wire import JsonObject
 
 TEMPERATURE = 0.8
-"""The beta default. Its clients may set another; sampling is the server's matter since GA."""
+"""The beta default. Beta clients may set another; since GA the server chooses the sampling."""
 
 STEPFUN_MODELS = "step-"
-"""How the names of StepFun's models begin."""
+"""Prefix of the names of StepFun's models."""
 
 _STEPFUN_MOST_ENERGY = 5000
-"""The end of the scale of ``energy_awakeness_threshold``; its default, 2500, is the middle, as 0.5 is of ours."""
+"""Maximum of ``energy_awakeness_threshold``. Its default, 2500, is the middle, like 0.5 of ``threshold``."""
 
 _BUILT_IN_TOOLS = ("web_search", "retrieval")
-"""StepFun runs these by itself; a client that lists them expects no call."""
+"""StepFun runs these on the server; a client that lists them expects no call."""
 
 Shape = Literal["beta", "ga"]
 
 
 def shape(message: JsonObject) -> Shape | None:
-    """Which shape a client's message shows, None when it could be either.
+    """The shape of a client's message; None when it could be either.
 
-    A ``session.update`` shows its shape always: GA requires ``session.type``, and the beta does not know it. A
-    ``response.create`` shows it only by what it asks for.
+    A ``session.update`` always shows its shape: GA requires ``session.type``, which the beta does not have. A
+    ``response.create`` shows it by its keys only.
     """
     kind = message.get("type")
     if kind == "transcription_session.update" or (kind == "response.create" and "session" in message):
@@ -55,7 +55,7 @@ def shape(message: JsonObject) -> Shape | None:
 
 
 def refuse_older_keys(message: JsonObject) -> None:
-    """Raises `ProtocolError` for what GA has no place for: the core lets it pass for the clients of the beta."""
+    """Raises `ProtocolError` for keys of the beta that GA lacks and that the core ignores for beta clients."""
     match message:
         case {"type": "session.update", "session": {"temperature": value}} if value is not None:
             param, hint = "session.temperature", "The server chooses it."
@@ -75,7 +75,7 @@ def refuse_older_keys(message: JsonObject) -> None:
 
 
 def older_dialect(model: str | None, conversation_id: str) -> Beta:
-    """The dialect of a client that does not speak GA: which one, its ``model`` tells."""
+    """The dialect of a client that does not speak GA, by its ``model``."""
     is_stepfun = model is not None and model.startswith(STEPFUN_MODELS)
     return StepFun(conversation_id) if is_stepfun else Beta(conversation_id)
 
@@ -149,16 +149,16 @@ _FIELDS = (
     _Field("turn_detection", ("audio", "input", "turn_detection"), _read_detection),
     _Field("max_response_output_tokens", ("max_output_tokens",)),
 )
-"""Of a session, and of what ``response.create`` asks for."""
+"""Settings of a session and of ``response.create``."""
 
 OLDER_PLACES: Mapping[str, tuple[str, ...]] = {field.key: field.place for field in _FIELDS}
-"""What the beta called a setting -> its place in GA."""
+"""The beta's key of a setting -> its place in GA."""
 
 _RESPONSE_FIELDS = (_MODALITIES, _VOICE, _OUTPUT_FORMAT)
-"""Of a response object, where ``max_output_tokens`` has the same name in both shapes."""
+"""Settings in a response object. ``max_output_tokens`` has the same name there in both shapes."""
 
 _TELLING = frozenset(field.key for field in _FIELDS) - {"speed"}
-"""Keys that GA does not have at this place."""
+"""Keys that GA does not have at the top level."""
 
 _SESSION_KEPT = ("id", "object", "model", "expires_at", "instructions", "tools", "tool_choice", "tracing")
 _RESPONSE_KEPT = ("id", "object", "status", "status_details", "conversation_id", "max_output_tokens", "metadata")
@@ -183,10 +183,10 @@ _WORDS = (
     ("audio/pcm", "pcm16"),
     *((f"'{ga}'", f"'{beta}'") for ga, beta in _CONTENT.items()),
 )
-"""GA's words in the text and the ``param`` of an error, a longer one before what it contains."""
+"""GA's words -> the beta's, for the text and the ``param`` of an error. Longer words come before their parts."""
 
 _WITHOUT_CODE = ("response_cancel_not_active", "conversation_already_has_active_response")
-"""Errors that had a text and no code in the beta; its clients match on the text."""
+"""Errors that had no code in the beta; its clients match on the text."""
 
 
 # The dialects
@@ -257,8 +257,8 @@ class Beta:
 class StepFun(Beta):
     """The beta shape as StepFun's service and its console speak it.
 
-    The one thing kept of a connection is whether the client has set its session: the first time, what it does
-    not name is as StepFun has it (turns by hand), not as OpenAI has it.
+    It has one piece of state: whether the client has updated its session. In the first update, fields that are not
+    named get StepFun's defaults (manual turns), not OpenAI's.
     """
 
     name = "stepfun"
@@ -296,7 +296,7 @@ class StepFun(Beta):
 
 
 def _read_fields(settings: JsonObject) -> None:
-    """Puts the settings of a session or of a response where GA has them."""
+    """Move the settings of a session or of a response to their places in GA."""
     for field in _FIELDS:
         if field.key in settings:
             _place(settings, field.place, field.read(settings.pop(field.key)))

@@ -1,8 +1,7 @@
-"""Messages as they travel <-> events.
+"""Encodes and decodes events.
 
-Text frames hold one event in JSON. A binary frame from a client is raw audio: the same as
-``input_audio_buffer.append`` without the base64. Limits are checked before anything is built from the text,
-so a hostile message costs little.
+A text frame holds one event in JSON. A binary frame from a client is raw audio: ``input_audio_buffer.append`` without
+base64. Limits are checked before the text is parsed, so a hostile message costs little.
 """
 
 from __future__ import annotations
@@ -35,23 +34,22 @@ from realtime.protocol.wire import MAX_AUDIO_BYTES, JsonObject, Wire
 T = TypeVar("T")
 
 MAX_MESSAGE_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 64 * 1024
-"""The longest text message: 15 MiB of audio as base64, and its envelope. Transports set their own limit from
-this."""
+"""The longest text message: 15 MiB of audio as base64 plus 64 KiB. Transports derive their limit from it."""
 MAX_SETTINGS_CHARACTERS = 256 * 1024
-"""The longest message without audio or images. Its echo then stays under the 1 MiB at which clients give up."""
+"""The longest message without audio or images: its echo stays below the 1 MiB limit of clients."""
 _LONG = ("input_audio_buffer.append", "conversation.item.create", "response.create")
 MAX_VALUES = 100_000
-"""The most keys and array elements in one message: far above any real one, and cheap to hold."""
+"""The most keys and array elements in one message: far above real messages, and cheap to hold."""
 MAX_DEPTH = 64
-"""The deepest nesting; JSON schemas of tools are the deepest thing that clients send."""
+"""The deepest nesting. JSON schemas of tools nest deepest."""
 _CHECKED: Mapping[str, type[Wire]] = {
     "session.update": SessionUpdate,
     "response.create": ResponseCreate,
     "conversation.item.create": ConversationItemCreate,
 }
-"""Messages in which a key that is not known is an error: a setting must not be dropped in silence."""
+"""Messages in which an unknown key is an error, so that no setting is dropped silently."""
 MAX_EVENT_ID_CHARACTERS = 512
-"""As much as an ``error`` repeats of the client's name for its event."""
+"""An ``error`` repeats this much of the client's ``event_id``."""
 
 
 def decode(message: str | bytes) -> ClientEvent:
@@ -79,8 +77,10 @@ def decode_object(document: Mapping[str, Any]) -> ClientEvent:
 
 
 def refuse_unknown_settings(document: Mapping[str, Any], event_id: str | None) -> None:
-    """Raises `ProtocolError` (``unknown_parameter``) where a message that sets something has a key that is not known.
-    What is inside of ``session`` is `session_config.merge`'s to check: only the session knows what it is laid over."""
+    """Raises `ProtocolError` (``unknown_parameter``) for an unknown key in a message that sets something.
+
+    `session_config.merge` checks the contents of ``session``: they depend on the session in force.
+    """
     form = _CHECKED.get(str(document.get("type")))
     if form is not None:
         refuse_unknown(document, form, older_names=OLDER_PLACES, event_id=event_id)
@@ -96,7 +96,7 @@ def drop_unknown_settings(document: JsonObject) -> None:
 
 
 def decode_server_event(message: str) -> ServerEvent:
-    """For clients: what the server said. Raises `ProtocolError` for an event this version does not know."""
+    """The server's event in a message, for clients. Raises `ProtocolError` for an unknown event."""
     document = parse(message)
     try:
         return SERVER_EVENTS.validate_python(document)
@@ -105,8 +105,7 @@ def decode_server_event(message: str) -> ServerEvent:
 
 
 def encode(event: ServerEvent | ClientEvent, event_id: str = "") -> str:
-    """One line of JSON. ``event_id`` is stamped on an event that has none; it must need no escaping in
-    JSON."""
+    """One line of JSON. ``event_id`` is added to an event that has none; it must need no escaping in JSON."""
     text = event.model_dump_json()
     if event_id and not event.event_id:
         return f'{{"event_id":"{event_id}",{text[1:]}'
@@ -114,7 +113,7 @@ def encode(event: ServerEvent | ClientEvent, event_id: str = "") -> str:
 
 
 def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
-    """The ``error`` event for a fault. ``event_id``: the client's, where the exception does not know it."""
+    """The ``error`` event for an exception. ``event_id``: the client's, used where the exception has none."""
     named = error.event_id if error.event_id is not None else event_id
     details = ErrorDetails(
         type=error.type,
@@ -127,8 +126,8 @@ def error_event(error: ProtocolError, event_id: str | None = None) -> Error:
 
 
 def parse_client_message(message: str) -> Generator[None, None, JsonObject]:
-    """As `parse`; and only messages that carry audio or images may be long, since the others are kept and echoed.
-    Yields now and then in a long one: others may run meanwhile. Its long audio is bytes."""
+    """As `parse`, in steps, with long audio decoded to bytes. Only messages that carry audio or images may be long: the
+    others are kept and echoed."""
     if len(message) <= LONG_CHARACTERS:
         return parse(message)
     _check_length(message)
@@ -148,7 +147,7 @@ def parse_client_message(message: str) -> Generator[None, None, JsonObject]:
 
 
 def at_once(work: Generator[None, None, T]) -> T:
-    """The result of such a function, where nobody else waits."""
+    """The result of such a generator, without pauses."""
     while True:
         try:
             next(work)
@@ -198,7 +197,7 @@ def _check_length(message: str) -> None:
 
 
 def _check_size(message: str) -> None:
-    """Counting characters is quick; parsing ``[[[[…`` or a million empty objects is not."""
+    """Count characters first: that is fast, and parsing ``[[[[…`` or a million empty objects is not."""
     _check_length(message)
     if message.count("{") + message.count("[") + message.count(",") > MAX_VALUES:
         raise ProtocolError(
@@ -207,7 +206,7 @@ def _check_size(message: str) -> None:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether arrays and objects nest deeper than so many levels."""
+    """Whether arrays and objects nest deeper than ``levels``."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -215,6 +214,6 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def _event_id(document: Mapping[str, Any]) -> str | None:
-    """The client's name for its event."""
+    """The client's ``event_id``; None if it is missing or no string."""
     event_id = document.get("event_id")
     return event_id if isinstance(event_id, str) else None

@@ -1,13 +1,13 @@
 """The items of a conversation, in order, and what clients may do to them.
 
-1. Items are added behind a named one, at the front (``root``) or at the end; ids are unique.
-2. Any item may be retrieved or deleted. A deleted one is gone for the model too.
+1. Items are added after a named item, at the front (``root``) or at the end; ids are unique.
+2. Any item may be retrieved or deleted. The model forgets a deleted item.
 3. Only speech of the assistant can be truncated, within its audio. It then keeps the audio up to that point and shows
    no transcript any more. `END_TOLERANCE_MS` behind its end is its end.
-4. There are at most `MAX_ITEMS`. A client's item beyond that is refused, what is said takes the place of the oldest.
+4. There are at most `MAX_ITEMS`. A client's further item is refused; speech replaces the oldest item.
 
-Beside each item lies a payload for the model's side (samples, token ids, how much was heard). This file knows
-nothing about it but that it belongs to the item and goes with it.
+Each item has a payload for the model's side (samples, token ids, how much was heard). This module does not look into
+it. It is removed with its item.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ from realtime.protocol.items import (
 Payload = TypeVar("Payload")
 
 FRONT = "root"
-"""``previous_item_id`` of an item that shall become the first."""
+"""The ``previous_item_id`` that puts an item first."""
 
 MAX_ITEMS = 4096
-"""The most items at a time: far more than fit any model's context, and a bound for memory."""
+"""The most items: far more than fit any model's context, and a bound for memory."""
 
 
 @dataclass(slots=True)
 class Entry(Generic[Payload]):
     """One item as clients see it (without audio), and its payload.
 
-    ``audio_ms``: how long its speech is, as far as it is known; kept by the owner, read by
-    `Conversation.truncate`. ``answer``: what belongs directly behind the payload, as a tool's result does where call
-    and result are one item; it goes with the payload.
+    ``audio_ms``: length of its speech so far; the owner updates it, `Conversation.truncate` reads it. ``answer``: a
+    second payload directly after the first, such as a tool's result where call and result are one item.
     """
 
     item: Item
@@ -52,20 +51,19 @@ class Entry(Generic[Payload]):
 
 
 END_TOLERANCE_MS = 10
-"""How far behind the end of the audio a truncation may lie: a client counts samples at its own rate and rounds up."""
+"""How far beyond the audio a truncation may end: clients count samples at their own rate and round up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation(Generic[Payload]):
-    """What a truncation came to. ``audio_end_ms`` is the end in force: never behind the item's audio."""
+    """The result of a truncation. ``audio_end_ms``: the end in force, never beyond the item's audio."""
 
     entry: Entry[Payload]
     audio_end_ms: int
 
 
 class Conversation(Generic[Payload]):
-    """Items in order. Every method that serves a client's event raises `ProtocolError` and then changes
-    nothing."""
+    """Items in order. A method that serves a client's event may raise `ProtocolError`, and then changes nothing."""
 
     def __init__(self, conversation_id: str) -> None:
         self.id = conversation_id
@@ -90,7 +88,7 @@ class Conversation(Generic[Payload]):
         return self._entries.get(item_id)
 
     def predecessor(self, item_id: str) -> str | None:
-        """The id of the item before this one; None for the first and for one that is not (any more) there."""
+        """The id of the item before this one; None for the first item and for an unknown one."""
         if item_id not in self._entries:
             return None
         index = self._order.index(item_id)
@@ -104,8 +102,8 @@ class Conversation(Generic[Payload]):
         previous_item_id: str | None = None,
         event_id: str | None = None,
     ) -> Entry[Payload]:
-        """Places an item, which must have an id, and returns its entry. Audio in the item is left out: it is
-        the payload's."""
+        """Add an item, which must have an id, and return its entry. Audio in the item is left out; the payload has
+        it."""
         self._check_new(item.id, event_id)
         index = self._index_behind(previous_item_id, event_id)
         entry = Entry(without_audio(item), payload)
@@ -114,13 +112,13 @@ class Conversation(Generic[Payload]):
         return entry
 
     def make_room(self) -> None:
-        """Remove the oldest items as far as another one needs it: talk goes on when a client's items would not."""
+        """Remove the oldest items until there is room for one more, for items that are not the client's."""
         while len(self._order) >= MAX_ITEMS:
             del self._entries[self._order.pop(0)]
 
     def update(self, item: Item) -> Item:
-        """The item as it is now (finished, with its transcript). One that was truncated in the meantime stays
-        without a transcript, one that was deleted stays deleted. Returns what is shown."""
+        """Store the finished item and return it as it is shown. An item that was truncated meanwhile stays without a
+        transcript; one that was deleted stays deleted."""
         entry = self._entries.get(item.id)
         if entry is None:
             return item
@@ -130,7 +128,7 @@ class Conversation(Generic[Payload]):
         return entry.item
 
     def set_transcript(self, item_id: str, content_index: int, transcript: str) -> None:
-        """Stores what the user said; nothing happens when the item is gone."""
+        """Store the transcript of the user's speech; does nothing when the item is gone."""
         entry = self._entries.get(item_id)
         if entry is None or not isinstance(entry.item, UserMessage):
             return
@@ -152,7 +150,7 @@ class Conversation(Generic[Payload]):
     def truncate(
         self, item_id: str, content_index: int, audio_end_ms: int, *, event_id: str | None = None
     ) -> Truncation[Payload]:
-        """Cuts the speech of an assistant's item, which may be finished or still in progress."""
+        """Cut the speech of an assistant's item, finished or in progress."""
         entry = self._existing(item_id, "item_truncate_invalid_item_id", "truncating", event_id)
         _check_speech(entry.item, content_index, event_id)
         if audio_end_ms > entry.audio_ms + END_TOLERANCE_MS:
@@ -214,7 +212,7 @@ class Conversation(Generic[Payload]):
 
 
 def _check_speech(item: Item, content_index: int, event_id: str | None) -> None:
-    """Only an assistant's speech is truncated. While in progress its content is not shown yet."""
+    """Raises `ProtocolError` unless this is an assistant's speech. An item in progress shows no content yet."""
     if not isinstance(item, AssistantMessage):
         raise ProtocolError(
             "invalid_value",

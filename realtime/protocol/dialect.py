@@ -1,9 +1,8 @@
-"""The shapes of the protocol that clients speak, each as a translation of JSON to and from the one that we
-know (GA).
+"""Dialects: translations between the JSON of clients and the GA shape.
 
-The core never sees a dialect: a `Connection` translates at the edge. GA is the identity and costs nothing.
-The others (the API's beta shape, StepFun's variant of it) are in `beta`. A client names its dialect when it
-connects, or shows it by its first message that is written in one.
+Sessions see GA events only; a `Connection` translates at the transport. GA needs no translation. The API's beta shape
+and StepFun's variant are in `beta`. A client names its dialect when it connects, or shows it by its first message that
+can be one shape only.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ THOUGHTS = "response.thinking"
 
 
 class Dialect(Protocol):
-    """Translates single messages. Objects given may be changed in place; none is used again by the caller."""
+    """Translates single messages. It may change its arguments in place."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def shows_thoughts(self) -> bool:
-        """Whether its clients know the events of a thought. Others get them when they ask for them."""
+        """Whether its clients get the events of a thought unasked."""
 
     def translate_in(self, message: JsonObject) -> JsonObject:
-        """A client's message in GA shape. What is unknown stays as it is: the codec says what is wrong with
-        it. Raises `ProtocolError` for what this dialect does not have and another has."""
+        """A client's message in GA shape. Unknown keys stay. Raises `ProtocolError` for keys of another dialect that
+        the core would ignore."""
 
     def translate_out(self, message: JsonObject) -> Sequence[JsonObject]:
-        """What this client gets for a GA message: one message, or none, or several."""
+        """The messages that this client gets for a GA message: one, none or several."""
 
 
 class GeneralAvailability:
-    """The shape since August 2025: the one we speak."""
+    """The API's shape since August 2025, which sessions use."""
 
     name = "ga"
     shows_thoughts = False
@@ -73,12 +72,12 @@ GA = GeneralAvailability()
 
 
 class Connection:
-    """The wire of one client: its dialect, and the ids of the events it gets."""
+    """Encodes and decodes for one client: its dialect, and the ids of its events."""
 
     def __init__(
         self, ids: Ids, dialect: Dialect = GA, *, suspected: Dialect | None = None, binary_audio: bool = False
     ) -> None:
-        """``suspected``: what a client that has not named its dialect speaks if it turns out not to be GA.
+        """``suspected``: the dialect that a client may turn out to speak; None: it has named its dialect.
         ``binary_audio``: it gets the replies' audio as bytes."""
         self._ids = ids
         self.dialect = dialect
@@ -91,7 +90,7 @@ class Connection:
         return at_once(self.decode_slowly(message))
 
     def decode_slowly(self, message: str | bytes) -> Generator[None, None, ClientEvent]:
-        """The same in steps: megabytes take tens of milliseconds, and others may run between two steps."""
+        """`decode` in steps: megabytes take tens of milliseconds, and other tasks may run between two steps."""
         if isinstance(message, bytes):
             return decode(message)
         document = yield from parse_client_message(message)
@@ -102,9 +101,9 @@ class Connection:
         return decode_object(translated)
 
     def encode(self, event: ServerEvent) -> list[str | bytes]:
-        """The messages for an event, each with an ``event_id``; none for what this client does not know.
+        """The messages for an event, each with an ``event_id``; none for an event that this client does not know.
 
-        Bytes are the audio of the delta before them, which has none itself then.
+        With binary audio, a delta is sent empty, and the bytes after it are its audio.
         """
         if self._binary_audio and isinstance(event, ResponseOutputAudioDelta):
             return [*self._encode(event.model_copy(update={"delta": b""})), event.delta]
@@ -125,7 +124,7 @@ class Connection:
         return self._asked_for_thoughts or self.dialect.shows_thoughts
 
     def _listen_for_dialect(self, document: JsonObject) -> None:
-        """The first message that can only be one shape settles it for good."""
+        """The first message that can be one shape only decides the dialect."""
         if self._suspected is None or (heard := shape(document)) is None:
             return
         if heard == "beta":

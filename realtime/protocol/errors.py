@@ -1,7 +1,7 @@
-"""What a peer did wrong, as one exception with a stable code, and the words for it.
+"""The peer's errors: one exception with a stable code, and its messages.
 
-A `ProtocolError` becomes an ``error`` event and the session lives on (spec: section g of the Realtime API).
-The text says what came, what was expected and, where it is not plain, what to do.
+A `ProtocolError` becomes an ``error`` event, and the session continues (Realtime API, section g). The message says what
+came, what was expected and, where that is not obvious, what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from realtime.errors import PeerError
 
 _QUOTED_CHARACTERS = 80
-"""The longest piece of the peer's own text that is repeated back to it."""
+"""The longest piece of the peer's text that a message repeats."""
 
 _EXPECTED = {
     "string_type": "a string",
@@ -33,7 +33,7 @@ _EXPECTED = {
 
 
 class ProtocolError(PeerError):
-    """A message that cannot be read, or is not legal now.
+    """A message cannot be read, or is not legal now.
 
     ``code`` is stable and may be matched on, ``message`` is for people. ``param`` is the path of the field at
     fault (``session.tools[0].name``), ``event_id`` the id that the client gave to its event, if any.
@@ -47,7 +47,7 @@ class ProtocolError(PeerError):
 def from_validation(
     error: ValidationError, document: object, *, root: str = "", event_id: str | None = None
 ) -> ProtocolError:
-    """The first thing that pydantic found wrong in ``document``, in the words of the wire.
+    """The first error that pydantic found in ``document``, as a `ProtocolError`.
 
     ``document`` is the JSON value that was validated; ``root`` names it (``session``), empty for a whole
     event.
@@ -80,8 +80,8 @@ def from_validation(
 
 
 def _most_telling(error: ValidationError, document: object, root: str) -> tuple[ErrorDetails, str]:
-    """The first fault and its path. Where a value may be one of several things and is none of them: what it
-    lacks to be the closest one, so the fault deepest inside."""
+    """The first fault and its path. Where a value matches no member of a union: the deepest fault, which belongs to the
+    member that it resembles most."""
     faults = [(fault, _path(fault, document, root)) for fault in error.errors(include_url=False)]
     first = faults[0][1]
     inside = [(fault, path) for fault, path in faults if path.startswith(first)]

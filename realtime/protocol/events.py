@@ -1,10 +1,9 @@
 """Every message of the Realtime API in its GA shape, one class each, and the two unions of them.
 
-`ClientEvent`: what clients send; ``event_id`` is theirs to choose, or None. `ServerEvent`: what the server
-sends; its ``event_id`` is ``""`` until `codec.encode` stamps one, so the code that makes events need not
-count them.
+`ClientEvent`: sent by clients, with an ``event_id`` of their choice or None. `ServerEvent`: sent by the server; its
+``event_id`` is ``""`` until `codec.encode` adds one.
 
-Audio fields are bytes here and base64 in JSON. What a reader must do with nulls is told in `wire`.
+Audio fields are bytes here and base64 in JSON. `wire` says how nulls are read and written.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ class _ClientEvent(Lenient):
 
 
 class SessionUpdate(_ClientEvent):
-    """Changes the session. ``session`` is a patch in JSON: `session_config.merge` reads it against what is in
-    force."""
+    """Changes the session. ``session`` is a patch in JSON, applied by `session_config.merge`."""
 
     type: Literal["session.update"] = "session.update"
     session: JsonObject
@@ -42,13 +40,13 @@ class InputAudioBufferAppend(_ClientEvent):
 
 
 class InputAudioBufferCommit(_ClientEvent):
-    """Makes what was heard since the last commit one user message."""
+    """Makes the audio since the last commit one user message."""
 
     type: Literal["input_audio_buffer.commit"] = "input_audio_buffer.commit"
 
 
 class InputAudioBufferClear(_ClientEvent):
-    """Forgets what was heard since the last commit."""
+    """Discards the audio since the last commit."""
 
     type: Literal["input_audio_buffer.clear"] = "input_audio_buffer.clear"
 
@@ -60,7 +58,7 @@ class OutputAudioBufferClear(_ClientEvent):
 
 
 class ConversationItemCreate(_ClientEvent):
-    """Adds an item behind ``previous_item_id``: None is the end, ``root`` the front."""
+    """Adds an item after ``previous_item_id``: None is the end, ``root`` the front."""
 
     type: Literal["conversation.item.create"] = "conversation.item.create"
     previous_item_id: Maybe[str] = None
@@ -73,7 +71,7 @@ class ConversationItemRetrieve(_ClientEvent):
 
 
 class ConversationItemTruncate(_ClientEvent):
-    """Says how much of a spoken reply was heard; the rest is forgotten."""
+    """Reports how much of a spoken reply was played; the rest is forgotten."""
 
     type: Literal["conversation.item.truncate"] = "conversation.item.truncate"
     item_id: str
@@ -88,7 +86,7 @@ class ConversationItemDelete(_ClientEvent):
 
 class ResponseCreate(_ClientEvent):
     unused_keys: ClassVar[frozenset[str]] = frozenset({"session"})
-    """StepFun's dialect has the instructions there."""
+    """StepFun's clients send the instructions there."""
 
     type: Literal["response.create"] = "response.create"
     response: Maybe[ResponseParams] = None
@@ -317,7 +315,7 @@ class InputAudioBufferDtmfEventReceived(_ServerEvent):
 
 
 class OutputAudioBufferStarted(_ServerEvent):
-    """WebRTC and phones, as the next two: the server owns the playback there."""
+    """For WebRTC and phones, as the next two: the server owns the playback there."""
 
     type: Literal["output_audio_buffer.started"] = "output_audio_buffer.started"
     response_id: str
@@ -336,7 +334,7 @@ class OutputAudioBufferCleared(_ServerEvent):
 
 
 class OutputAudioBufferPaused(_ServerEvent):
-    """Our extension, for sessions with ``interruption: "pause"``: hold the playback where it is. What follows is
+    """An extension, for sessions with ``interruption: "pause"``: the client pauses its playback. Then follows
     `output_audio_buffer.resumed`, or `input_audio_buffer.speech_started`, which ends it."""
 
     type: Literal["output_audio_buffer.paused"] = "output_audio_buffer.paused"
@@ -344,7 +342,7 @@ class OutputAudioBufferPaused(_ServerEvent):
 
 
 class OutputAudioBufferResumed(_ServerEvent):
-    """Our extension: it was nothing; play on from the same sample."""
+    """An extension: it was a false alarm; the playback continues from the same sample."""
 
     type: Literal["output_audio_buffer.resumed"] = "output_audio_buffer.resumed"
     response_id: str
@@ -430,8 +428,8 @@ class ResponseOutputAudioTranscriptDone(_ContentEvent):
 
 
 class ResponseThinkingDelta(_ContentEvent):
-    """What the model thinks before it answers: neither spoken nor kept. StepFun's event; others get it when they ask
-    for it (``include: ["response.thinking"]``)."""
+    """A thought before the answer, neither spoken nor kept. An event of StepFun's; other clients get it with
+    ``include: ["response.thinking"]``."""
 
     type: Literal["response.thinking.delta"] = "response.thinking.delta"
     delta: str
@@ -497,7 +495,7 @@ class McpListToolsCompleted(_ServerEvent):
 
 
 class McpListToolsFailed(_ServerEvent):
-    """``message``: why; our addition."""
+    """``message``: why; an extension."""
 
     type: Literal["mcp_list_tools.failed"] = "mcp_list_tools.failed"
     item_id: str
@@ -505,8 +503,8 @@ class McpListToolsFailed(_ServerEvent):
 
 
 class SessionQueued(_ServerEvent):
-    """All sessions are taken and this caller waits: ``position`` 1 is next. Our extension, only where the operator has
-    made a waiting line; `SessionCreated` follows."""
+    """An extension: all sessions are taken and this client waits in the queue; ``position`` 1 is next.
+    `SessionCreated` follows."""
 
     type: Literal["session.queued"] = "session.queued"
     position: int
@@ -514,7 +512,7 @@ class SessionQueued(_ServerEvent):
 
 
 class RateLimit(Wire):
-    """``audio_seconds`` is our extension, only where the operator limits audio."""
+    """``audio_seconds`` is an extension, sent only where the operator limits audio."""
 
     name: Literal["requests", "tokens", "audio_seconds"]
     limit: int
@@ -528,7 +526,7 @@ class RateLimitsUpdated(_ServerEvent):
 
 
 class ErrorDetails(Wire):
-    """``event_id``: of the client event that caused it, as the client named it; None if it had no name."""
+    """``event_id``: the client's, of the event that caused the error; None if it had none."""
 
     type: str
     code: str | None = None

@@ -1,4 +1,4 @@
-"""Names for things on the wire: unique, short, and predictable in tests."""
+"""Ids on the wire: unique, short, and predictable in tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 16
-"""16 characters of 62: 95 bits, so that no two sessions ever share a name, in any process."""
+"""16 characters of 62 are 95 bits: no two sessions share a token, in any process."""
 _SECRET_CHARACTERS = 22
 """131 bits: cannot be guessed."""
 
@@ -21,16 +21,16 @@ def random_token(characters: int = _TOKEN_CHARACTERS) -> str:
 
 
 def webrtc_call_id() -> str:
-    """Of a call over WebRTC. Like a session's id it lets others attach: it cannot be guessed."""
+    """The id of a call over WebRTC. It cannot be guessed, because it lets others attach, like a session's id."""
     return f"rtc_{random_token(_SECRET_CHARACTERS)}"
 
 
 class Ids:
     """The ids of one session: ``item_TOKEN1``, ``item_TOKEN2``, …, each kind counted by itself.
 
-    ``token`` tells sessions apart; give a fixed one in tests. These ids name things, they grant nothing, and who sees
-    one can guess the next. The session's own id is another matter: where a server has no keys, who knows it may attach
-    to the session (``?call_id=``). So it is random by itself, and no other id gives it away.
+    ``token`` distinguishes sessions; tests give a fixed one. These ids grant nothing, so they may be guessed from each
+    other. The session's own id is a secret: on a server without keys, whoever knows it may attach to the session
+    (``?call_id=``). It has its own random characters, and no other id reveals it.
     """
 
     def __init__(self, token: str | None = None) -> None:

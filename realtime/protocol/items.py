@@ -1,7 +1,7 @@
 """Conversation items and their content parts, in the GA shape.
 
-One class a kind of item, used both ways: what clients send in ``conversation.item.create`` and what the
-server tells. An item from a client may lack an ``id``: it is ``""`` here until the conversation gives one.
+There is one class for each kind of item, for both directions. An item from a client may lack an ``id``; it is ``""``
+until the conversation gives one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class InputText(Lenient):
 
 
 class InputAudio(Lenient):
-    """Speech of the user. ``audio`` (in the session's input format) only comes in, or goes out when
-    retrieved."""
+    """Speech of the user. ``audio`` is in the session's input format. The server sends it in
+    ``conversation.item.retrieved`` only."""
 
     type: Literal["input_audio"] = "input_audio"
     audio: Maybe[Base64] = None
@@ -43,7 +43,7 @@ class OutputText(Lenient):
 
 
 class OutputAudio(Lenient):
-    """Speech of the assistant. ``transcript`` is None after a truncation: it would say more than was
+    """Speech of the assistant. ``transcript`` is None after a truncation, because it has more words than were
     heard."""
 
     type: Literal["output_audio"] = "output_audio"
@@ -55,7 +55,7 @@ UserContent = Annotated[InputText | InputAudio | InputImage, Field(discriminator
 
 
 def _by_its_name_of_today(part: Any) -> Any:
-    """Clients that have moved to GA still replay the assistant's words by their beta names."""
+    """Accept the beta names: GA clients still use them for the assistant's words when they replay a history."""
     older = {"text": "output_text", "audio": "output_audio"}
     if isinstance(part, dict) and isinstance(kind := part.get("type"), str) and kind in older:
         return part | {"type": older[kind]}
@@ -170,7 +170,7 @@ class McpApprovalResponse(_Item):
 
 
 class ItemReference(Lenient):
-    """Names an item of the conversation; only in ``response.create``'s input."""
+    """Names an item of the conversation; only in the input of ``response.create``."""
 
     type: Literal["item_reference"] = "item_reference"
     id: str
@@ -192,7 +192,7 @@ InputItem = Annotated[
     | ItemReference,
     Field(discriminator="type"),
 ]
-"""What a response may be given in place of the conversation."""
+"""An item of the input that replaces the conversation in ``response.create``."""
 
 
 class TextPart(Lenient):

@@ -1,8 +1,7 @@
-"""Megabytes of base64 in a message, decoded a piece at a time: whoever shares the thread gets its turn in between.
+"""Decodes long base64 in pieces, so that a message of megabytes does not block the event loop.
 
-`lift` takes the long strings out of the text before it is parsed, `decode_pieces` decodes one, `put_back` puts them
-into the parsed message as bytes, which is what the audio fields take as well. No socket, no event loop: a generator
-yields where others may run.
+`lift` takes long strings out of the text before it is parsed. `decode_pieces` decodes one; it is a generator that
+yields where other tasks may run. `put_back` puts the bytes into the parsed message; audio fields accept bytes.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from typing import Any
 from realtime.protocol.wire import MAX_AUDIO_BYTES
 
 LONG_CHARACTERS = 64 * 1024
-"""Longer messages are taken apart, and longer strings decoded in pieces. 64 KiB take a third of a millisecond."""
+"""Longer strings are decoded in pieces. 64 KiB take a third of a millisecond."""
 _PIECE_CHARACTERS = 512 * 1024
-"""2 ms. Four characters are three bytes: a multiple of 4."""
+"""Takes 2 ms. A multiple of 4, since four characters are three bytes."""
 _KEY = '"audio"'
 _MARK = "\x00audio"
 _SPACES = " \t\r\n"
 
 
 def lift(message: str) -> tuple[str, list[str]]:
-    """The message with a mark in place of each long string that is called ``audio``, and these strings."""
+    """The message with a mark in place of each long string with the key ``audio``, and these strings."""
     kept: list[str] = []
     lifted: list[str] = []
     done = at = 0
@@ -51,8 +50,8 @@ def _skip_spaces(message: str, at: int) -> int:
 
 
 def decode_pieces(text: str) -> Generator[None, None, bytes | str]:
-    """The bytes of a base64 string; the string itself where that is too long or at fault: who reads the field says what
-    is wrong."""
+    """The bytes of a base64 string; the string itself if it is too long or invalid. The reader of the field then
+    reports the error."""
     if len(text) > MAX_AUDIO_BYTES * 4 // 3 + 4 or len(text) % 4:
         return text
     decoded = bytearray()
@@ -70,7 +69,7 @@ def decode_pieces(text: str) -> Generator[None, None, bytes | str]:
 
 
 def put_back(value: Any, audio: list[bytes | str]) -> Any:
-    """The parsed message with what its marks stand for."""
+    """The parsed message with the bytes in place of its marks."""
     if isinstance(value, dict):
         return {key: put_back(inner, audio) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,13 +1,13 @@
-"""What one reply says on the wire: from the model's deltas to server events, in the one legal order.
+"""The server events of one reply, from the model's deltas, in the one legal order.
 
 1. ``response.created`` is first, ``response.done`` is last and comes once.
 2. Items come one after another. Each: output item added, conversation item added, content part added, deltas,
    the ``done`` of each kind of delta, content part done, conversation item done, output item done.
 3. All those ``done`` events also come when the response is cancelled, incomplete or failed.
 4. The deltas joined are the text in every ``done`` event, the item and the response.
-5. A call of an MCP server's tool is an item that stays open while the tool runs; the question whether it may run is an
-   item of its own, whole at once.
-6. A thought comes in an open message before its first words, and is no part of the item.
+5. A call of an MCP server's tool is an item that stays open while the tool runs. A request for approval is an item of
+   its own, complete at once.
+6. A thought comes in an open message before its first words, and is not part of the item.
 7. Out of band (no conversation) there are no ``conversation.item.*`` events.
 
 A call that is not legal in the present state raises `IllegalTransition`; the table is `_LEGAL`.
@@ -72,8 +72,8 @@ from realtime.protocol.responses import (
 )
 
 MAX_AUDIO_DELTA_MS = 200
-"""The longest audio in one event: about 13 kB of base64 at 24 kHz, so that no client's message limit is near
-and a barge-in leaves little behind."""
+"""The longest audio in one event: about 13 kB of base64 at 24 kHz, far below clients' message limits, and little is
+lost at a barge-in."""
 
 
 class State(Enum):
@@ -119,7 +119,7 @@ class _ContentIds(_OutputIds):
 
 @dataclass(slots=True)
 class _Draft:
-    """The item in progress: what has been said of it so far."""
+    """The item in progress."""
 
     item_id: str
     name: str = ""
@@ -146,11 +146,11 @@ def opening_function_call(item_id: str, call_id: str, name: str) -> FunctionCall
 class ResponseStream:
     """One response. Every method returns the events to send, in order.
 
-    ``response``: as it stands at the start (`responses.ResponseConfig.response`); its ``conversation_id`` is
-    None out of band. ``predecessor`` gives the id of the item before one in the conversation, so an item must
-    be placed there (as `opening_message` or `opening_function_call`) **before** it is started here; what it
-    came to is the last of `finished_items`. ``exists`` says whether an item is still in the conversation: one that the
-    client has deleted gets no ``done`` events and is not in the response's output.
+    ``response``: the response object at the start (`responses.ResponseConfig.response`); its ``conversation_id`` is
+    None out of band. ``predecessor`` gives the id of the item before one in the conversation. So the caller must add an
+    item there (as `opening_message` or `opening_function_call`) **before** it starts it here; the finished item is the
+    last of `finished_items`. ``exists``: whether an item is still in the conversation. An item that the client has
+    deleted gets no ``done`` events and is not in the response's output.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class ResponseStream:
 
     @property
     def finished_items(self) -> tuple[Item, ...]:
-        """The items that are done, as the conversation shall keep them."""
+        """The finished items, as the conversation keeps them."""
         return tuple(self._finished)
 
     def create(self) -> list[ServerEvent]:
@@ -208,7 +208,7 @@ class ResponseStream:
         return [ResponseThinkingDelta(**self._content, delta=delta)]
 
     def end_thought(self) -> list[ServerEvent]:
-        """What follows is said aloud. Nothing when there is no thought that is still open."""
+        """Close the thought; nothing if none is open."""
         thought = "".join(self._draft.thoughts)
         self._draft.thoughts.clear()
         return [ResponseThinkingDone(**self._content, thinking=thought)] if thought else []
@@ -317,7 +317,7 @@ class ResponseStream:
         return [*events, ResponseDone(response=self._response)]
 
     def _close(self, *, completed: bool) -> list[ServerEvent]:
-        """What is open ends."""
+        """Close the item in progress, if there is one."""
         if self._state is State.IDLE:
             return []
         if self._state is State.MCP_CALL:

@@ -31,7 +31,7 @@ FinalStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 StatusReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
 
 _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
-"""Limits of the contract: pairs, and characters of a key and of a value."""
+"""The API's limits: pairs, and characters of a key and of a value."""
 
 
 def _metadata(value: dict[str, str]) -> dict[str, str]:
@@ -65,8 +65,7 @@ class OutputTokens(Wire):
 
 
 class Usage(Wire):
-    """Tokens by kind; ``total_tokens = input_tokens + output_tokens``. Make it with `count`, which keeps the
-    sums."""
+    """Tokens by kind; ``total_tokens = input_tokens + output_tokens``. `count` computes the sums."""
 
     total_tokens: int = 0
     input_tokens: int = 0
@@ -125,8 +124,7 @@ class ResponseAudio(Wire):
 
 
 class Response(Wire):
-    """One reply. ``conversation_id`` is None out of band; ``output`` is empty and ``usage`` None until it is
-    done."""
+    """One reply. ``conversation_id`` is None out of band. Until it is done, ``output`` is empty and ``usage`` None."""
 
     id: str
     object: Literal["realtime.response"] = "realtime.response"
@@ -151,10 +149,10 @@ class ResponseAudioParams(Lenient):
 
 
 class ResponseParams(Lenient):
-    """What one response shall do differently from the session. None: as in the session."""
+    """The settings of one response. None: as in the session."""
 
     unused_keys: ClassVar[frozenset[str]] = frozenset({"temperature"})
-    """Of the beta."""
+    """A setting of the beta."""
 
     audio: Maybe[ResponseAudioParams] = None
     conversation: Maybe[str] = None
@@ -172,7 +170,7 @@ class ResponseParams(Lenient):
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """What holds for one response: the session's settings with those of ``response.create`` over them.
+    """The settings in force for one response: the session's, overridden by those of ``response.create``.
 
     ``input``: replaces the conversation as context; None: the conversation, ``()``: nothing.
     ``out_of_band``: the reply does not enter the conversation. ``parallel_tool_calls``: it may call several tools.
@@ -189,7 +187,7 @@ class ResponseConfig:
     input: tuple[InputItem, ...] | None
     out_of_band: bool
     speed: float = 1.0
-    """Of the speech; 1 is the model's own."""
+    """Speed of the speech; 1 is the model's own."""
     effort: str | None = None
     """How long to think before the answer; None: as the model does by default."""
     parallel_tool_calls: bool = True
@@ -214,10 +212,10 @@ def configure_response(
     conversation_id: str | None = None,
     event_id: str | None = None,
 ) -> ResponseConfig:
-    """The settings of one response. `ProtocolError` when it asks for what cannot be.
+    """The settings of one response. Raises `ProtocolError` for settings that are not possible.
 
-    ``audio_produced``: the conversation holds speech of the assistant, so its voice stays.
-    ``conversation_id``: the one that exists; a response may name it instead of ``"auto"``.
+    ``audio_produced``: the assistant has spoken, so the voice cannot change.
+    ``conversation_id``: of the one conversation; a response may name it instead of ``"auto"``.
     """
     asked = params or ResponseParams()
     _check_conversation(asked, conversation_id, event_id)

@@ -1,8 +1,8 @@
-"""The session object: what is in force, and how an update changes it.
+"""The session object, and how an update changes it.
 
-A session is always whole: every field has a value and every ``session.updated`` shows all of them. An update
-is a patch in JSON (`merge`): only present fields change, null clears what can be cleared and is otherwise
-"not given", and either everything in it is taken or nothing is.
+Every field always has a value, and every ``session.updated`` shows all of them. An update is a patch in JSON (`merge`).
+Only present fields change. Null clears some fields and otherwise counts as "not given". An update is applied as a whole
+or not at all. Unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from realtime.protocol.wire import Bool, Count, JsonObject, Lenient, Maybe, Mill
 
 MAX_OUTPUT_TOKENS = 4096
 MAX_INSTRUCTIONS_CHARACTERS = 200_000
-"""Far above any prompt that fits the model; a bound so that the echo stays under clients' 1 MiB message
-limit."""
+"""Far above any prompt that fits the model; the echo stays below clients' message limit of 1 MiB."""
 
 
 # Audio formats
 
 
 class Pcm(Lenient):
-    """Signed 16 bit little-endian mono. 16 and 8 kHz are our extension: the SDKs know 24 kHz only."""
+    """Signed 16 bit little-endian mono. 16 and 8 kHz are an extension; the SDKs know 24 kHz only."""
 
     type: Literal["audio/pcm"] = "audio/pcm"
     rate: Literal[24000, 16000, 8000] = 24000
@@ -55,7 +54,7 @@ class Pcm(Lenient):
 
 class _G711(Lenient):
     unused_keys: ClassVar[frozenset[str]] = frozenset({"rate"})
-    """There is one rate; clients may name it."""
+    """The rate is always 8000; clients may name it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -92,19 +91,19 @@ AudioFormat = Annotated[Pcm | Pcmu | Pcma, Field(discriminator="type")]
 
 
 Interruption = Literal["immediate", "pause", "play_on"]
-"""Our extension: what a voice over the assistant's does until it is known whether it is meant."""
+"""An extension: what speech during a reply does until it is classified."""
 
 
 IdleTimeout = Annotated[Milliseconds, Field(ge=5000, le=30_000)]
-"""OpenAI's bounds. A shorter one would make responses faster than anybody can answer them."""
+"""OpenAI's bounds. With a shorter timeout, responses would follow each other without end."""
 
 
 class ServerVad(Lenient):
-    """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: clients
-    that do not read ``true`` there cancel by themselves on every barge-in."""
+    """Turns end after a silence. ``create_response`` and ``interrupt_response`` are always shown: the Agents SDKs send
+    ``response.cancel`` at every barge-in unless they read ``true`` there."""
 
     unused_keys: ClassVar[frozenset[str]] = frozenset({"model_version"})
-    """agents-js lets its users set it."""
+    """A setting of agents-js."""
 
     type: Literal["server_vad"] = "server_vad"
     threshold: Share = 0.5
@@ -167,10 +166,10 @@ Voice = Annotated[str, Field(max_length=256)] | VoiceId
 
 
 def served_voice(asked: str, voices: Sequence[str]) -> str:
-    """The voice that speaks: the one asked for, or the first of ours where its name is unknown.
+    """The voice that speaks: the one asked for, or the first of ``voices`` where that name is unknown.
 
-    Clients name voices of other services ("alloy", "marin") by default. They get what they asked for in the
-    echo and our default in the ear: an error would end their session.
+    Clients name OpenAI's voices ("alloy", "marin") by default. The session echoes that name and speaks in the default
+    voice. An error would end their session.
     """
     return asked if asked in voices else voices[0]
 
@@ -184,8 +183,8 @@ _Hints = Annotated[tuple[Annotated[str, Field(max_length=_HINT_CHARACTERS)], ...
 
 
 class Transcription(Lenient):
-    """Asks for the user's words. ``model`` may be any name: there is one, ours. The hints become a part of its prompt:
-    they are bounded."""
+    """Asks for transcripts of the user's speech. ``model`` may be any name; the server has one. The hints are part of
+    its prompt, so their length is limited. ``delay`` has no effect."""
 
     model: Maybe[str] = None
     language: Maybe[Annotated[str, Field(max_length=_HINT_CHARACTERS)]] = None
@@ -217,14 +216,14 @@ class RetentionRatio(Lenient):
 
 
 class Reasoning(Lenient):
-    """How long a model that thinks does so before it answers: ``none``, ``minimal``, ``low``, ``medium``, ``high``,
-    ``xhigh``. Any other word is ``medium``, and models that do not think ignore it."""
+    """Length of the thought before an answer: ``none``, ``minimal``, ``low``, ``medium``, ``high``, ``xhigh``. Any
+    other word is ``medium``. Models that do not think ignore it."""
 
     effort: Maybe[str] = None
 
 
 class Prompt(Lenient):
-    """A stored prompt, by id. There is no store here, so only null is ever in force."""
+    """A stored prompt, by id. The server stores none, so only null is accepted."""
 
     id: str
     version: Maybe[str] = None
@@ -233,7 +232,7 @@ class Prompt(Lenient):
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 Include = tuple[Literal["item.input_audio_transcription.logprobs", "response.thinking"], ...]
-"""``response.thinking`` is our extension: strict clients know no such events, so they must be asked for."""
+"""``response.thinking`` is an extension. Strict clients do not know its events, so a client must ask for them."""
 
 
 # The session: nulls say what is off here, so these are not `Lenient`
@@ -261,7 +260,8 @@ class Session(Wire):
     """A conversation in speech or text. All fields always have a value."""
 
     unused_keys: ClassVar[frozenset[str]] = frozenset({"client_secret", "temperature"})
-    """``client_secret``: clients that made the session with POST send its answer back. ``temperature``: of the beta."""
+    """``client_secret``: clients send back what POST answered. ``temperature``: of the beta, dropped for its
+    clients."""
 
     type: Literal["realtime"] = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
@@ -280,7 +280,7 @@ class Session(Wire):
     reasoning: Maybe[Reasoning] = None
     parallel_tool_calls: Maybe[Bool] = None
     server_tools: Maybe[tuple[str, ...]] = None
-    """Our extension: which of the server's own tools may be called; None: all that it has."""
+    """An extension: the server's own tools that may be called; None: all."""
     audio: SessionAudio = SessionAudio()
 
     @property
@@ -307,7 +307,7 @@ class TranscriptionAudio(Wire):
 
 
 class TranscriptionSession(Wire):
-    """Only listens: turns and their words, never a response."""
+    """Only transcribes: it has turns and transcripts, and no responses."""
 
     unused_keys: ClassVar[frozenset[str]] = Session.unused_keys | {"model"}
 
@@ -363,7 +363,7 @@ _CLEARED_BY_NULL: frozenset[tuple[str, ...]] = frozenset(
 _OFF_BY_NULL = frozenset(
     {"turn_detection", "transcription", "noise_reduction", "input_audio_transcription", "input_audio_noise_reduction"}
 )
-"""With these keys a null says something, also where they are misplaced."""
+"""Null turns these off, so a misplaced null is an error, too."""
 
 _KEPT: Mapping[str, Collection[str]] = {
     "server_vad": fields(ServerVad),
@@ -372,10 +372,10 @@ _KEPT: Mapping[str, Collection[str]] = {
     "audio/pcmu": (),
     "audio/pcma": (),
 }
-"""What an object that becomes one of this type keeps of what it was."""
+"""The fields that an object keeps when its ``type`` changes to this one."""
 
 _NEVER_UPDATED = ("id", "object", "model", "expires_at")
-"""SDKs send the object back whole, or always name a model: not an error, and not a change."""
+"""Accepted and ignored: SDKs send the whole object back, or always name a model."""
 
 
 def merge(
@@ -386,10 +386,10 @@ def merge(
     response_active: bool = False,
     event_id: str | None = None,
 ) -> Session:
-    """The session after ``session.update`` (its ``session`` object, as JSON), or `ProtocolError` and no
-    change at all.
+    """The session after ``session.update`` (its ``session`` object, as JSON). Raises `ProtocolError`; nothing is
+    changed then.
 
-    ``audio_produced``: the assistant has spoken, so the voice stays. ``response_active``: so the speed stays.
+    ``audio_produced``: the assistant has spoken, so the voice cannot change. ``response_active``: nor can the speed.
     """
     _check_patch(update, current.type, event_id)
     changes = {key: value for key, value in update.items() if key not in _NEVER_UPDATED}
@@ -441,7 +441,7 @@ def _refuse_unknown(patched: Mapping[str, Any], form: type[Wire], event_id: str 
 
 
 def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | None) -> None:
-    """What the merged result cannot show any more."""
+    """Raises `ProtocolError` for faults that the merged result does not show."""
     asked_type = update.get("type", current_type)
     if asked_type != current_type:
         if asked_type not in ("realtime", "transcription"):
@@ -459,7 +459,7 @@ def _check_patch(update: Mapping[str, Any], current_type: str, event_id: str | N
 
 
 def _kept(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of an object: where it becomes one of another type, only what that type has as well."""
+    """The fields that stay: all, or on a change of ``type`` those that the new type has as well."""
     kind = changes.get("type")
     if kind == target.get("type") or not isinstance(kind, str) or kind not in _KEPT:
         return dict(target)
@@ -467,7 +467,7 @@ def _kept(target: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _patch(target: Any, changes: Any, path: tuple[str, ...] = ()) -> Any:
-    """``changes`` laid over ``target``, both JSON. Never alters either."""
+    """``target`` overridden by ``changes``, both JSON. Neither is altered."""
     if path not in _MERGED or not isinstance(changes, Mapping) or not isinstance(target, Mapping | None):
         return changes
     merged = _kept(target or {}, changes)

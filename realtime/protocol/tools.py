@@ -1,4 +1,4 @@
-"""The tools that a session may name, and which of them a reply has to call."""
+"""The tools of a session, and the choice among them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from realtime.protocol.wire import Bool, JsonObject, Lenient, Maybe, Wire
 
 MAX_TOOLS = 128
 MAX_DECLARED_BYTES = 64 * 1024
-"""The declarations of all tools of a session as JSON: about 20 000 tokens, which every prompt begins with."""
+"""Limit of the declarations of all tools of a session, as JSON: about 20 000 tokens at the start of every prompt."""
 
 _FUNCTION_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
-"""The API's rule."""
+"""The form of a function's name in the API."""
 
 
 class FunctionTool(Lenient):
     unused_keys: ClassVar[frozenset[str]] = frozenset({"strict"})
-    """Of the chat API. Arguments fit the schema here in any case."""
+    """``strict``: of the chat API. Arguments always fit the schema here."""
 
     type: Literal["function"] = "function"
     name: str
@@ -44,7 +44,7 @@ class McpApprovalFilter(Lenient):
 class McpTool(Lenient):
     """A server of tools (Model Context Protocol), reached by exactly one of url, connector or tunnel.
 
-    ``authorization`` and ``headers`` are secrets and never told back.
+    ``authorization`` and ``headers`` are secrets and never echoed.
     """
 
     unused_keys: ClassVar[frozenset[str]] = frozenset({"allowed_callers", "defer_loading"})
@@ -89,8 +89,8 @@ ToolChoice = Annotated[
 
 
 def check_functions(tools: Sequence[Tool], root: str, event_id: str | None = None) -> None:
-    """Raises `ProtocolError` where a function has a name that is not of the API's form, or where all together are too
-    long. ``root``: whose tools they are (``session``)."""
+    """Raises `ProtocolError` for a function's name that is not of the API's form, or when all declarations together are
+    too long. ``root``: the owner of the tools (``session``)."""
     size = 0
     for index, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
@@ -119,12 +119,12 @@ def declaration(function: FunctionTool) -> JsonObject:
 
 
 def declared_bytes(function: FunctionTool) -> int:
-    """The length of its declaration as JSON."""
+    """Length of its declaration as JSON, in UTF-8."""
     return len(json.dumps(declaration(function), ensure_ascii=False).encode())
 
 
 def check_declared_bytes(size: int, root: str, event_id: str | None = None) -> None:
-    """Raises `ProtocolError` where tools that are declared in ``size`` bytes are too many."""
+    """Raises `ProtocolError` when ``size`` bytes of declarations are too many."""
     if size > MAX_DECLARED_BYTES:
         raise ProtocolError(
             "invalid_value",

@@ -1,8 +1,8 @@
 """Finds the keys of a client's JSON that the protocol does not know.
 
-The models of the protocol ignore unknown keys when they read JSON. A setting that is misspelt or misplaced would
-then have no effect, and nobody would be told. `refuse_unknown` answers it with ``unknown_parameter``, the path of the
-key and, where one is known, the right place. `drop_unknown` removes such keys: the older dialects allow them.
+The models of the protocol ignore unknown keys when they read JSON, so a misspelt or misplaced setting would have no
+effect without an error. `refuse_unknown` raises ``unknown_parameter`` with the path of the key and, where one is known,
+the right place. `drop_unknown` removes such keys, for the older dialects.
 
 A key whose value is null counts as not given. Free-form objects (``metadata``, JSON schemas, headers) are not searched.
 """
@@ -20,7 +20,7 @@ from realtime.protocol.errors import ProtocolError
 from realtime.protocol.wire import Wire
 
 Form = Any
-"""A type as a field of a model is annotated with it."""
+"""The annotation of a model's field."""
 
 Path = tuple[str | int, ...]
 
@@ -28,12 +28,12 @@ _SIMILAR = 0.7
 """difflib's ratio from which a key counts as misspelt: "instrutions" and "instructions" have 0.96."""
 
 _MOST_PLACES = 8
-"""Levels of the models that are searched for the right place of a key."""
+"""How deep the models are searched for the right place of a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownKey:
-    """``path`` ends with the key. ``siblings``: the keys that are known at its place. ``owner``: the object itself."""
+    """``path`` ends with the key. ``siblings``: the keys known at its place. ``owner``: the object that has it."""
 
     path: Path
     siblings: tuple[str, ...]
@@ -107,7 +107,7 @@ def join(root: str, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a form has of objects: the models that one may be, and the shape of an array's elements."""
+    """The models that an object of a form may be, and the shape of an array's elements."""
 
     models: tuple[type[Wire], ...]
     element: _Shape | None = None

@@ -1,9 +1,9 @@
-"""The ground that every message stands on: how fields are read leniently and written exactly.
+"""Base classes and types of all messages.
 
-Reading: unknown keys are ignored; ``null`` in an optional place means "not given"; JSON types are not bent
-(``"1"`` is no number). Writing: a field that is merely absent is left out, never ``null``, because the
-JavaScript SDK's schemas silently drop events with a null where a string is meant. Fields for which null is
-the right answer are typed ``X | None``; the others ``Maybe[X]``.
+Reading: unknown keys are ignored (`unknown_keys` refuses them where they matter), ``null`` in an optional place means
+"not given", and JSON types are not converted (``"1"`` is no number). Writing: an absent field is left out, never
+``null``, because the JavaScript SDK's schemas silently drop events with a null in place of a string. Fields whose null
+has a meaning are typed ``X | None``, the others ``Maybe[X]``.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     unused_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys that clients send and that have no effect here: `unknown_keys` lets them pass."""
+    """Keys that clients send and that have no effect here. `unknown_keys` accepts them."""
 
 
 class Lenient(Wire):
-    """A JSON object that clients write: a null in an optional place is the same as nothing."""
+    """A JSON object that clients write: null in an optional place means "not given"."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +63,7 @@ class Lenient(Wire):
 
 
 def decode_base64(value: object) -> bytes:
-    """Audio from its JSON string; bytes pass as they are. Missing padding and line breaks are forgiven."""
+    """Audio from its JSON string; bytes pass unchanged. Missing padding and line breaks are accepted."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -92,12 +92,12 @@ def encode_base64(data: bytes) -> str:
 
 
 def _whole(value: object) -> object:
-    """A number without a fraction is an integer, however it is written: JSON knows no difference."""
+    """Accept ``1.0`` as an integer: JSON has one type of numbers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _floor(value: object) -> object:
-    """Clients compute times in floating point; the part of a millisecond does not matter."""
+    """Round down: clients compute times in floating point."""
     return int(value // 1) if isinstance(value, float) and abs(value) < _MAX_SAFE_INTEGER else value
 
 
