@@ -1,2 +1,1 @@
-"""Tools that the server runs itself: its own, and those of MCP servers. A session sees only
-`realtime.ports.tools`."""
+"""Tools that the server runs: its own, and those of MCP servers. Sessions see `realtime.ports.tools` only."""

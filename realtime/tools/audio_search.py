@@ -1,4 +1,4 @@
-"""`audio_search`: find a clip of speech by what is said in it, and speak the answer in its voice."""
+"""`audio_search`: find a clip of speech by its text, and speak the answer in its voice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from realtime.tools.clip_index import Clip, ClipIndex, Hit
 from realtime.tools.registry import BuiltinTool, ToolError, bounded, schema
 
 VoiceOf = Callable[[Clip], str | None]
-"""The name under which the vocoder speaks in the voice of this clip, enrolled now where it was not; None: it cannot.
-May take seconds, so it is called in a thread of its own."""
+"""The vocoder's name of this clip's voice, which is enrolled first if necessary; None: that is not possible.
+May take seconds, so it runs in a thread.
+"""
 
 
 def audio_search(index: ClipIndex, voice_of: VoiceOf) -> BuiltinTool:

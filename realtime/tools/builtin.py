@@ -1,4 +1,4 @@
-"""Which of the server's own tools are on, by configuration."""
+"""Builds the server's own tools from the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from realtime.tools.registry import BuiltinTool, Registry
 
 @dataclass(frozen=True, slots=True)
 class ToolConfig:
-    """``names`` of the tools that are on, and what they need: endpoints (`Endpoint.read`), the folder of clips."""
+    """``names``: the enabled tools. The other fields are what they need: endpoints (`Endpoint.read`), the folder of
+    clips."""
 
     names: tuple[str, ...] = ()
     weather_url: str = ""
@@ -26,7 +27,7 @@ class ToolConfig:
 
 
 def build_tools(config: ToolConfig, voice_of: VoiceOf) -> Registry:
-    """The tools of ``config.names``. Raises `ConfigError` for a name that there is not, and for what is missing."""
+    """The tools of ``config.names``. Raises `ConfigError` for an unknown name and for a missing setting."""
     makers: dict[str, Callable[[], BuiltinTool]] = {
         "get_time": get_time,
         "calculate": calculate,

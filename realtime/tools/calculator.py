@@ -1,5 +1,6 @@
-"""`calculate`: arithmetic. The expression is parsed by Python's grammar and evaluated here, node by node; nothing in it
-is ever run as code."""
+"""`calculate`: arithmetic. Python's grammar parses the expression, and this module evaluates it node by node. Nothing
+in it runs as code.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from realtime.tools.registry import BuiltinTool, ToolError, schema
 MAX_CHARS = 500
 MAX_DEPTH = 50
 MAX_BITS = 4096
-"""Of an integer: more digits than anybody wants to hear, few enough to be quick."""
+"""Limit of an integer: more digits than anybody wants to hear, few enough to compute fast."""
 
 Number = int | float
 
@@ -76,7 +77,7 @@ def calculate() -> BuiltinTool:
 
 
 def evaluate(expression: str) -> Number:
-    """The value of an expression. Raises `ToolError` that says what is wrong with it."""
+    """The value of an expression. Raises `ToolError` that says what is wrong."""
     if len(expression) > MAX_CHARS:
         raise ToolError(f"The expression has {len(expression)} characters; the most are {MAX_CHARS}.")
     try:
@@ -94,7 +95,7 @@ def evaluate(expression: str) -> Number:
 
 
 def shown(value: Number) -> str:
-    """As one would write it: no ".0", twelve significant digits."""
+    """In usual notation: without ".0", twelve significant digits."""
     if isinstance(value, int):
         return str(value)
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.12g}"

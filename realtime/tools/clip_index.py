@@ -1,8 +1,8 @@
-"""A local folder of speech clips with what is said in them, searched by text.
+"""A local folder of speech clips with their texts, searched by text.
 
-The folder holds ``index.jsonl``, one clip a line: ``{"file": "anna.wav", "text": "…", "voice": "…"}``; or, without it,
-a ``.txt`` beside each ``.wav``. ``voice`` (optional) names an enrolled voice of the checkpoint. Search is BM25 over
-words; scripts without spaces are taken by pairs of characters.
+The folder has ``index.jsonl``, one clip per line: ``{"file": "anna.wav", "text": "…", "voice": "…"}``. Without it, each
+``.wav`` has a ``.txt`` beside it. ``voice`` (optional) names an enrolled voice of the checkpoint. The search is BM25
+over words; scripts without spaces are split into pairs of characters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """``text``: what is said in it, or what it is. ``voice``: an enrolled voice's name, ``""``: the clip's own."""
+    """``text``: the words of the clip, or a description. ``voice``: an enrolled voice's name; ``""``: the clip's
+    own."""
 
     path: Path
     text: str
@@ -45,7 +46,7 @@ class Hit:
 
 
 class ClipIndex:
-    """Clips that can be searched."""
+    """Searchable clips."""
 
     def __init__(self, clips: list[Clip]) -> None:
         self.clips = tuple(clips)
@@ -69,7 +70,7 @@ class ClipIndex:
         return cls(clips)
 
     def search(self, query: str, limit: int = 3) -> list[Hit]:
-        """The best clips first; none when no word of the query is in any."""
+        """The best clips first; none when no word of the query occurs."""
         wanted = set(terms(query))
         hits = [Hit(clip, self._score(wanted, at)) for at, clip in enumerate(self.clips)]
         return sorted((hit for hit in hits if hit.score > 0), key=lambda hit: -hit.score)[:limit]
@@ -87,7 +88,7 @@ class ClipIndex:
 
 
 def terms(text: str) -> Iterator[str]:
-    """The words of a text, without case; of unspaced scripts the pairs of characters."""
+    """The words of a text in lower case; of unspaced scripts, the pairs of characters."""
     for word in _WORDS.findall(text.casefold().replace("_", " ")):
         if _UNSPACED.search(word) and len(word) > 1:
             yield from (word[at : at + 2] for at in range(len(word) - 1))

@@ -1,4 +1,4 @@
-"""`get_time`: the date and the time, here or in a time zone."""
+"""`get_time`: the date and the time, local or in a time zone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from realtime.ports.tools import ServerTool
 from realtime.tools.registry import BuiltinTool, ToolError, schema
 
 Now = Callable[[], datetime]
-"""The present moment, with its time zone."""
+"""The current time, with its time zone."""
 
 
 def get_time(now: Now = lambda: datetime.now(UTC)) -> BuiltinTool:

@@ -1,8 +1,8 @@
-"""`weather` and `web_search`: adapters to an HTTP endpoint that the operator has configured.
+"""`weather` and `web_search`: adapters to an HTTP endpoint of the operator.
 
-The endpoint is asked by GET. Its URL may hold a placeholder (``{location}``, ``{query}``); where it does not, the
-argument becomes a query parameter. It answers with text or JSON, which the model is told as it is. A key goes into the
-URL or into a header: ``https://HOST/PATH?key=…`` or ``https://HOST/PATH Authorization: Bearer …``.
+The endpoint is called by GET. Its URL may have a placeholder (``{location}``, ``{query}``); otherwise the argument
+becomes a query parameter. Its answer is text or JSON, which the model gets unchanged. A key goes into the URL or into a
+header: ``https://HOST/PATH?key=…`` or ``https://HOST/PATH Authorization: Bearer …``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MAX_BYTES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a tool asks. ``header``: name and value of one more header."""
+    """The endpoint of a tool. ``header``: name and value of an additional header."""
 
     url: str
     header: tuple[str, str] | None = None
 
     @classmethod
     def read(cls, setting: str, name: str) -> Endpoint:
-        """``URL [Header: value]``. Raises `ConfigError` where that is no HTTP address."""
+        """Parse ``URL [Header: value]``. Raises `ConfigError` for anything but an HTTP address."""
         url, _, header = setting.strip().partition(" ")
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -95,7 +95,7 @@ def _asking(declaration: ServerTool, endpoint: Endpoint, argument: str) -> Built
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The operator named one address; no other is asked, and no key is sent there."""
+    """Refuses redirects: only the operator's address gets requests, and its key."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -107,7 +107,7 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _fetch(request: urllib.request.Request, name: str) -> str:
-    """Blocks. The text of the answer; `ToolError` without the address, which may hold a key."""
+    """The text of the answer; blocks. `ToolError` does not repeat the address, which may contain a key."""
     try:
         with _OPENER.open(request, timeout=READ_TIMEOUT_S) as answer:
             body = answer.read(MAX_BYTES)
@@ -123,7 +123,7 @@ def _fetch(request: urllib.request.Request, name: str) -> str:
 
 
 def _compact(text: str) -> str:
-    """JSON on one line, without escapes: fewer ids."""
+    """JSON on one line without escapes, which takes fewer tokens."""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):

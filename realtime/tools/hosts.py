@@ -1,8 +1,8 @@
-"""Which machines a session may make this server talk to. Pure: addresses are looked up by the caller.
+"""Which hosts a session may make this server contact. No I/O: the caller looks up addresses.
 
-Without a rule none: a server that fetches what strangers name can be used against the network that it stands in. A
-rule is a list: ``mcp.example.org``, ``10.0.0.5:9000``, ``*.example.org``, ``*``. What is named exactly may be any
-machine, also this one. What only a wildcard names must have public addresses and be spoken to over TLS.
+There are none by default, because a server that fetches addresses of its clients can be used against its own network. A
+rule is a list: ``mcp.example.org``, ``10.0.0.5:9000``, ``*.example.org``, ``*``. A host that is named exactly may be
+any machine, this one included. A host that only a wildcard matches must have public addresses and use TLS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """``exact``: hosts, or hosts with a port. ``suffixes``: what a host may end with; ``""`` is any."""
+    """``exact``: hosts, or hosts with a port. ``suffixes``: allowed ends of hosts; ``""`` is any host."""
 
     exact: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class HostPolicy:
         )
 
     def refusal(self, url: str) -> str | None:
-        """Why this address is not contacted, as far as its text tells; None: it may be."""
+        """Why this address is refused, as far as its text shows; None: it is allowed."""
         try:
             parts = urlsplit(url)
             port = _port(parts)
@@ -49,12 +49,12 @@ class HostPolicy:
         return None if parts.scheme == "https" else f"{host[:80]!r} must be spoken to over https."
 
     def trusts(self, host: str, port: int) -> bool:
-        """Whether it is named exactly, so that its addresses do not matter."""
+        """Whether the rule names this host exactly, so that its addresses do not matter."""
         host = host.casefold()
         return host in self.exact or f"{host}:{port}" in self.exact
 
     def choose_address(self, host: str, port: int, addresses: Sequence[str]) -> str | None:
-        """The address to connect to; None: the name leads into a private network."""
+        """The address to connect to; None: the name resolves to a private network."""
         if not addresses:
             return None
         if not self.trusts(host, port) and not all(map(_is_public, addresses)):

@@ -1,7 +1,7 @@
 """An MCP server over HTTP, by the official package (extra ``mcp``): streamable HTTP, else the older SSE transport.
 
-A connection that the server has forgotten (it was restarted) or that cannot be made any more is renewed by the next
-call. The package wants a connection opened and closed by one task, so a `_Link` has one.
+If the server has forgotten the connection (it was restarted), the next call makes another. The package requires that
+one task opens and closes a connection, so a `_Link` has such a task.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from realtime.tools.registry import bounded
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
-"""For the handshake and the list of tools together."""
+"""Limit of the handshake and the list of tools together."""
 
 CALL_TIMEOUT_S = 30.0
-"""For one call of a tool."""
+"""Limit of one call."""
 
 MAX_PAGES = 10
-"""Of a list of tools."""
+"""The most pages of a list of tools."""
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""Of one answer."""
+"""The longest answer."""
 
 MAX_STREAM_BYTES = 16 * MAX_BODY_BYTES
-"""Of all that a server says by itself over one connection, which is all of its answers in the older transport."""
+"""Limit of all that a server sends unasked over one connection; in the older transport this includes its answers."""
 
 OLDER_STATUS = (400, 404, 405, 406, 415)
-"""A server of the older transport (protocol of 2024-11-05) answers a POST to its URL so."""
+"""A server of the older transport (protocol of 2024-11-05) answers a POST with one of these."""
 
 FORGOTTEN_STATUS = (400, 404)
-"""How a server answers a message of a connection that it does not know: the message was not handled."""
+"""Answers to a message of a connection that the server does not know: it did not handle the message."""
 
 SSE_READ_S = 3600.0
-"""The longest silence of a server of the older transport: as long as a session lasts."""
+"""The longest silence of a server of the older transport: the length of a session."""
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def connect(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     call_timeout_s: float = CALL_TIMEOUT_S,
 ) -> AsyncIterator[ToolSet]:
-    """Connected, with its tools listed. Raises `ToolServerError` when that fails."""
+    """A connected server with its tools. Raises `ToolServerError`."""
     link = _Link(server, policy, connect_timeout_s)
     try:
         yield McpTools(link, await _list_tools(link), call_timeout_s)
@@ -70,7 +70,7 @@ async def connect(
 
 
 class _Link:
-    """What leads to one server: a connection, and another when that was lost."""
+    """The connection to one server, renewed when it is lost."""
 
     def __init__(self, server: McpTool, policy: HostPolicy, timeout_s: float) -> None:
         self.guard = GuardedTransport(policy)
@@ -80,14 +80,14 @@ class _Link:
         self._client: asyncio.Future[mcp.Client] | None = None
 
     async def client(self) -> mcp.Client:
-        """Connected; made anew where it is not. Raises `ToolServerError`."""
+        """The connection, made anew if there is none. Raises `ToolServerError`."""
         if self._holding is None or self._holding.done() or self._client is None:
             self._client = asyncio.get_running_loop().create_future()
             self._holding = asyncio.create_task(self._hold(self._client), name="MCP connection")
         return await asyncio.shield(self._client)
 
     def renew(self, lost: mcp.Client) -> None:
-        """This connection is of no use: the next `client` is another."""
+        """Discard this connection: the next `client` is another."""
         if self._client is not None and self._client.done() and not self._client.exception():
             if self._client.result() is lost and self._holding is not None:
                 self._holding.cancel()
@@ -179,7 +179,7 @@ class McpTools:
         return _failed(ToolFault("execution", text)) if result.is_error else ToolResult(text)
 
     async def _call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Once more over a new connection, where the old one did not get the call to the server."""
+        """Call once more over a new connection, if the old one did not deliver the call."""
         client = await self._link.client()
         try:
             return await client.call_tool(name, arguments)
@@ -201,9 +201,9 @@ class McpTools:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Every request goes to an address that the policy allows, looked up here and not again by anybody else.
+    """Sends every request to an address that the policy allows, resolved here only.
 
-    ``refused``: the HTTP status of the last answer where that was an error, which the library does not tell.
+    ``refused``: the HTTP status of the last answer if that was an error; the library does not report it.
     """
 
     def __init__(self, policy: HostPolicy, inner: httpx2.AsyncBaseTransport | None = None) -> None:
@@ -246,7 +246,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class Shared(httpx2.AsyncBaseTransport):
-    """A transport that outlives the client which uses it."""
+    """A transport that closing a client does not close."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -308,7 +308,7 @@ def _headers(server: McpTool) -> dict[str, str]:
 
 
 def _text(result: Any) -> str:
-    """What of a result can be told in words."""
+    """The text of a result."""
     parts = [part.text if part.type == "text" else f"[{part.type}]" for part in result.content]
     if parts:
         return "\n".join(parts)

@@ -1,5 +1,7 @@
-"""`realtime.ports.tools.ToolServers`: MCP servers, within what the operator allows. The client itself, which
-needs the package ``mcp``, is in `realtime.tools.mcp_client` and imported when it is first used."""
+"""`realtime.ports.tools.ToolServers`: the MCP servers that the operator allows.
+
+The client (`realtime.tools.mcp_client`) needs the package ``mcp`` and is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from realtime.tools.hosts import HostPolicy
 
 
 class McpServers:
-    """Connects to the MCP servers that sessions name, as far as ``policy`` lets it."""
+    """Connects to the MCP servers that sessions name, if ``policy`` allows them."""
 
     def __init__(self, policy: HostPolicy) -> None:
         self._policy = policy

@@ -1,5 +1,6 @@
-"""The server's own tools by name, as a `realtime.ports.tools.ToolSet`: arguments are read, time is limited, and
-what goes wrong is told to the model in a sentence."""
+"""The server's own tools by name, as a `realtime.ports.tools.ToolSet`: reads arguments, limits the time, and reports
+faults to the model in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +16,26 @@ from realtime.ports.tools import ServerTool, ToolFault, ToolResult
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 15.0
-"""The longest that one of our tools may take."""
+"""The longest time of one tool."""
 
 MAX_RESULT_CHARS = 4000
-"""Of a result that much is told to the model: about a thousand ids."""
+"""The longest result that the model gets: about a thousand tokens."""
 
 
 class ToolError(Exception):
-    """A tool cannot do what it was asked; the text is for the model, which will say it in its own words."""
+    """A tool cannot do what it was asked. The text is for the model, which says it in its own words."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltinTool:
-    """``run`` takes the arguments and gives the text for the model, or a whole `ToolResult`; or raises `ToolError`."""
+    """``run``: arguments -> the text for the model, or a `ToolResult`. Raises `ToolError`."""
 
     declaration: ServerTool
     run: Callable[[Mapping[str, Any]], Awaitable[str | ToolResult]]
 
 
 class Registry:
-    """`ToolSet` over some `BuiltinTool`s."""
+    """`ToolSet` over `BuiltinTool`s."""
 
     def __init__(self, tools: Iterable[BuiltinTool] = (), timeout_s: float = TIMEOUT_S) -> None:
         self._tools = {tool.declaration.name: tool for tool in tools}
@@ -66,12 +67,12 @@ def failure(message: str) -> ToolResult:
 
 
 def bounded(text: str) -> str:
-    """What the model is told of a result."""
+    """A result as the model gets it: cut if it is too long."""
     return text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + " … (cut)"
 
 
 def schema(required: Iterable[str] = (), **properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A closed object of these properties."""
+    """JSON schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": {name: dict(value) for name, value in properties.items()},

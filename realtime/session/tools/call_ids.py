@@ -1,7 +1,7 @@
 """Which function calls wait for a result, by their ``call_id``.
 
-A call is an item of the conversation, and so is its result: who deletes a result may give another. Calls that a
-response made out of band are no items; their ids are remembered instead (`Ids.call_beside`).
+A call and its result are items of the conversation. A client that deletes a result may give another. Calls that a
+response makes out of band are no items; `Ids.call_beside` remembers their ids.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from realtime.session.context.history import History
 
 
 def check_item(item: Item, history: History, ids: Ids, previous_item_id: str | None = None) -> None:
-    """Raises `ProtocolError` for a call or a result of the client that cannot become an item of the conversation."""
+    """Raises `ProtocolError` for a call or a result of the client that cannot be an item of the conversation."""
     known = [entry.item for entry in history]
     if isinstance(item, FunctionCall):
         _check_call(item, known, ids, "item")
@@ -27,8 +27,9 @@ def check_item(item: Item, history: History, ids: Ids, previous_item_id: str | N
 
 
 def check_input(items: Sequence[InputItem], history: History, ids: Ids) -> None:
-    """The same for the items that `response.create` gives in place of the conversation. Their calls are known to each
-    other; a result may also be that of a call in the conversation."""
+    """`check_item` for the input that replaces the conversation in `response.create`. A result may answer a call of the
+    input or of the conversation.
+    """
     before: list[Item] = []
     for index, item in enumerate(items):
         where = f"response.input[{index}]"
@@ -48,14 +49,14 @@ def check_input(items: Sequence[InputItem], history: History, ids: Ids) -> None:
 
 
 def with_call_id(item: Item, ids: Ids) -> Item:
-    """The item; a call that the client gave no id with one of the server."""
+    """The item. A call without an id gets one."""
     if isinstance(item, FunctionCall) and not item.call_id:
         return item.model_copy(update={"call_id": ids.call()})
     return item
 
 
 def awaits_result(history: History, call_id: str) -> bool:
-    """Whether this call is still in the conversation, without a result."""
+    """Whether this call is in the conversation and has no result."""
     items = [entry.item for entry in history]
     return find_call(items, call_id) is not None and not _has_result(items, call_id)
 

@@ -1,4 +1,4 @@
-"""Which functions a response may call, who runs them, and how the model is told of them."""
+"""Which functions a response may call, who runs them, and how they are declared to the model."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from realtime.protocol.tools import (
 )
 
 SchemaCheck = Callable[[Any], str | None]
-"""Why arguments cannot be held to this schema of a function's parameters; None: they can."""
+"""Why decoding cannot enforce this JSON schema of a function's parameters; None: it can."""
 
 
 def accept_any(schema: Any) -> str | None:
-    """Takes every schema."""
+    """Accept every schema."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolBinding:
-    """A function as the model knows it. ``runner`` runs it under the name ``tool``; None: the client does.
+    """A function that the model may call. ``runner`` runs it under the name ``tool``; None: the client runs it.
 
-    ``server_label``: of the MCP server that it belongs to. ``asks``: the client must approve each call.
+    ``server_label``: of its MCP server. ``asks``: the client must approve each call.
     """
 
     function: FunctionTool
@@ -50,7 +50,7 @@ class ToolBinding:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one response may call."""
+    """The functions that one response may call."""
 
     callees: tuple[ToolBinding, ...] = ()
     choice: ToolChoice = "auto"
@@ -61,7 +61,7 @@ class Offer:
 
     @property
     def rules(self) -> CallRules:
-        """What decoding keeps to. A choice that leaves nothing to call is none."""
+        """The rules for decoding. A choice that leaves no function is ignored."""
         chosen = tuple(callee for callee in self.callees if self._is_chosen(callee))
         single = isinstance(self.choice, ToolChoiceFunction) and bool(chosen)
         return CallRules(
@@ -72,7 +72,7 @@ class Offer:
 
     @property
     def declaration(self) -> tuple[Message, ...]:
-        """The turn behind the system turn that tells of the functions; none when there are none."""
+        """The declaration of the functions, a turn after the system turn; empty when there are none."""
         if not self.callees:
             return ()
         return (tool_schemas([declaration(callee.function) for callee in self.callees]),)
@@ -87,7 +87,7 @@ class Offer:
 
 
 def make_offer(config: ResponseConfig, servers: Iterable[ToolBinding] = ()) -> Offer:
-    """The client's functions, then the server's (``servers``) whose names are still free."""
+    """The client's functions, then those of ``servers`` whose names are free."""
     if config.tool_choice == "none":
         return Offer()
     callees = {tool.name: ToolBinding(tool) for tool in reversed(config.tools) if isinstance(tool, FunctionTool)}
@@ -108,7 +108,7 @@ def check_schemas(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None
 
 
 def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
-    """Raises `ProtocolError` for the choice of a function that is not among ``names``."""
+    """Raises `ProtocolError` for a chosen function that is not among ``names``."""
     if isinstance(choice, ToolChoiceFunction) and choice.name not in names:
         raise ProtocolError(
             "invalid_value",

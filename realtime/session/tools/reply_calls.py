@@ -1,7 +1,7 @@
-"""The calls of one reply, told to the client; those of MCP servers are carried out here, inside the response.
+"""The calls of one reply. Those of MCP servers run inside the response.
 
-A function of the client or of the server is told as a `function_call` and run when the response is done. An MCP call is
-an item that is open while the tool runs. Where the client wants to be asked, the item is the question.
+A function of the client or of the server is sent as a `function_call`, and runs after the response. An MCP call is an
+item that is open while the tool runs. If the client must approve it, the item is an approval request.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from realtime.session.work import OutsideWork, Work
 
 
 class ReplyToolCalls:
-    """``items``: of the calls that the model made, in order. ``server_calls``: to be run by the server when the
-    response is done. ``questions``: MCP calls that wait for approval, by the id of their request. ``voice``: asked for
-    by a result."""
+    """``items``: of the model's calls, in order. ``server_calls``: run by the server after the response. ``questions``:
+    MCP calls that wait for approval, by the id of their request. ``voice``: the voice that a result asks for.
+    """
 
     def __init__(
         self,
@@ -59,12 +59,13 @@ class ReplyToolCalls:
 
     @property
     def answers_itself(self) -> bool:
-        """The server has, or will have, every result: the conversation goes on without the client."""
+        """Whether the server gives every result, so that the conversation continues without the client."""
         return (self._ran or bool(self.server_calls)) and not self._for_client and not self.questions
 
     def make(self, calls: Sequence[ToolCall], then: Callable[[], None]) -> None:
-        """Announce the model's calls; ``then`` goes on when all is announced. Those of MCP servers come first: what the
-        client runs it begins at once, and the response must then be done."""
+        """Send the model's calls, then call ``then``. MCP calls come first: a client runs its functions at once, and
+        the response must be done by then.
+        """
         found = [(call, callee) for call in calls if (callee := self._offer.find(call.name)) is not None]
         remote = [pair for pair in found if pair[1].server_label is not None]
         self._finish_item()
@@ -81,11 +82,11 @@ class ReplyToolCalls:
         self._run_mcp(free, True, rest)
 
     def run_approved(self, calls: Sequence[ServerCall], then: Callable[[], None]) -> None:
-        """Carry out what the client has approved, then go on."""
+        """Run the calls that the client has approved, then call ``then``."""
         self._run_mcp(calls, False, then)
 
     def stop(self) -> None:
-        """Stop the calls that run."""
+        """Stop the running calls."""
         for work in self._running:
             self._work.cancel(work)
         self._running.clear()
@@ -114,12 +115,12 @@ class ReplyToolCalls:
         self.questions.append(ServerCall(callee, arguments, item.id))
 
     def _run_mcp(self, calls: Sequence[ServerCall], by_model: bool, then: Callable[[], None]) -> None:
-        """All run at once and are announced one after the other. ``by_model``: the reply itself made them just now."""
+        """Run all at once and send their events one after the other. ``by_model``: the reply itself made them."""
         results: list[ToolResult | None] = [None] * len(calls)
         openings: list[McpCall] = []
 
         def announce() -> None:
-            """Results in the order of the calls, as far as they are there; then the next call is shown as running."""
+            """Send results in the order of the calls, as far as they are there, and show the next call as running."""
             while len(openings) <= len(calls):
                 if openings:
                     result = results[len(openings) - 1]
@@ -163,7 +164,7 @@ class ReplyToolCalls:
         return opening
 
     def _remember(self, item_id: str, result: ToolResult, *, behind: bool) -> None:
-        """The model is told of the result, ``behind`` the calls where the same item holds them."""
+        """Store the result for the model, after the calls (``behind``) where the same item has both."""
         entry = self._history.get(item_id) if self._history is not None else None
         if entry is None:
             return
@@ -183,7 +184,7 @@ class ReplyToolCalls:
 
 
 def _start(work: OutsideWork, call: ServerCall, take: Callable[[ToolResult], None]) -> Work:
-    """Run one call; a fault is a result, too."""
+    """Run one call. A fault is a result, too."""
     runner = call.callee.runner
     assert runner is not None
 

@@ -1,8 +1,7 @@
-"""The tools that a session has beside the client's functions: the server's own, and those of its MCP servers.
+"""A session's tools beside the client's functions: the server's own, and those of MCP servers.
 
-Each MCP server of the session object has a task here that connects, lists the tools (told as an `mcp_list_tools` item)
-and holds the connection until the server is taken out or the session ends. A server that cannot be reached costs the
-session its tools and nothing else.
+Each MCP server has a task that connects, lists the tools (an `mcp_list_tools` item) and holds the connection until the
+server is removed or the session ends. If a server cannot be reached, only its tools are missing.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ from realtime.session.tools.offer import (
 from realtime.session.work import Work
 
 MAX_SERVER_TOOLS = 128
-"""Tools of one MCP server that the model is told of."""
+"""The most tools of one MCP server."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCall:
-    """A call that the server carries out. ``call_id``: of its `function_call`, or of the approval request."""
+    """A call that the server runs. ``call_id``: of its `function_call`, or of the approval request."""
 
     callee: ToolBinding
     arguments: str
@@ -60,7 +59,7 @@ class ServerCall:
 
 @dataclass(slots=True)
 class _Server:
-    """One MCP server of the session. ``tools`` None: not connected (yet)."""
+    """One MCP server of the session. ``tools``: None while it is not connected."""
 
     spec: McpTool
     work: Work | None = None
@@ -77,7 +76,7 @@ class _Server:
 
 
 class SessionTools:
-    """One session's tools. `configure` with every change of the session object; `offer` for every response."""
+    """One session's tools. Call `configure` after every change of the session object, `offer` for every response."""
 
     def __init__(self, env: Environment, history: History, outbox: Outbox) -> None:
         services = env.services
@@ -132,7 +131,7 @@ class SessionTools:
         check_input(config.input or (), self._history, self._ids)
 
     def configure(self, settings: Session) -> None:
-        """Connect to the MCP servers that are new or were lost, and leave those that are gone."""
+        """Connect to MCP servers that are new or were lost, and disconnect from those that were removed."""
         self._active = settings.server_tools
         self._tools_of_session = settings.tools
         wanted = {tool.server_label: tool for tool in settings.tools if isinstance(tool, McpTool)}
@@ -147,15 +146,15 @@ class SessionTools:
                 self._connect(server)
 
     def offer(self, config: ResponseConfig) -> Offer:
-        """What a response may call. Outside the conversation that is only what the client runs."""
+        """The functions that a response may call. Out of band these are the client's only."""
         return make_offer(config, () if config.out_of_band else self._callees(config.tools))
 
     # Calls
 
     def run(self, calls: Sequence[ServerCall], then: Callable[[str | None], None]) -> None:
-        """Carry out calls of the server's own tools, all at once; each result is an item as soon as it is there.
+        """Run calls of the server's own tools, all at once. Each result becomes an item when it arrives.
 
-        ``then`` goes on after the last, with the voice that the results ask for; None: no other.
+        ``then`` is called after the last, with the voice that the results ask for; None: no other.
         """
         voices: dict[str, str | None] = {}
 
@@ -189,11 +188,11 @@ class SessionTools:
         self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=item))
 
     def ask(self, call: ServerCall) -> None:
-        """This call waits for the client's approval."""
+        """This call waits for approval."""
         self._unapproved[call.call_id] = call
 
     def check_question(self, request_id: str) -> None:
-        """Raises `ProtocolError` when no call waits for the answer to this request."""
+        """Raises `ProtocolError` unless a call waits for the answer to this request."""
         if request_id not in self._unapproved:
             raise ProtocolError(
                 "invalid_value",
@@ -202,13 +201,13 @@ class SessionTools:
             )
 
     def decide(self, request_id: str, approve: bool) -> None:
-        """The client has answered: the next reply carries the call out, or nobody does."""
+        """Store the client's answer. The next reply runs an approved call."""
         call = self._unapproved.pop(request_id)
         if approve:
             self._approved.append(call)
 
     def take_approved(self) -> tuple[ServerCall, ...]:
-        """The approved calls that nobody has carried out yet; now the caller does."""
+        """The approved calls, once: the caller runs them."""
         calls, self._approved = tuple(self._approved), []
         return calls
 
@@ -265,7 +264,7 @@ class SessionTools:
         )
 
     async def _connection(self, server: _Server) -> AsyncIterator[tuple[ServerTool, ...] | ServerLost]:
-        """The server's tools, then nothing while the connection lasts, then why it ended."""
+        """Yields the server's tools, then waits while the connection lasts, then yields why it ended."""
         try:
             async with self._connector.connect(server.spec) as tools:
                 server.tools = tools
@@ -300,12 +299,12 @@ class SessionTools:
         server.listed = ()
 
     def _declared_bytes(self, tools: Sequence[Tool]) -> int:
-        """Of all tools that the model is told of when the client names these, as far as they are known."""
+        """Length of the declarations of all tools in a session with these, as far as they are known."""
         functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
         return sum(map(declared_bytes, (*functions, *(callee.function for callee in self._callees(tools)))))
 
     def _problem_of_size(self, listed: Sequence[ServerTool]) -> str | None:
-        """Why the tools of a server that has just connected are too many beside the others; None: they are not."""
+        """Why the tools of a server that has just connected do not fit beside the others; None: they fit."""
         size = sum(declared_bytes(_function(tool, tool.name)) for tool in listed)
         others = self._declared_bytes(self._tools_of_session)
         if size + others <= MAX_DECLARED_BYTES:
@@ -316,7 +315,7 @@ class SessionTools:
         )
 
     def _tell_listed(self, ended: wire.McpListToolsCompleted | wire.McpListToolsFailed, item: McpListTools) -> None:
-        """How the listing ended; nothing when the client has deleted its item meanwhile."""
+        """Send the end of the listing, unless the client has deleted its item."""
         if item.id not in self._history:
             return
         self._outbox.put(ended)
@@ -326,7 +325,7 @@ class SessionTools:
 
 
 def needs_approval(server: McpTool, tool: ServerTool) -> bool:
-    """Whether the client wants to be asked before this tool is called; as in the API, unless it says otherwise."""
+    """Whether the client must approve each call of this tool. The default is yes, as in the API."""
     rule = server.require_approval
     if rule is None or isinstance(rule, str):
         return rule != "never"

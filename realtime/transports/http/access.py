@@ -1,9 +1,8 @@
-"""Who may use the server: API keys, client secrets, and the web pages whose scripts may connect.
+"""Who may use the server: API keys, client secrets, and the web pages that may connect.
 
-A key comes as ``Authorization: Bearer KEY``, as ``api-key: KEY`` (Azure's clients), or from a browser, which can set
-no headers on a WebSocket, as the offered subprotocol ``openai-insecure-api-key.KEY``; on Azure's paths also as
-``?api-key=KEY``. Keys are kept as SHA-256: enough
-for keys that are random, and quick enough for every handshake.
+A key is sent as ``Authorization: Bearer KEY`` or as ``api-key: KEY`` (Azure's clients). A browser cannot set headers on
+a WebSocket; it offers the subprotocol ``openai-insecure-api-key.KEY``. On Azure's paths ``?api-key=KEY`` is accepted,
+too. The server keeps SHA-256 hashes of keys: enough for random keys, and fast enough for every handshake.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from realtime.transports.http.refusal import Refused
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 AZURE_PATHS = "/openai/"
-"""Azure's routes begin so. Only there a key in the URL counts: URLs end up in logs."""
+"""Prefix of Azure's routes. A key in the URL counts only there: URLs end up in logs."""
 HASH_PREFIX = "sha256:"
-"""In a file of keys, before a hash. Without it 64 hexadecimal digits are a key: many keys look like that."""
+"""Marks a hash in a file of keys. Without it, 64 hexadecimal digits are a key: many keys look like that."""
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 class ApiKeys:
-    """The keys of this server, as hashes. Without any, the server is open."""
+    """The keys of this server, as hashes. Without keys the server is open."""
 
     def __init__(self, digests: Iterable[bytes] = ()) -> None:
         self._digests = tuple(digests)
 
     @classmethod
     def read(cls, lines: Iterable[str], source: str) -> ApiKeys:
-        """From lines with a key, or ``sha256:`` and the hash of one; empty ones and ``#`` comments are skipped.
+        """Parse lines with a key, or ``sha256:`` and the hash of one; empty lines and ``#`` comments are skipped.
 
         ``source`` names the file or variable in a `ConfigError`, which never repeats a key.
         """
@@ -54,7 +53,7 @@ class ApiKeys:
         return ApiKeys(self._digests + other._digests)
 
     def know(self, key: str) -> bool:
-        """Takes the same time whichever key it is, or none."""
+        """Whether this is a key. Takes the same time for every key, known or not."""
         digest = sha256(key.encode()).digest()
         return sum(hmac.compare_digest(digest, ours) for ours in self._digests) > 0
 
@@ -85,18 +84,18 @@ class _Origin:
 
 
 class Origins:
-    """Which web pages may connect. Browsers name the page's origin; other clients name none and need not pass here.
+    """Which web pages may connect. Browsers send the page's origin; other clients send none and are not checked here.
 
-    A page of this server may, and a page of the caller's own machine. ``allowed``: others, as
-    ``https://HOST[:PORT]``; ``*`` is all of them.
+    Pages of this server and of the client's own machine may connect. ``allowed``: further origins, as
+    ``https://HOST[:PORT]``; ``*`` is all.
 
-    ``trust_names`` False: our own page counts only under an address or ``localhost``. A server without keys on
-    127.0.0.1 needs that: an attacker's name may be made to resolve to 127.0.0.1 (DNS rebinding), and then his page has
-    our server's origin.
+    ``trust_names`` False: the server's own page counts only under an address or ``localhost``. A server without keys on
+    127.0.0.1 needs that: an attacker's name may resolve to 127.0.0.1 (DNS rebinding), and the attacker's page then has
+    the server's origin.
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, trust_names: bool = True) -> None:
-        """Raises `ConfigError` for what is no origin."""
+        """Raises `ConfigError` for anything but an origin."""
         names = tuple(allowed)
         self._any = "*" in names
         self._allowed = frozenset(_parse_allowed(name) for name in names if name != "*")
@@ -143,7 +142,7 @@ def _is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can be meant by it."""
+    """Whether this host can only be this machine."""
     if _is_address(host):
         return ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
@@ -170,7 +169,7 @@ def _credential(connection: HTTPConnection) -> _Credential | None:
 
 
 def reads_status(connection: HTTPConnection) -> bool:
-    """Whether the caller can see why a handshake failed. A browser cannot: it is told by an event."""
+    """Whether the client sees why a handshake failed. A browser does not; it gets an event instead."""
     credential = _credential(connection)
     if credential is not None:
         return credential.by == "header"
@@ -195,23 +194,23 @@ def _name_of_address(connection: HTTPConnection) -> str:
 
 
 class Access:
-    """What a connection must show. Every method raises `Refused`."""
+    """Checks who connects. Every method raises `Refused`."""
 
     def __init__(
         self, keys: ApiKeys | None = None, origins: Origins | None = None, secrets: ClientSecrets | None = None
     ) -> None:
-        """The default is open to all but the pages of others."""
+        """The default is open to everyone except pages of other origins."""
         self._keys = keys or ApiKeys()
         self.origins = origins or Origins()
         self.secrets = secrets or ClientSecrets()
 
     @property
     def has_keys(self) -> bool:
-        """Whether it is known who calls."""
+        """Whether clients are known by their keys."""
         return bool(self._keys)
 
     def check_origin(self, connection: HTTPConnection) -> None:
-        """A browser's page must be one of ours."""
+        """A browser's page must be of an allowed origin."""
         origin = connection.headers.get("origin")
         if origin is None or self.origins.admit(origin, connection.headers.get("host", "")):
             return
@@ -221,7 +220,7 @@ class Access:
         raise Refused(403, PeerError("origin_not_allowed", message))
 
     def check_key(self, connection: HTTPConnection) -> Caller:
-        """For all that is not a session: one of the server's own keys, if it has any."""
+        """For all routes but sessions: one of the server's keys, if it has any."""
         credential = _credential(connection)
         if not self._keys:
             return Caller(_name_of_address(connection))
@@ -230,9 +229,10 @@ class Access:
         return Caller(_name_of_key(credential.text))
 
     def check_caller(self, connection: HTTPConnection) -> Caller:
-        """For a session: a key, or a client secret, with what is bound to it.
+        """For a session: a key, or a client secret with its settings.
 
-        A secret must be one of ours also on an open server: without it the session would not be what was set up.
+        A secret must be known on an open server, too: otherwise its session would not have the settings that were set
+        up.
         """
         credential = _credential(connection)
         if credential is not None and self._keys.know(credential.text):

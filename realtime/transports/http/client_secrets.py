@@ -1,7 +1,7 @@
-"""Client secrets (``ek_…``): short-lived keys for browsers, each with the session that it opens.
+"""Client secrets (``ek_…``): short-lived keys for browsers, each with the settings of its sessions.
 
-A back end that has a key asks for one and hands it to its page. It may be used any number of times until it expires;
-sessions that run go on. Secrets live in memory only: a restart forgets them.
+A back end that has a key requests one and passes it to its page. It may be used any number of times until it expires;
+running sessions continue. Secrets are kept in memory only: a restart forgets them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ DEFAULT_SECONDS = 600
 LEAST_SECONDS, MOST_SECONDS = 10, 7200
 MAX_SECRETS = 10_000
 MAX_STORED_CHARACTERS = 64 * 2**20
-"""All bound settings together, as JSON."""
+"""Limit of all stored settings together, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """``expires_at``: seconds since 1970. ``model`` and ``settings``: how its sessions begin. ``owner``: whose quota
-    they use (`realtime.transports.http.access.Caller`)."""
+    """``expires_at``: seconds since 1970. ``model`` and ``settings``: of its sessions. ``owner``: whose quota they use
+    (`realtime.transports.http.access.Caller`).
+    """
 
     expires_at: int
     model: str | None
@@ -47,7 +48,7 @@ class ClientSecret:
 
 
 class ClientSecrets:
-    """Those that are valid, by their hash."""
+    """The valid secrets, by their hash."""
 
     def __init__(self, *, most: int = MAX_SECRETS, clock: Callable[[], float] = time.time) -> None:
         self._most = most
@@ -63,7 +64,7 @@ class ClientSecrets:
         seconds: int = DEFAULT_SECONDS,
         owner: str = "",
     ) -> tuple[str, ClientSecret]:
-        """A new secret's value and what we keep of it. Raises `Refused` (429) when there are too many."""
+        """A new secret: its value and its record. Raises `Refused` (429) when there are too many."""
         self._forget_expired()
         secret = ClientSecret(int(self._clock()) + seconds, model, json.dumps(settings), owner)
         stored = self._stored_characters + secret.stored_characters
@@ -76,7 +77,7 @@ class ClientSecrets:
         return value, secret
 
     def find(self, value: str) -> ClientSecret | None:
-        """None when it is unknown or has expired."""
+        """The secret; None when it is unknown or has expired."""
         secret = self._secrets.get(_digest(value))
         return secret if secret is not None and secret.expires_at > self._clock() else None
 

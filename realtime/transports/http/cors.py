@@ -1,4 +1,4 @@
-"""Which pages of other origins may read what the HTTP routes answer: those that may connect (`access.Origins`)."""
+"""Which pages of other origins may read the HTTP routes: those that may connect (`access.Origins`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFLIGHT_SECONDS = 600
 
 
 class Cors(CORSMiddleware):
-    """Keys travel in headers that the page sets, never in cookies, so no credentials are allowed."""
+    """Allows no credentials: keys are sent in headers that the page sets, never in cookies."""
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
         super().__init__(
@@ -24,5 +24,5 @@ class Cors(CORSMiddleware):
         self._origins = origins
 
     def is_allowed_origin(self, origin: str) -> bool:
-        """Our own page needs no permission to read our answers, so that no host has to be known here."""
+        """The server's own page needs no permission to read answers, so the host is not needed here."""
         return self._origins.admit(origin, host="")

@@ -1,9 +1,9 @@
-"""uvicorn's two protocols, with the bounds they lack against peers that mean harm.
+"""uvicorn's two protocols with additional limits against hostile peers.
 
-* A connection that does not get its request out in time (slowloris) is closed, first or later request alike; and only
-  so many may be silent at a time.
-* A WebSocket that sends pings and reads no pongs, or one message in endless fragments, is closed: neither counts
-  against the limit of a message's size.
+* A connection that does not send its request in time (slowloris) is closed, also at a later request. The number of
+  connections that have sent nothing is limited.
+* A WebSocket that sends pings and reads no pongs, or one message in endless fragments, is closed. The limit of a
+  message's size does not cover these.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 REQUEST_SECONDS = 10.0
-"""From the connection, or the last answer, to the end of a request's head. Mobile networks need seconds, not tens."""
+"""Limit from the connection, or the last answer, to the end of a request's head. Mobile networks need seconds."""
 MAX_SILENT = 512
-"""Connections that have not sent a request yet; more are closed at once. Far below the usual limit of files."""
+"""The most connections that have not sent a request; more are closed at once. Far below the usual limit of files."""
 MAX_UNREAD_PONGS_BYTES = 64 * 1024
 MAX_FRAGMENTS = 16 * 1024
-"""Of one message: 15 MiB of audio in pieces of 1 kB."""
+"""Limit of one message: 15 MiB of audio in pieces of 1 kB."""
 
 
 class GuardedHttp(H11Protocol):

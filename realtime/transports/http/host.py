@@ -1,4 +1,4 @@
-"""What the routes need of the application that they serve."""
+"""What the routes need of the application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from realtime.transports.webrtc.offers import OfferAnswerer
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``reason``: what is being done, or what went wrong; shown to whoever asks."""
+    """``reason``: what the server does, or what went wrong; shown to every client."""
 
     state: Literal["loading", "ready", "failed", "draining"]
     reason: str
@@ -48,27 +48,27 @@ class Host(Protocol):
 
     @property
     def waiting_s(self) -> float:
-        """How long a caller may wait for a seat."""
+        """How long a client may wait for a session, in seconds."""
 
     @property
     def offers(self) -> OfferAnswerer | None:
-        """What answers WebRTC offers; None where that is not installed or not switched on."""
+        """Answers WebRTC offers; None where WebRTC is not installed or not enabled."""
 
     @property
     def handshake_s(self) -> float:
-        """How long a caller's handshake may be held while it waits: less than clients give it."""
+        """How long the handshake of a waiting client may take: less than clients wait for it."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Entered while the server runs: starts loading, and at the end stops everything."""
+        """Entered while the server runs: starts loading, and stops everything at the end."""
 
     def admit(self) -> SessionLease:
-        """A place for one caller, to be entered with ``with``. Raises `CapacityError` when there is none."""
+        """A lease for one session, to be entered with ``with``. Raises `CapacityError` when there is none."""
 
     def join_queue(self) -> QueueEntry[SessionLease]:
-        """A place in the line for one. Raises `CapacityError` when nobody may wait, or too many do."""
+        """An entry in the queue for one. Raises `CapacityError` when there is no queue, or it is full."""
 
     def find_session(self, call_id: str) -> SessionLease | None:
-        """Where the session of this id runs."""
+        """The lease whose session has this id."""
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         """Latency parts of the latest responses, newest last, in milliseconds."""

@@ -1,7 +1,7 @@
-"""The HTTP side: routes of the one port that serves the console, health, metrics, and `/v1/realtime`.
+"""The HTTP routes of the one port that serves the page, health, metrics and `/v1/realtime`.
 
-Starlette on uvicorn with uvicorn's `websockets` implementation: one port and one TLS context for GET, POST and
-WebSocket, where the `websockets` server alone refuses every method but GET (and WebRTC offers are POSTs).
+Starlette runs on uvicorn with uvicorn's `websockets` implementation, so one port and one TLS context serve GET, POST
+and WebSocket. The `websockets` server alone accepts GET only, and WebRTC offers are POSTs.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from realtime.transports.websocket.endpoint import RealtimeSocket, not_ready
 logger = logging.getLogger(__name__)
 
 AZURE_PATH = "/openai/v1/realtime"
-"""Of Azure's clients since GA; that of before is `AZURE_BETA_PATH`."""
+"""The path of Azure's clients since GA; `AZURE_BETA_PATH` is that of the beta."""
 
 
 CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
 def build_app(host: Host, frontend: Path | None, access: Access | None = None) -> Starlette:
-    """The ASGI application. ``frontend``: the console's folder, None: no page. ``access``: None is open."""
+    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server."""
     access = access or Access()
     endpoints, socket = _Endpoints(host, access), _endpoint(RealtimeSocket(host, access))
     routes: list[BaseRoute] = [
@@ -72,7 +72,7 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
 
 
 def _endpoint(socket: RealtimeSocket) -> Callable[[WebSocket], Awaitable[None]]:
-    """Starlette tells endpoints from ASGI applications by their being functions."""
+    """A function, because Starlette takes other callables for ASGI applications."""
 
     async def realtime(websocket: WebSocket) -> None:
         await socket(websocket)
@@ -81,14 +81,14 @@ def _endpoint(socket: RealtimeSocket) -> Callable[[WebSocket], Awaitable[None]]:
 
 
 async def _no_such_socket(websocket: WebSocket) -> None:
-    """404: without this route the handshake would be refused with 403, as if a key were missing."""
+    """Answer 404. Without this route the handshake is refused with 403, which reads as a wrong key."""
     paths = ", ".join(("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH))
     fault = PeerError("not_found", f"No WebSocket is served at {websocket.url.path[:80]!r}. There is: {paths}.")
     await websocket.send_denial_response(refusal(Refused(404, fault)))
 
 
 class _Endpoints:
-    """The routes' handlers. Health is for everyone; all else of HTTP needs a key where the server has keys."""
+    """The handlers of the routes. All but health need a key where the server has keys."""
 
     def __init__(self, host: Host, access: Access) -> None:
         self._host = host
@@ -103,7 +103,7 @@ class _Endpoints:
         return JSONResponse(body, 200 if health.state == "ready" else 503)
 
     async def readyz(self, request: Request) -> Response:
-        """Whether a caller would be served now: for what sends callers to one server of several."""
+        """Whether a new client would get a session now, for load balancers."""
         health = self._host.health
         if health.state != "ready":
             return JSONResponse({"status": health.state, "reason": health.reason}, 503)
@@ -130,7 +130,7 @@ class _Endpoints:
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, Any]:
-        """As the API has it, and what this one can do."""
+        """The API's model object, with extensions: modalities and voices."""
         return {
             "id": self._host.model_name,
             "object": "model",
@@ -161,7 +161,7 @@ class _Endpoints:
         return JSONResponse(answer(value, secret, asked.session))
 
     async def older_sessions(self, request: Request) -> Response:
-        """The same in the shape of the API's beta."""
+        """`client_secrets` in the beta's shape."""
         caller, config = self._check_secret_request(request)
         asked = await read_older_request(request, config)
         value, secret = self._access.secrets.create(
@@ -170,7 +170,7 @@ class _Endpoints:
         return JSONResponse(older_answer(value, secret, asked.session))
 
     async def calls(self, request: Request) -> Response:
-        """An offer of WebRTC. At the path of the WebSocket it is the beta's route, and the call speaks beta."""
+        """An offer of WebRTC. At the path of the WebSocket this is the beta's route, and the call speaks beta."""
         self._access.check_origin(request)
         caller = self._access.check_caller(request)
         self._calls.check_ready()
@@ -183,7 +183,7 @@ class _Endpoints:
         return Response(sdp, 201, {"Location": f"/v1/realtime/calls/{call_id}"}, media_type=SDP)
 
     async def call(self, request: Request) -> Response:
-        """Something about a call that runs."""
+        """An action on a running call."""
         self._access.check_origin(request)
         caller = self._access.check_caller(request)
         call_id, action = request.path_params["call_id"], request.path_params["action"]

@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus reads of a server, in its text format (version 0.0.4)."""
+"""`/metrics`: the server's metrics in Prometheus' text format (version 0.0.4)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from realtime.metrics import FAULT_PREFIX, Speculated
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 FIRST_AUDIO_BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Fine where people notice the difference: turns between people take 0.2 s, a second feels slow."""
+"""Buckets are fine where people notice the difference: turns between people take 0.2 s, a second feels slow."""
 
 
 class ServerMetrics:
-    """Counts since the start. Owned by the event loop: nothing here is locked."""
+    """Counts since the start. Only the event loop uses them, so there is no lock."""
 
     def __init__(self) -> None:
         self._sessions = 0
@@ -37,14 +37,14 @@ class ServerMetrics:
         self._sessions -= 1
 
     def refused(self, code: str) -> None:
-        """A caller was turned away; ``code`` as it was told."""
+        """A client was refused with ``code``."""
         self._refused[code] += 1
 
     def response_done(self, status: str) -> None:
         self._responses[status] += 1
 
     def reply_measured(self, summary: Mapping[str, float | None]) -> None:
-        """Takes the latency of a reply that spoke: `realtime.metrics.ReplyTrace.summary`."""
+        """Add the latency of a spoken reply: `realtime.metrics.ReplyTrace.summary`."""
         for name, count in summary.items():
             if name.startswith(FAULT_PREFIX):
                 self._faults[name.removeprefix(FAULT_PREFIX)] += int(count or 0)
@@ -56,7 +56,7 @@ class ServerMetrics:
         self._first_audio_sum_s += seconds
 
     def speculated(self, outcome: Speculated) -> None:
-        """A reply that was begun before its turn was over was used, or made in vain."""
+        """A reply that was speculated was used or discarded."""
         self._speculations["used" if outcome.used else "dropped"] += 1
         if not outcome.used:
             self._wasted_ids += outcome.ids
@@ -107,6 +107,6 @@ def _head(name: str, kind: str, help: str) -> tuple[str, str]:
 
 
 def _counts(name: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:
-    """Label values are words of our own code and need no escaping."""
+    """Label values are constants of the code and need no escaping."""
     for value, count in sorted(counts.items()):
         yield f'{name}{{{label}="{value}"}} {count}'

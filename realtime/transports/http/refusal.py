@@ -1,4 +1,4 @@
-"""Answers of HTTP that say no, in the one body that every client of the API knows."""
+"""HTTP refusals, in the API's error body."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from starlette.responses import Response
 from realtime.errors import CapacityError, PeerError, RealtimeError
 
 RETRY_SECONDS = 5
-"""A session more may be free then: nobody knows when people hang up."""
+"""Seconds after which a session may be free."""
 
 
 class Refused(RealtimeError):
-    """A request or a handshake is refused: ``fault`` is told to the caller, with an HTTP ``status`` and, where that is
-    known, when to try again."""
+    """A request or a handshake is refused. ``fault``: told to the client, with an HTTP ``status`` and, where that is
+    known, when to try again.
+    """
 
     def __init__(self, status: int, fault: PeerError, *, retry_after_s: float = 0.0) -> None:
         super().__init__(fault.message)
@@ -25,7 +26,7 @@ class Refused(RealtimeError):
 
 
 def refusal(error: Refused | PeerError | CapacityError) -> Response:
-    """What is wrong, as ``{"error": {…}}``."""
+    """The response with the body ``{"error": {…}}``."""
     if isinstance(error, CapacityError):
         response = _response(503, error.type, error.code, str(error), None)
         response.headers["Retry-After"] = str(RETRY_SECONDS)

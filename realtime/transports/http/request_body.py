@@ -1,4 +1,4 @@
-"""Bodies of POST requests: bounded in size and time."""
+"""Bodies of POST requests, limited in size and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtime.protocol.wire import JsonObject
 from realtime.transports.http.refusal import Refused
 
 BODY_SECONDS = 10.0
-"""For a body of some hundred KiB."""
+"""Limit for a body of some hundred KiB."""
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -32,12 +32,12 @@ async def read_body(request: Request, most: int) -> bytes:
 
 
 async def read_json(request: Request) -> JsonObject:
-    """The JSON object in the body; none is an empty one. Raises `Refused` and `ProtocolError`."""
+    """The JSON object in the body; an empty body is an empty object. Raises `Refused` and `ProtocolError`."""
     return parse_json(await read_body(request, MAX_SETTINGS_CHARACTERS), "The body")
 
 
 def parse_json(body: bytes, what: str) -> JsonObject:
-    """The same from bytes; ``what`` names them in an error."""
+    """The JSON object in bytes; ``what`` names them in an error."""
     text = as_text(body, what)
     return parse(text) if text.strip() else {}
 
@@ -50,7 +50,7 @@ def as_text(body: bytes, what: str) -> str:
 
 
 def as_object(value: object, name: str) -> JsonObject:
-    """A field that is a JSON object or not there."""
+    """A field that is a JSON object; an absent one is an empty object."""
     if value is None:
         return {}
     if not isinstance(value, dict):

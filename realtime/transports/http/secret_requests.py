@@ -1,7 +1,7 @@
 """`POST /v1/realtime/client_secrets` and, in the beta's shape, `POST /v1/realtime/sessions`: bodies and answers.
 
-The settings are checked when the secret is made, by the rules of `session.update`, so that its holder cannot meet
-their faults.
+The settings are checked when the secret is made, by the rules of `session.update`, so its holder gets no errors from
+them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _ExpiresAfter(Lenient):
 
 
 class _SecretBody(Lenient):
-    """The keys of the body; what is in ``session`` is checked where it is laid over the defaults."""
+    """The keys of the body. The contents of ``session`` are checked when they are merged."""
 
     expires_after: Maybe[_ExpiresAfter] = None
     session: Maybe[JsonObject] = None
@@ -38,7 +38,7 @@ class _SecretBody(Lenient):
 
 @dataclass(frozen=True, slots=True)
 class SessionBegins:
-    """``settings``: a patch of the session object. ``session``: the whole of it, as its sessions begin."""
+    """``settings``: a patch of the session object. ``session``: the whole object with which its sessions begin."""
 
     model: str | None
     settings: JsonObject
@@ -47,7 +47,7 @@ class SessionBegins:
 
 @dataclass(frozen=True, slots=True)
 class SecretRequest(SessionBegins):
-    """The same, and for how long."""
+    """A request for a secret with its lifetime."""
 
     seconds: int
 
@@ -95,7 +95,7 @@ def _checked(settings: JsonObject, expires_after: object, config: SessionConfig)
 
 
 def check_settings(settings: JsonObject, config: SessionConfig) -> SessionBegins:
-    """Raises `ProtocolError` where no session can begin with them."""
+    """Raises `ProtocolError` if a session cannot begin with these settings."""
     settings = {key: value for key, value in settings.items() if value is not None or key != "type"}
     model = settings.get("model")
     if model is not None and not isinstance(model, str):

@@ -1,6 +1,6 @@
-"""A certificate of our own making, for machines of one household: browsers give a microphone only to secure pages.
+"""A self-signed certificate, for one household: browsers allow the microphone on secure pages only.
 
-A browser warns of it once a start and goes on when told to; whoever has a real certificate uses that.
+A browser warns once per start. A real certificate avoids that.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from realtime.errors import ConfigError
 from realtime.transports.http.server import TlsFiles
 
 VALID_DAYS = 397
-"""The longest that browsers accept of a certificate."""
+"""The longest validity that browsers accept."""
 
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address that is nobody's (RFC 5737). A UDP socket "connected" to it sends nothing, but knows our own address."""
+"""An address of nobody (RFC 5737). A UDP socket "connected" to it sends nothing, and knows this machine's address."""
 
 
 def lan_address() -> str | None:
-    """This machine's address on the network that leads elsewhere, None without one."""
+    """This machine's address on the network of its default route; None without one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ELSEWHERE)
@@ -34,13 +34,13 @@ def lan_address() -> str | None:
 
 
 def names_of(host: str) -> tuple[str, ...]:
-    """By which names and addresses callers may reach a server that listens on ``host``."""
+    """The names and addresses by which clients may reach a server that listens on ``host``."""
     known = ["localhost", "127.0.0.1", "::1", socket.gethostname(), lan_address() or "", host]
     return tuple(dict.fromkeys(name for name in known if name not in ("", "0.0.0.0", "::")))
 
 
 def write_self_signed(folder: Path, names: tuple[str, ...]) -> TlsFiles:
-    """A new key and certificate for ``names``. Raises `ConfigError` where the package for it is missing."""
+    """A new key and certificate for ``names``. Raises `ConfigError` if the package for it is missing."""
     if find_spec("cryptography") is None:
         raise ConfigError(
             "--tls-self-signed needs the package cryptography: .venv/bin/pip install cryptography; "

@@ -1,4 +1,4 @@
-"""The web server around the routes: uvicorn, with the limits that our protocol needs."""
+"""The web server: uvicorn, with the limits of the protocol."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from realtime.errors import ConfigError
 from realtime.transports.http.guards import GuardedHttp, GuardedWebSocket
 
 MAX_MESSAGE_BYTES = 24 * 2**20
-"""One `input_audio_buffer.append` may hold 15 MiB of audio: 20 MiB of base64 and its envelope."""
+"""One `input_audio_buffer.append` may hold 15 MiB of audio, which is 20 MiB of base64 and its envelope."""
 
 PING_SECONDS = 20.0
-"""A half-open socket is noticed after twice this."""
+"""A half-open socket is detected after twice this time."""
 
 UNREAD_SECONDS = 30
-"""The kernel drops a connection whose peer has taken nothing for so long: what waits for it is then freed."""
+"""The kernel drops a connection whose peer has taken nothing for this time, and frees its buffers."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket for `web_server`. Raises OSError when the address cannot be had."""
+    """A bound socket for `web_server`. Raises OSError when the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=128)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
@@ -33,16 +33,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """In PEM; ``cert`` with the whole chain."""
+    """Files in PEM; ``cert`` with the whole chain."""
 
     cert: Path
     key: Path
 
 
 def web_server(app: Starlette, tls: TlsFiles | None = None) -> uvicorn.Server:
-    """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with `listen`'s.
+    """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with the socket of
+    `listen`.
 
-    The files of ``tls`` are read here and not again. Raises `ConfigError` when they do not fit.
+    The files of ``tls`` are read now. Raises `ConfigError` when they do not match.
     """
     config = uvicorn.Config(
         app,

@@ -1,7 +1,7 @@
-"""What the routes of calls are sent: `POST /v1/realtime/calls` and the requests about a call that runs.
+"""Requests to the routes of calls: `POST /v1/realtime/calls`, and actions on a running call.
 
-An offer is the body itself (``application/sdp``), or the part ``sdp`` of a form whose part ``session`` says how the
-session begins. A client secret says that as well; the form's words go over those of the secret.
+An offer is the body itself (``application/sdp``), or the part ``sdp`` of a form. The part ``session`` of that form has
+settings of the session, which override those of a client secret.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from realtime.transports.http.secret_requests import check_settings
 SDP = "application/sdp"
 FORM = "multipart/form-data"
 MAX_SDP_BYTES = 64 * 1024
-"""Offers of browsers have 2 to 8 KiB, many candidates included."""
+"""Browsers' offers have 2 to 8 KiB, with many candidates."""
 MAX_FORM_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """``sdp``: the offer. ``settings``: a patch of the session object, checked."""
+    """A request for a call. ``sdp``: the offer. ``settings``: a checked patch of the session object."""
 
     sdp: str
     model: str | None
@@ -62,7 +62,7 @@ async def read_offer(request: Request, config: SessionConfig, secret: ClientSecr
 
 
 def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:
-    """One patch of the session object that does what both do, one after the other."""
+    """One patch with the effect of both, applied one after the other."""
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
@@ -98,7 +98,7 @@ async def _read_form(request: Request) -> tuple[bytes, JsonObject]:
 
 
 async def _part(part: UploadFile | str | None) -> bytes:
-    """A part of a form, with a file name or without."""
+    """The content of a form's part, with a file name or without."""
     if isinstance(part, UploadFile):
         return await part.read()
     return (part or "").encode()
@@ -126,12 +126,12 @@ class _Refer(Lenient):
 
 _BODIES: Mapping[str, type[Lenient]] = {"accept": _Accept, "reject": _Reject, "refer": _Refer}
 PHONE_ACTIONS = tuple(_BODIES)
-"""What is done to calls from phone lines only."""
+"""Actions on phone calls only."""
 
 
 async def refuse_phone_action(action: str, request: Request) -> Refused:
-    """What such a request is answered with while the server takes no phone calls. Raises `ProtocolError` for a body
-    that is wrong anyhow."""
+    """The refusal of such an action while the server takes no phone calls. Raises `ProtocolError` for an invalid
+    body."""
     body = await read_json(request)
     try:
         _BODIES[action].model_validate(body)

@@ -1,8 +1,8 @@
-"""Calls over WebRTC, as far as HTTP goes: an offer comes by POST, its answer goes back, and the session then runs
-beside the request until the call ends.
+"""The HTTP part of calls over WebRTC: an offer comes by POST, its answer goes back, and the session then runs beside
+the request until the call ends.
 
-Who answers the offer, and carries audio and events from then on, is behind `offers.OfferAnswerer`; everything else of a
-call (who calls, whether there is a seat, how the session begins, hanging up) is here and the same as for a WebSocket.
+`offers.OfferAnswerer` answers the offer and carries audio and events. The rest of a call is here: admission, quota, the
+first settings, hanging up. It is the same as for a WebSocket.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from realtime.transports.webrtc.offers import Answered, OfferAnswerer
 from realtime.transports.websocket.endpoint import check_quota, find_session, not_ready
 
 ANSWER_SECONDS = 10.0
-"""For the answer to an offer: candidates are gathered meanwhile."""
+"""Limit of the answer to an offer, which includes gathering candidates."""
 
 logger = logging.getLogger(__name__)
 
 
 class Calls:
-    """The calls of this server."""
+    """The running calls of this server."""
 
     def __init__(self, host: Host, access: Access) -> None:
         self._host = host
@@ -53,9 +53,10 @@ class Calls:
         return answerer
 
     async def open(self, request: CallRequest, caller: Caller, *, beta: bool) -> tuple[str, str]:
-        """Answer an offer and begin its session: the call's id and the answer. ``beta``: the data channel speaks that.
+        """Answer an offer and start its session; gives the call's id and the answer. ``beta``: the data channel speaks
+        beta.
 
-        Raises `Refused`, `PeerError`, and `CapacityError` when there is no seat: no caller waits for one here.
+        Raises `Refused`, `PeerError`, and `CapacityError` when all sessions are taken: calls do not wait in the queue.
         """
         answerer = self.check_ready()
         quota = self._host.quotas.of(caller.name)
@@ -74,11 +75,11 @@ class Calls:
         return call_id, answered.sdp
 
     def find(self, call_id: str, caller: Caller) -> Session:
-        """The session of a call that this caller may end. Raises `Refused`."""
+        """The session of this caller's call. Raises `Refused`."""
         return find_session(self._host, self._access, call_id, caller.name)
 
     def hang_up(self, call_id: str, caller: Caller) -> None:
-        """Raises `Refused` when there is no such call of this caller."""
+        """End a call. Raises `Refused` when this caller has no such call."""
         self.find(call_id, caller).end(ChannelClosed("the call was hung up by an HTTP request"))
 
     async def _serve(
@@ -104,7 +105,7 @@ class Calls:
                     quota=quota,
                     call_id=call_id,
                 )
-        except Exception:  # the call's border: nobody waits for this task
+        except Exception:  # the task's border: no other task awaits it
             logger.exception("the call %s failed", call_id)
             await channel.close(1011, "internal_error")
         finally:

@@ -1,4 +1,4 @@
-"""The seam between the HTTP routes of calls and what speaks WebRTC."""
+"""The interface between the HTTP routes of calls and an implementation of WebRTC."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from realtime.protocol.dialect import Connection
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """``sdp``: the answer, all candidates inside. ``channel``: the call; it waits for its data channel by itself."""
+    """An answered offer. ``sdp``: the answer with all candidates. ``channel``: the call; it waits for its data channel
+    itself."""
 
     sdp: str
     channel: Channel
 
 
 class OfferAnswerer(Protocol):
-    """What speaks WebRTC."""
+    """An implementation of WebRTC."""
 
     async def answer(self, offer: str, connection: Connection) -> Answered:
-        """``offer``: SDP that the peer has sent, not looked at so far. ``connection``: encodes and decodes the events
-        on its data channel. Raises `PeerError` (``invalid_value``, param ``sdp``) for an offer that cannot be answered.
-        The channel is closed by who gets it."""
+        """``offer``: the peer's SDP, not checked. ``connection``: encodes and decodes the events of the data channel.
+        Raises `PeerError` (``invalid_value``, param ``sdp``) for an offer that cannot be answered. The caller closes
+        the channel.
+        """

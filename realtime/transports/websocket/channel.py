@@ -1,8 +1,8 @@
-"""The WebSocket transport: `/v1/realtime` frames in and out of a session's `Channel`.
+"""The WebSocket transport: `/v1/realtime` as a session's `Channel`.
 
-JSON text frames are events of `realtime.protocol`; inbound binary frames are raw audio in the session's input
-format. Outbound frames are text: no stock client survives a binary frame that it did not ask for. One that asks
-(``?output_audio=binary``) gets the replies' audio as binary frames, each behind its delta.
+Text frames are JSON events. Inbound binary frames are raw audio in the session's input format. Outbound frames are
+text, because no stock client expects binary frames. With ``?output_audio=binary`` the replies' audio is sent as binary
+frames, each after its delta.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from realtime.transports.websocket.rate_limit import RateLimiter
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "realtime"
-"""Browsers offer this beside entries that carry their key; exactly this one is selected (never a key)."""
+"""Browsers offer this beside entries with their key. The server selects exactly this one, never a key."""
 
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = ("openai-beta", "realtime=v1")
-"""The two ways to ask for the beta shape when connecting; the header may name other features beside it."""
+"""Two ways to ask for the beta shape in the handshake. The header may name other features, too."""
 
 AZURE_BETA_PATH = "/openai/realtime"
-"""A third: Azure's path of those years, with ``?api-version=…&deployment=…``."""
+"""A third way: Azure's path of the beta, with ``?api-version=…&deployment=…``."""
 
 MAX_HELD_CHARACTERS = 1024 * 1024
-"""Of messages from a caller who waits for a seat; beyond them nothing more is read, and the socket fills up."""
+"""Limit of the messages kept for a client that waits in the queue. Beyond it nothing more is read."""
 
 
 def chosen_subprotocol(websocket: WebSocket) -> str | None:
-    """`realtime` when the client offers it, else nothing: a client that offered nothing must get nothing."""
+    """`realtime` if the client offers it, else None: a client that offered nothing must get nothing."""
     return SUBPROTOCOL if SUBPROTOCOL in websocket.scope.get("subprotocols", ()) else None
 
 
 def asks_for_beta(websocket: HTTPConnection) -> bool:
-    """Whether the handshake names the beta shape. StepFun's console does not, and is known by what it says."""
+    """Whether the handshake asks for the beta shape. StepFun's console does not; its first message shows its
+    dialect."""
     name, feature = BETA_HEADER
     features = [one.strip() for value in websocket.headers.getlist(name) for one in value.split(",")]
     offered = BETA_SUBPROTOCOL in websocket.scope.get("subprotocols", ())
@@ -53,28 +54,28 @@ def asks_for_beta(websocket: HTTPConnection) -> bool:
 
 
 def asked_model(websocket: WebSocket) -> str | None:
-    """The model that the URL names; Azure calls it a deployment."""
+    """The model in the URL; Azure calls it a deployment."""
     return websocket.query_params.get("model") or websocket.query_params.get("deployment")
 
 
 CLOSE_SECONDS = 2.0
-"""A peer that does not read gets no close frame: the socket's own time limit ends it."""
+"""Limit of sending the close frame. A peer that does not read gets none; the socket's own limit ends it."""
 
 
 BAD_KEY_CLOSE_CODE = 3000
-"""What the API closes with where a browser's key is wrong; the reason is the error's type and code."""
+"""The API's close code for a browser's wrong key; the reason is the error's type and code."""
 
 
 def ignore(status: str) -> None:
-    """Nobody counts the responses."""
+    """Do nothing."""
 
 
 class WebSocketChannel:
     """`realtime.ports.channel.Channel` over an accepted WebSocket."""
 
     def __init__(self, websocket: WebSocket, ids: Ids, on_response: Callable[[str], None] = ignore) -> None:
-        """``ids``: the session's, from which the events get theirs. ``on_response``: told the status of each
-        response that has ended."""
+        """``ids``: the session's, which number the events. ``on_response``: called with the status of each finished
+        response."""
         self._websocket = websocket
         self._on_response = on_response
         self._pace = RateLimiter()
@@ -95,7 +96,7 @@ class WebSocketChannel:
             raise
 
     async def hold(self) -> None:
-        """Keep what comes for later. Returns when that is as much as we keep; raises `ChannelClosed`."""
+        """Keep incoming messages for later. Returns at the limit; raises `ChannelClosed`."""
         held = 0
         while held < MAX_HELD_CHARACTERS:
             message = await self._receive_message()
@@ -140,7 +141,7 @@ class WebSocketChannel:
 
 
 async def _others_between(steps: Generator[None, None, ClientEvent]) -> ClientEvent:
-    """The result of the steps; others have their turn between two of them."""
+    """The result of the steps. Other tasks run between two of them."""
     while True:
         try:
             next(steps)
@@ -151,7 +152,7 @@ async def _others_between(steps: Generator[None, None, ClientEvent]) -> ClientEv
 
 
 async def turn_away(websocket: WebSocket, fault: PeerError) -> None:
-    """Refuse a browser: it sees nothing of an HTTP answer to its handshake, but events and close reasons."""
+    """Refuse a browser. It cannot see an HTTP answer to its handshake, only events and close reasons."""
     await websocket.accept(subprotocol=chosen_subprotocol(websocket))
     channel = WebSocketChannel(websocket, Ids())
     details = ErrorDetails(type=fault.type, code=fault.code, message=fault.message, param=None, event_id=None)

@@ -1,9 +1,9 @@
-"""`/v1/realtime` from the handshake to the session: who calls, whether there is a seat, and what runs in it.
+"""`/v1/realtime` from the handshake to the session: authentication, admission, and running the session.
 
-A handshake is refused in HTTP where nothing has been accepted yet. Where all seats are taken and the server has a
-waiting line, the handshake is not answered until there is one, for a bounded time: that every client understands. A
-client that asks for it (``?wait=events``) is accepted at once and told its place (`session.queued`) until its session
-begins. With ``?call_id=`` the connection is a second one to a running session.
+A handshake is refused in HTTP before anything is accepted. When all sessions are taken and the server has a queue, the
+handshake waits for a limited time, which every client supports. A client that asks for it (``?wait=events``) is
+accepted at once and gets its position (`session.queued`) until its session begins. ``?call_id=`` makes a second
+connection to a running session.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from realtime.transports.websocket.channel import WebSocketChannel, asked_model,
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_LATER = 1013
-"""How the connection closes of a caller who has waited in vain."""
+"""The close code when the queue timed out."""
 
 
 class RealtimeSocket:
-    """The endpoint. Call it with a WebSocket."""
+    """The endpoint of the WebSocket."""
 
     def __init__(self, host: Host, access: Access) -> None:
         self._host = host
@@ -127,7 +127,7 @@ class RealtimeSocket:
     # Waiting
 
     async def _hold_handshake(self, websocket: WebSocket, ticket: QueueEntry[SessionLease]) -> SessionLease | None:
-        """The caller's seat; None when it has hung up. Raises `CapacityError` when there is none in time."""
+        """The client's lease; None when it has hung up. Raises `CapacityError` when there is none in time."""
         await websocket.receive()  # that it connects
         gone = asyncio.create_task(websocket.receive(), name="hang up")
         coming = asyncio.create_task(ticket.called(), name="wait for a seat")
@@ -148,7 +148,7 @@ class RealtimeSocket:
                     await task
 
     async def _wait(self, channel: WebSocketChannel, ticket: QueueEntry[SessionLease]) -> SessionLease | None:
-        """The caller's seat; None when it has hung up, or has been told that there is none."""
+        """The client's lease; None when it has hung up, or was told that there is none."""
         holding = asyncio.create_task(channel.hold(), name="hold")
         telling = asyncio.create_task(self._tell_place(channel, ticket), name="tell place")
         coming = asyncio.create_task(ticket.called(), name="wait for a seat")
@@ -192,7 +192,7 @@ class RealtimeSocket:
     # A side connection
 
     def _find(self, call_id: str, caller: Caller) -> Session:
-        """The session that may be attached to: by who has a key, and not by a page with a client secret."""
+        """The session to attach to. A page with a client secret may not attach."""
         if caller.secret is not None:
             raise _call_not_found(call_id)
         return find_session(self._host, self._access, call_id, caller.name)
@@ -208,8 +208,9 @@ class RealtimeSocket:
 
 
 def find_session(host: Host, access: Access, call_id: str, owner: str) -> Session:
-    """The running session of this id, if it is ``owner``'s; where nobody has a key, knowing the id is enough: it cannot
-    be guessed. Who may not know of it learns nothing of it. Raises `Refused`."""
+    """The running session of this id, if it belongs to ``owner``. Without keys, knowing the id is enough: it cannot be
+    guessed. Others learn nothing of the session. Raises `Refused`.
+    """
     seat = host.find_session(call_id)
     if seat is None or seat.session is None or (access.has_keys and seat.owner != owner):
         raise _call_not_found(call_id)
@@ -226,7 +227,7 @@ def not_ready(host: Host) -> Refused:
 
 
 def check_quota(quota: Quota) -> None:
-    """Whether it has room for one session more. Raises `Refused`."""
+    """Raises `Refused` when the key may open no further session."""
     if not quota.session_is_free:
         message = f"This key has {quota.limits.sessions} sessions open, as many as it may. Close one."
         raise Refused(429, PeerError("rate_limit_exceeded", message, type="rate_limit_error"))
