@@ -70,5 +70,5 @@ class PlaybackChannel(Channel, Protocol):
 
 
 def plays_audio(channel: Channel) -> bool:
-    """Whether this channel has to be told of a cut (`OutputAudioBufferCleared`)."""
+    """Whether this channel plays the speech, so that a cut has to be sent to it (`OutputAudioBufferCleared`)."""
     return isinstance(channel, PlaybackChannel) and channel.plays_audio

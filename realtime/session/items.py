@@ -18,11 +18,11 @@ from realtime.session.playout import PlayoutLedger
 from realtime.session.tools.call_ids import check_item, with_call_id
 
 MAX_RETRIEVED_BYTES = 700_000
-"""More audio than this is left out of `retrieved`: as base64 it would come near the 1 MiB at which clients give up."""
+"""More audio than this is left out of `retrieved`: as base64 it would approach clients' message limit of 1 MiB."""
 
 
 class ItemHandler:
-    """One session's answers to `conversation.item.*`. Raises `ProtocolError` and then changes nothing."""
+    """Handles one session's `conversation.item.*`. Raises `ProtocolError` and then changes nothing."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class ItemHandler:
         self._ids = ids
         self._decoder = decoder
         self.promised: Callable[[str], bool] = lambda item_id: False
-        """Whether an id is that of an item which the server is about to add."""
+        """Whether the server is about to add an item with this id."""
 
     def create(self, event: wire.ConversationItemCreate) -> None:
-        """Add the client's item where it belongs."""
+        """Add the client's item at its place."""
         if self._ids.is_future_item(event.item.id) or self.promised(event.item.id):
             raise ProtocolError(
                 "invalid_value",
@@ -56,7 +56,7 @@ class ItemHandler:
         self.announce(item.id)
 
     def announce(self, item_id: str) -> None:
-        """Tell of an item that was added whole."""
+        """Send the events of an item that was added complete."""
         entry = self._history.get(item_id)
         assert entry is not None
         previous = self._history.predecessor(item_id)
@@ -64,7 +64,7 @@ class ItemHandler:
         self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=entry.item))
 
     def retrieve(self, event: wire.ConversationItemRetrieve, format: AudioFormat) -> None:
-        """Show an item, with the user's audio in ``format`` as far as it is kept and not too long."""
+        """Send an item, with the user's audio in ``format`` if it is still kept and not too long."""
         entry = self._history.retrieve(event.item_id, event_id=event.event_id)
         message = entry.payload
         item: Item = entry.item
@@ -77,18 +77,18 @@ class ItemHandler:
         self._outbox.put(wire.ConversationItemRetrieved(item=item))
 
     def delete(self, event: wire.ConversationItemDelete) -> None:
-        """Remove an item, also from what the model is told."""
+        """Remove an item from the conversation and from what the model knows."""
         self._history.delete(event.item_id, event_id=event.event_id)
         self._playout.forget(event.item_id)
         self._outbox.put(wire.ConversationItemDeleted(item_id=event.item_id))
 
     def is_in_progress(self, item_id: str) -> bool:
-        """Whether it is a message that a reply, or the client, has begun and not finished."""
+        """Whether this is a message that a reply, or the client, has begun and not finished."""
         entry = self._history.get(item_id)
         return entry is not None and isinstance(entry.item, AssistantMessage) and entry.item.status == "in_progress"
 
     def truncate(self, event: wire.ConversationItemTruncate) -> None:
-        """The client says how much of a reply was heard: that counts, whatever the ledger thinks."""
+        """Cut a reply where the client stopped its playback. This overrides the playout ledger."""
         truncation = self._history.truncate(
             event.item_id, event.content_index, event.audio_end_ms, event_id=event.event_id
         )

@@ -128,7 +128,7 @@ async def test_calls_that_the_client_wrote_bind_their_results() -> None:
 async def test_the_input_of_a_response_binds_its_results() -> None:
     async with call(calls(("weather", PARIS), ("now", "{}")), reply("Done."), settings=TOOLS) as caller:
         weather, now = await respond(caller)
-        item_ids = [entry.item.id for entry in caller.session._history]
+        item_ids = [event.item.id for event in caller.of(wire.ConversationItemAdded)]
         given = [
             *(ItemReference(id=item_id).model_dump() for item_id in item_ids),
             {"type": "function_call_output", "call_id": now, "output": "12:00"},

@@ -11,7 +11,7 @@ from realtime.turns.floor import TurnConfig
 from realtime.turns.turn_completion import ENDPOINTING_DELAYS
 
 _NOISE_REDUCTION_DB = {"near_field": 12.0, "far_field": 18.0}
-"""A headset needs little; a microphone across the room hears more noise, and is worth some harm to the speech."""
+"""A headset needs little. A distant microphone picks up more noise, which is worth some harm to the speech."""
 
 
 def noise_reduction_db(reduction: NoiseReduction | None) -> float | None:
@@ -46,8 +46,9 @@ def gates_echo(detection: TurnDetection | None, config: SessionConfig) -> bool:
 
 
 def turn_config(settings: Session | TranscriptionSession, config: SessionConfig) -> TurnConfig:
-    """How turns are taken. A session that only transcribes answers nothing. Where nothing is answered by itself there
-    is no idle timeout: it would be a response that nobody asked for."""
+    """How turns are taken. A transcription session answers nothing. Where nothing is answered automatically there is no
+    idle timeout, because it would start a response that nobody asked for.
+    """
     detection = settings.turn_detection
     answers = not isinstance(settings, TranscriptionSession)
     limit = int(config.limits.turn_s * MODEL_SAMPLE_RATE)
