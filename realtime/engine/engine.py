@@ -329,7 +329,15 @@ class EngineCore:
         if state is None:
             return GenerationDone(reason, usage, timings, error)
         return GenerationDone(
-            reason, usage, timings, error, state.rest, state.rest_count, state.surplus, state.end_logprob
+            reason,
+            usage,
+            timings,
+            error,
+            state.rest,
+            state.rest_count,
+            state.surplus,
+            state.end_logprob,
+            state.malformed,
         )
 
     def _usage(self, job: Job) -> TokenUsage:

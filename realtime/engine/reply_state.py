@@ -9,7 +9,8 @@ from typing import Literal
 from realtime.engine.repetition import RepetitionDetector
 from realtime.engine.sequence import Slot
 from realtime.model.constraints import CallConstraint
-from realtime.model.interleave import GROUP_SPEECH_IDS, ReplyDecoder
+from realtime.model.interleave import GROUP_SPEECH_IDS
+from realtime.model.reply_decoder import ReplyDecoder
 from realtime.model.sampling import Sampler
 from realtime.ports.engine import TokenDelta, TokenLogProb
 
@@ -31,6 +32,8 @@ class DecodeState:
     """What choosing its newest id came to, where that failed: this reply ends, those decoded beside it go on."""
     text_count: int = 0
     audio_count: int = 0
+    malformed: bool = False
+    """Whether markup was left out of its words."""
     rest: str = ""
     """Once finished: the text behind the words (tool calls), made of the reply's last ``rest_count`` ids."""
     rest_count: int = 0

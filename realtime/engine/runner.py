@@ -19,8 +19,9 @@ from realtime.engine.reply_state import DecodeState
 from realtime.engine.sequence import Slot
 from realtime.model.constraints import CallGrammar
 from realtime.model.decoder import KVCache
-from realtime.model.interleave import Demultiplexer, ReplyDecoder
+from realtime.model.interleave import Demultiplexer
 from realtime.model.prompt import TTS_START, AudioSpan, Prompt, assemble, message_pieces
+from realtime.model.reply_decoder import ReplyDecoder, ReplyDelta
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.model.tokens import TokenKind
@@ -182,26 +183,33 @@ class ModelRunner:
                 return
             if state.logprobs is not None:
                 state.end_logprob = _logprob(logits, id_)
-            state._text += state.reply.finish().text
             self._finish(state, "stop", state.cached_ids)
             return
-        delta = state.reply.push((id_,))
-        state._ids.append(id_)
         if state.logprobs is not None and kind is TokenKind.TEXT:
             data = self._model.tokenizer.token_bytes(id_)
             state.logprobs.append(TokenLogProb(data, _logprob(logits, id_)))
-        state._text += delta.text
-        state._codes += delta.speech_codes
+        self._take(state, state.reply.push((id_,)))
         spoken = kind is TokenKind.SPEECH or id_ == self._model.tokens.speech_padding
         state.audio_count += spoken
         state.text_count += not spoken
         state.room -= 1
         hopeless = None if state.reply.in_rest else state.watch.push(id_, kind)
         if hopeless is not None:
-            state.surplus = hopeless.surplus
+            state.surplus = 0 if state.reply.has_markup else hopeless.surplus  # ids that were left out are not counted
             self._finish(state, hopeless.reason, [*state.cached_ids, id_])
         elif state.room <= 0:
             self._finish(state, "length", [*state.cached_ids, id_])
+
+    def _take(self, state: DecodeState, delta: ReplyDelta) -> None:
+        """Keep for the next delta what the reply's decoder passes on."""
+        had_markup, state.malformed = state.malformed, state.reply.has_markup
+        if state.malformed and not had_markup:
+            logger.warning("left markup out of a reply's words")
+            if state.logprobs is not None:
+                state.logprobs = []  # of what was held back
+        state._text += delta.text
+        state._codes += delta.speech_codes
+        state._ids += delta.ids
 
     def _choose(self, state: DecodeState, logits: Tensor) -> int:
         """Sampled, unless the rules of calling leave no choice."""
@@ -218,6 +226,7 @@ class ModelRunner:
         self, state: DecodeState, reason: Literal["stop", "length", "looped", "silent"], ids: list[int]
     ) -> None:
         """``ids``: all of the reply, without what stopped it."""
+        self._take(state, state.reply.finish())
         state.finished = reason
         state.rest = state.reply.rest
         state.rest_count = len(Demultiplexer(self._model.tokens).push(ids).rest)

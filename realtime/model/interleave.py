@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from realtime.model.tokenizer import TextStream, TextTokenizer
 from realtime.model.tokens import SpecialTokens, TokenKind
 
 GROUP_SPEECH_IDS = 4
@@ -76,43 +75,3 @@ class Demultiplexer:
             elif kind is TokenKind.SPEECH:
                 speech.append(id_)
         return Split(tuple(text), tuple(speech), tuple(rest))
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyDelta:
-    """What new ids add to a reply: whole characters to show or say, codes for the vocoder."""
-
-    text: str
-    speech_codes: tuple[int, ...]
-
-
-class ReplyDecoder:
-    """A reply's ids one by one -> its text and speech codes. The text holds back unfinished characters."""
-
-    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
-        self._tokenizer = tokenizer
-        self._tokens = tokens
-        self._channels = Demultiplexer(tokens)
-        self._text = TextStream(tokenizer)
-        self._rest: list[int] = []
-
-    def push(self, ids: Iterable[int]) -> ReplyDelta:
-        """The next ids of the reply."""
-        split = self._channels.push(ids)
-        self._rest += split.rest
-        text = "".join(map(self._text.push, split.text))
-        return ReplyDelta(text, tuple(map(self._tokens.speech_code, split.speech)))
-
-    def finish(self) -> ReplyDelta:
-        """What was held back; call once, after the last id."""
-        return ReplyDelta(self._text.finish(), ())
-
-    @property
-    def in_rest(self) -> bool:
-        """Whether the spoken part, or a written reply's words, are over."""
-        return self._channels.in_rest
-
-    @property
-    def rest(self) -> str:
-        """The text behind the spoken part: tool calls for `realtime.model.tool_calls.parse_tool_calls`."""
-        return self._tokenizer.decode(id_ for id_ in self._rest if id_ not in self._tokens.stop_ids)

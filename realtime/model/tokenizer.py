@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +60,11 @@ class TextTokenizer:
     def ids(self) -> Mapping[str, int]:
         """Added tokens by name."""
         return self._added
+
+    @cached_property
+    def markup_names(self) -> tuple[str, ...]:
+        """Names of added tokens that are no speech codes, the longest first."""
+        return tuple(sorted((name for name in self._added if not name.startswith("<audio_")), key=len, reverse=True))
 
     def __len__(self) -> int:
         """The largest id plus one."""

@@ -121,6 +121,8 @@ class GenerationDone:
     ``looped``, ``silent``: the engine ended a reply that repeated itself, or in which only silence came; a history
     leaves out its last ``surplus`` ids.
 
+    ``malformed``: markup was left out of the reply's words; perhaps nothing else was in them.
+
     ``end_logprob``: log probability of the id that ended the reply, where the options ask for logprobs.
     """
 
@@ -132,6 +134,7 @@ class GenerationDone:
     rest_count: int = 0
     surplus: int = 0
     end_logprob: float | None = None
+    malformed: bool = False
 
 
 def reply_room(context_tokens: int, max_tokens: int) -> int:

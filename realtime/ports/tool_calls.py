@@ -64,7 +64,7 @@ class AllowedCalls:
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """``content``: the text outside the calls; the whole text when no call in it is valid."""
+    """``content``: the text outside the calls, without tags; the whole text when no call in it is valid."""
 
     content: str
     calls: tuple[ToolCall, ...]
@@ -81,7 +81,10 @@ def parse_tool_calls(text: str, offered: Collection[str] | None = None) -> Parse
         words.append(before)
         if call is not None and (offered is None or call.name in offered):
             calls.append(call)
-    return ParsedReply("".join([*words, rest]) if calls else text, tuple(calls))
+    if not calls:
+        return ParsedReply(text, ())
+    content = "".join([*words, rest]).partition(_OPEN)[0]  # what follows was not ended
+    return ParsedReply(content.replace(_CLOSE, ""), tuple(calls))
 
 
 def render_tool_call(call: ToolCall) -> str:

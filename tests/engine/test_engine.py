@@ -42,6 +42,7 @@ class FakeState:
     rest_count: int = 0
     surplus: int = 0
     end_logprob: float | None = None
+    malformed: bool = False
 
     def take_delta(self) -> TokenDelta | None:
         if not self.said:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.model.interleave import Demultiplexer, ReplyDecoder, interleave
+from realtime.model.interleave import Demultiplexer, interleave
+from realtime.model.reply_decoder import ReplyDecoder
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 

@@ -38,3 +38,9 @@ def test_a_tool_that_was_not_offered_is_not_called() -> None:
     text = render_tool_call(SEARCH) + render_tool_call(ToolCall("format_disk", "{}"))
     assert parse_tool_calls(text, {"search"}).calls == (SEARCH,)
     assert parse_tool_calls(text, set()) == ParsedReply(text, ())
+
+
+def test_a_call_that_is_not_ended_is_no_content_beside_others() -> None:
+    sound = render_tool_call(ToolCall("now", "{}"))
+    reply = parse_tool_calls(f"One moment.{sound}</tool_call><tool_call>function\nnow\n{{")
+    assert (reply.content, len(reply.calls)) == ("One moment.", 1)

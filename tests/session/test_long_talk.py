@@ -69,6 +69,7 @@ class Speaking:
     rest_count: int = 0
     surplus: int = 0
     end_logprob: float | None = None
+    malformed: bool = False
     newest: tuple[int, ...] = ()
 
     @property

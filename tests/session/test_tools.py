@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -371,3 +372,27 @@ async def test_a_reply_that_runs_out_of_tokens_still_makes_the_calls_that_are_wh
         finished = await respond(caller)
         assert finished.response.status == "incomplete"
         assert calls_of(finished) == [("get_weather", '{"city": "Paris"}')]
+
+
+# What cannot be read
+
+UNREADABLE = '<tool_call>function\nget_weather\n{"city": '
+
+
+@pytest.mark.parametrize("script", [calling(rest=UNREADABLE), [replace(done(), malformed=True)]])
+async def test_a_reply_that_is_only_a_broken_call_fails(script: list[Step]) -> None:
+    async with call(script, reply("Hello."), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert finished.response.status == "failed" and not finished.response.output
+        details = finished.response.status_details
+        assert details is not None and details.error is not None
+        assert details.error.code == "invalid_tool_call" and "<" not in (details.error.message or "")
+
+
+async def test_a_broken_call_behind_words_is_forgotten() -> None:
+    async with call(calling("Let me look.", rest=UNREADABLE), reply("Hello."), settings=TOOLS) as caller:
+        finished = await respond(caller)
+        assert finished.response.status == "completed" and len(finished.response.output) == 1
+        await respond(caller)
+        (said,) = [part for message in caller.engine.requests[-1].messages[1:] for part in tokens_of(message)]
+        assert 3 not in said.ids

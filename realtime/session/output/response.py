@@ -379,15 +379,25 @@ class Reply:
         """Make the calls that stand behind the reply's words; ``then`` goes on when their results are there."""
         reply = parse_tool_calls(done.rest, {callee.name for callee in self._plan.offer.callees})
         if not reply.calls:
-            if done.rest.strip():
-                self._ports.env.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
-            then()
+            self._leave_out_calls(done)
+            if (done.rest.strip() or done.malformed) and not self._progress.has_message and not self._plan.approved:
+                self._fail("invalid_tool_call", "The model wrote a tool call that cannot be made. Ask again.")
+            else:
+                then()
             return
         if reply.content.strip() and not self._plan.config.speech:
             self._open_message()
             self._send(self._stream.text(reply.content))
         self._progress.call_ids = done.rest_count
         self._calling.make(reply.calls, self._guarded(then))
+
+    def _leave_out_calls(self, done: GenerationDone) -> None:
+        """Calls that cannot be read are not remembered: the model would repeat them."""
+        if not done.rest.strip():
+            return
+        if not parse_tool_calls(done.rest).calls:
+            del self._progress.ids[len(self._progress.ids) - done.rest_count :]
+        self._ports.env.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
 
     def _fail(self, code: str, message: str) -> None:
         if not self.ended:

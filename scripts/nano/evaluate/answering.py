@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from realtime.checkpoint.profile import Profile, load_profile
 from realtime.model.constraints import CallConstraint, CallGrammar
 from realtime.model.decoder import CacheFull, KVCache
-from realtime.model.interleave import ReplyDecoder
 from realtime.model.prompt import render
+from realtime.model.reply_decoder import ReplyDecoder
 from realtime.model.sampling import Sampler
 from realtime.model.speech_model import SpeechModel
 from realtime.ports.messages import Audio, Message, Tokens
