@@ -333,3 +333,27 @@ async def test_hints_that_would_fill_the_prompt_are_refused(hint: dict[str, Any]
 
 def _hinted(transcription: dict[str, Any]) -> dict[str, Any]:
     return {**BY_HAND, "audio": {"input": {**BY_HAND["audio"]["input"], "transcription": transcription}}}
+
+
+# Recordings without signal
+
+
+@pytest.mark.parametrize("level", [0, 10])  # of 32768: -70.3 dBFS
+async def test_a_recording_without_signal_has_an_empty_transcript(level: int) -> None:
+    include = ["item.input_audio_transcription.logprobs"]
+    async with call(words("Hi."), settings={**BY_HAND, "include": include}, config=AT_ONCE) as caller:
+        caller._sound(1.0, level)
+        caller.send("input_audio_buffer.commit")
+        silent = await caller.expect(wire.InputAudioTranscriptionCompleted)
+        assert (silent.transcript, silent.logprobs) == ("", ())
+        assert silent.usage is not None and silent.usage.total_tokens == 0
+        assert not caller.engine.requests
+        commit(caller)
+        assert (await caller.expect(wire.InputAudioTranscriptionCompleted)).transcript == "Hi."
+
+
+async def test_a_quiet_voice_is_transcribed() -> None:
+    async with call(words("Hi."), settings=BY_HAND, config=AT_ONCE) as caller:
+        caller._sound(1.0, 20)
+        caller.send("input_audio_buffer.commit")
+        assert (await caller.expect(wire.InputAudioTranscriptionCompleted)).transcript == "Hi."

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+
 from realtime.ports.engine import (
     Generation,
     GenerationDone,
@@ -32,6 +34,10 @@ from realtime.session.work import Timer, Work
 _TOKENS_PER_SECOND = 12.5
 """As many as the model hears features: no language needs more text than that, and a model that babbles is stopped."""
 _TOKENS_LEAST = 32
+
+_SILENT_PEAK = 10 ** (-70 / 20)
+"""A recording that never reaches -70 dBFS, ten steps of 16 bits, holds no speech: its transcript is empty. Microphones
+are louder when nobody speaks; what is digital silence is a muted one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,10 @@ class Transcriber:
         if not (self._waiting and self.free()):
             return
         turn = self._waiting.popleft()
+        if _is_silent(turn.audio):
+            self._conclude_silent(turn)
+            self.wake()
+            return
         conversation = self._conversation.fork(self._name)
         generation = conversation.generate(self._request(turn))
         running = self._running = _Running(turn, conversation, generation)
@@ -153,27 +163,45 @@ class Transcriber:
             logprobs=turn.logprobs,
         )
 
+    def _conclude_silent(self, turn: _Turn) -> None:
+        if turn.item_id not in self._history:
+            self._fail("item_deleted", turn, "The item was deleted.")
+        else:
+            self._complete(turn, "", () if turn.logprobs else None, TokenUsage())
+
     def _conclude(
         self, turn: _Turn, transcript: str, logprobs: tuple[wire.LogProb, ...] | None, done: GenerationDone
     ) -> None:
         match done.reason:
             case "stop" | "length" | "looped" | "silent":
-                # The item first: clients retrieve it as soon as they are told.
-                self._history.set_transcript(turn.item_id, 0, transcript)
-                self._outbox.put(
-                    wire.InputAudioTranscriptionCompleted(
-                        item_id=turn.item_id, transcript=transcript, usage=_usage(done.usage), logprobs=logprobs
-                    )
-                )
+                self._complete(turn, transcript, logprobs, done.usage)
             case "context_full":
                 self._fail("audio_too_long", turn, "The turn does not fit the model's context.")
             case _:
                 self._log.error("the transcript of %s ended (%s): %s", turn.item_id, done.reason, done.error)
                 self._fail("engine_error", turn, "The model failed to make this transcript.")
 
+    def _complete(
+        self, turn: _Turn, transcript: str, logprobs: tuple[wire.LogProb, ...] | None, usage: TokenUsage
+    ) -> None:
+        # The item first: clients retrieve it at this event.
+        self._history.set_transcript(turn.item_id, 0, transcript)
+        self._outbox.put(
+            wire.InputAudioTranscriptionCompleted(
+                item_id=turn.item_id, transcript=transcript, usage=_usage(usage), logprobs=logprobs
+            )
+        )
+
     def _fail(self, code: str, turn: _Turn, message: str) -> None:
         error = wire.TranscriptionError(code=code, message=message)
         self._outbox.put(wire.InputAudioTranscriptionFailed(item_id=turn.item_id, error=error))
+
+
+def _is_silent(audio: Audio) -> bool:
+    """Whether the recording holds no signal: for digital silence the model writes "mm"."""
+    seconds = range(0, audio.recorded, MODEL_SAMPLE_RATE)
+    blocks = (audio.read(start, min(start + MODEL_SAMPLE_RATE, audio.recorded)) for start in seconds)
+    return not any(np.abs(block).max() >= _SILENT_PEAK for block in blocks)
 
 
 def _shown(chosen: TokenLogProb) -> wire.LogProb:
