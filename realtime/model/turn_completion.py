@@ -66,7 +66,8 @@ def prosody_rows(samples: Tensor, count: int) -> Tensor:
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:
-    return torch.fft.irfft(torch.fft.rfft(frames, _FFT).abs().square())[:, : _LAST_LAG + 2]
+    lags: Tensor = torch.fft.irfft(torch.fft.rfft(frames, _FFT).abs().square())
+    return lags[:, : _LAST_LAG + 2]
 
 
 class TurnCompletionHead(nn.Module):
