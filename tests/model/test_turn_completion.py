@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from realtime.config import EMBEDDED_CHECKPOINT
 from realtime.errors import CheckpointError
 from realtime.model.speech_model import SpeechModel
-from realtime.model.turn_completion import HEAD_FILE, WINDOW_SAMPLES, TurnCompletionHead, TurnCompletionModel
+from realtime.model.turn_completion import HEAD_FILE, PROSODY, WINDOW_SAMPLES, TurnCompletionHead, TurnCompletionModel
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def saved(path: Path, width: int) -> Path:
 
 def test_padding_changes_no_logit() -> None:
     torch.manual_seed(0)
-    head, rows = TurnCompletionHead(12).eval(), torch.randn(3, 40, 12)
+    head, rows = TurnCompletionHead(12).eval(), torch.randn(3, 40, 12 + PROSODY)
     counts = [40, 7, 1]
     alone = [head(rows[i : i + 1, :count], [count])[0] for i, count in enumerate(counts)]
     assert torch.allclose(head(rows, counts), torch.stack(alone), atol=1e-6)
@@ -47,7 +47,7 @@ def test_the_shortest_turns_have_a_probability(model: TurnCompletionModel, count
 
 def test_a_saved_head_is_the_same_head(tmp_path: Path) -> None:
     path = saved(tmp_path / HEAD_FILE, 12)
-    rows = torch.randn(1, 9, 12)
+    rows = torch.randn(1, 9, 12 + PROSODY)
     assert torch.equal(TurnCompletionHead.load(path, 12)(rows, [9]), TurnCompletionHead.load(path, 12)(rows, [9]))
 
 
