@@ -26,9 +26,10 @@ from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
 from realtime.config import Settings
 from realtime.engine.clip_voices import ClipVoices
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
 from realtime.engine.thinking import ThinkingEngine
+from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.token_counter import PromptTokenCounter
 from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder

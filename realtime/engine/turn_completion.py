@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.engine.engine import ThreadedEngine
+from realtime.engine.threaded import ThreadedEngine
 
 _TIMEOUT_S = 2.0
 """A later answer is useless: prosody has ended the turn, or the model is asked again."""

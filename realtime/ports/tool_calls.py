@@ -1,5 +1,5 @@
-"""Tools in the format of Step-Audio 2 (spec/model.md section 9): how the model is told of them, how it calls them, how
-it is told what came of it. A leaf: no torch, no token ids.
+"""Tools in the format of Step-Audio 2 (spec/model.md section 9): their declaration, the model's calls and the results.
+A leaf: no torch, no token ids.
 
 A call is ``<tool_call>function\\n{name}\\n{arguments}</tool_call>``.
 """

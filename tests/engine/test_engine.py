@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from realtime.engine.conversation import PromptMessage, PromptRequest
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
 from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.sequence import Job, Purpose, Slot
+from realtime.engine.threaded import ThreadedEngine
 from realtime.model.prompt import AudioSpan
 from realtime.ports.engine import Engine, Generation, GenerationDone, GenerationOptions, SamplingParams, TokenDelta
 from realtime.ports.messages import Audio, Message

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from realtime.engine.conversation import PromptMessage, PromptRequest
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
 from realtime.engine.preparation import Preparation, Preparations
 from realtime.engine.runner import LONG_TEXT, ModelRunner
+from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.token_counter import EXACT_CHARACTERS, PromptTokenCounter
 from realtime.model import constraints
 from realtime.model.speech_model import SpeechModel

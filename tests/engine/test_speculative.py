@@ -12,7 +12,7 @@ import torch
 
 from realtime.engine import sequence
 from realtime.engine.conversation import PromptMessage, PromptRequest
-from realtime.engine.engine import SLACK_SECONDS, EngineCore, ThreadedEngine
+from realtime.engine.engine import SLACK_SECONDS, EngineCore
 from realtime.engine.rendered_prompt import segments_of
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import (
@@ -23,6 +23,7 @@ from realtime.engine.sequence import (
     Job,
     Purpose,
 )
+from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.vocoder_service import Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
+from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.turn_completion import EngineTurnModel
 from tests.engine.test_engine import FakeRunner
 

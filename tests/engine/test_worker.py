@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
 from realtime.engine.sequence import Job
+from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.engine.worker import Worker
 from realtime.errors import EngineError

@@ -10,10 +10,11 @@ from itertools import count
 import numpy as np
 
 from realtime.engine.conversation import PromptRequest
-from realtime.engine.engine import EngineCore, ThreadedEngine
+from realtime.engine.engine import EngineCore
 from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.sequence import Slot
+from realtime.engine.threaded import ThreadedEngine
 from realtime.model.prompt import AudioSpan
 from realtime.ports.engine import GenerationOptions, TokenDelta
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Message, Text, Tokens

@@ -1,0 +1,180 @@
+"""The engine that sessions use: `EngineCore` in a thread of its own, behind the port.
+
+Every call is carried into the thread, in order; a generation's events are carried back to the event loop that asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.engine.conversation import ConversationState, PromptRequest
+from realtime.engine.engine import EngineCore
+from realtime.engine.preparation import PreparationThreads
+from realtime.engine.sequence import Deliver, Job, Purpose
+from realtime.engine.worker import Worker
+from realtime.ports.engine import Conversation, Generation, GenerationDone, GenerationOptions, TokenDelta
+from realtime.ports.messages import Message
+from realtime.ports.tool_calls import CallableFunction
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ThreadedEngine:
+    """`realtime.ports.engine.Engine` over one `EngineCore` in its own thread. `start` first, `stop` at the end."""
+
+    def __init__(self, core: EngineCore) -> None:
+        self._core = core
+        self._worker = Worker("engine", core.step, core.fail_all, core.cancel_all, core.due)
+        self._preparing = PreparationThreads(self._worker)
+        core.prepare_elsewhere(self._preparing)
+
+    @property
+    def worker(self) -> Worker:
+        """The engine's thread, for supervision."""
+        return self._worker
+
+    def start(self) -> None:
+        self._preparing.start()
+        self._worker.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the thread; running generations end as cancelled."""
+        self._preparing.stop()
+        self._worker.stop(timeout)
+
+    def open(self, name: str) -> Conversation:
+        return _ThreadConversation(ConversationState(name), self._core, self._worker)
+
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Carry out something short in the engine's thread, before its next step. Gives its result or its exception."""
+        future: Future[T] = Future()
+        self._worker.put(lambda: future.set_result(work()), future.set_exception)
+        return future
+
+
+class _ThreadConversation:
+    """`realtime.ports.engine.Conversation`: carries every call into the engine's thread, in order."""
+
+    def __init__(self, state: ConversationState, core: EngineCore, worker: Worker) -> None:
+        self._state = state
+        self._core = core
+        self._worker = worker
+
+    def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:
+        self._change(partial(self._state.append_audio, audio_id, samples))
+
+    def add_reply(self, reply_id: str, ids: Sequence[int]) -> None:
+        self._change(partial(self._state.add_reply, reply_id, ids))
+
+    def define_functions(self, functions: Sequence[CallableFunction]) -> None:
+        self._change(partial(self._state.define_functions, functions))
+
+    def forget(self, content_ids: Sequence[str]) -> None:
+        self._change(partial(self._state.forget, content_ids))
+
+    def append(self, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.append, messages))
+
+    def truncate(self, length: int) -> None:
+        self._change(partial(self._state.truncate, length))
+
+    def replace(self, start: int, stop: int, messages: Sequence[Message]) -> None:
+        self._change(partial(self._state.replace, start, stop, messages))
+
+    def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit()
+
+    def prefetch(self, options: GenerationOptions) -> None:
+        job = _new_job(self._state, options, Purpose.PREFETCH, _ignore)
+        self._worker.put(partial(_submit, self._core, self._state, job), partial(self._core.fail, job))
+
+    def fork(self, name: str) -> Conversation:
+        state = ConversationState(name)
+        self._worker.put(partial(state.fork_from, self._state), state.broke)
+        return _ThreadConversation(state, self._core, self._worker)
+
+    def close(self) -> None:
+        self._worker.put(partial(self._core.release, self._state.name))
+
+    def _change(self, command: Callable[[], None]) -> None:
+        self._worker.put(command, self._state.broke)
+
+
+def _new_job(state: ConversationState, options: GenerationOptions, purpose: Purpose, deliver: Deliver) -> Job:
+    """A job whose messages are still to be read, in the engine's thread (`_submit`)."""
+    return Job(PromptRequest(state.name, (), options), deliver, time.monotonic(), purpose)
+
+
+def _submit(core: EngineCore, state: ConversationState, job: Job, answering: Job | None = None) -> None:
+    """Queue the job with the conversation as it is now, or with the messages that ``answering`` has. Raises what broke
+    the conversation."""
+    job.request = state.request(job.request.options)
+    if answering is not None:
+        job.request = replace(job.request, messages=answering.request.messages)
+    core.submit(job)
+
+
+def _purpose(speculative: bool) -> Purpose:
+    return Purpose.SPECULATIVE if speculative else Purpose.REPLY
+
+
+def _ignore(_: TokenDelta | GenerationDone) -> None:
+    """What becomes of a prefetch's events."""
+
+
+class _ThreadGeneration:
+    """Submits a job, and carries its events from the engine's thread to the event loop that asked."""
+
+    def __init__(
+        self, state: ConversationState, options: GenerationOptions, purpose: Purpose, core: EngineCore, worker: Worker
+    ) -> None:
+        self._state = state
+        self._core = core
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[TokenDelta | GenerationDone] = asyncio.Queue()
+        self._job = _new_job(state, options, purpose, self._deliver)
+
+    def submit(self, answering: _ThreadGeneration | None = None) -> _ThreadGeneration:
+        """Queue it, with the messages that ``answering`` has; None: as the conversation is now."""
+        answered = None if answering is None else answering._job
+        self._put(partial(_submit, self._core, self._state, self._job, answered))
+        return self
+
+    def _deliver(self, event: TokenDelta | GenerationDone) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        except RuntimeError:  # the loop is closed: no one listens any more
+            logger.debug("an event of a generation came after its event loop had ended")
+
+    def _put(self, command: Callable[[], None]) -> None:
+        """A command that fails ends this generation as failed."""
+        self._worker.put(command, partial(self._core.fail, self._job))
+
+    def confirm(self) -> None:
+        self._put(partial(self._core.confirm, self._job))
+
+    def cancel(self) -> None:
+        self._put(partial(self._core.cancel, self._job))
+
+    def again(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
+        return _ThreadGeneration(self._state, options, _purpose(speculative), self._core, self._worker).submit(self)
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta | GenerationDone]:
+        while True:
+            event = await self._events.get()
+            yield event
+            if isinstance(event, GenerationDone):
+                return
