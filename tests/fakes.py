@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.admission.manager import first_settings
-from realtime.engine.conversation import ConversationState, HeldAudio
+from realtime.engine.conversation import ConversationState
+from realtime.engine.held_audio import HeldAudio
 from realtime.errors import ChannelClosed
 from realtime.ports.channel import AudioPlayed, Inbound, plays_audio
 from realtime.ports.engine import (

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.engine.conversation import HeldAudio
+from realtime.engine.held_audio import HeldAudio
 from realtime.model.features import split_segments
 from realtime.model.prompt import AudioSpan
 from realtime.ports.messages import Audio, Message
