@@ -6,11 +6,13 @@ on the wire they are PCM16 little endian or G.711.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import av
 import numpy as np
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from realtime.audio.g711 import alaw_to_pcm16, mulaw_to_pcm16, pcm16_to_alaw, pcm16_to_mulaw
@@ -63,7 +65,10 @@ def float_to_pcm16(samples: Samples) -> bytes:
 
 
 class Resampler:
-    """Streaming sample rate conversion (libswresample). It holds back 1 to 2 ms until the next `push` or `flush`."""
+    """Streaming sample rate conversion (libswresample). It holds back 1 to 2 ms until the next `push` or `flush`.
+
+    It works in the caller's thread and starts none: `av.AudioResampler` would start one per core for every stream.
+    """
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
         if min(source_rate, target_rate) < 1:
@@ -88,11 +93,29 @@ class Resampler:
         self._graph = self._open()
         return rest
 
-    def _open(self) -> av.AudioResampler:
-        return av.AudioResampler(format="flt", layout="mono", rate=self._target_rate)
+    def _open(self) -> Graph:
+        graph = Graph()
+        graph.threads = 1
+        source = graph.add(
+            "abuffer",
+            sample_rate=str(self._source_rate),
+            sample_fmt="flt",
+            channel_layout="mono",
+            time_base=f"1/{self._source_rate}",
+        )
+        convert = graph.add("aformat", sample_rates=str(self._target_rate), sample_fmts="flt", channel_layouts="mono")
+        sink = graph.add("abuffersink")
+        source.link_to(convert)
+        convert.link_to(sink)
+        graph.configure()
+        return graph
 
     def _collect(self, frame: av.AudioFrame | None) -> Samples:
-        parts = [out.to_ndarray()[0] for out in self._graph.resample(frame)]
+        self._graph.push(frame)
+        parts = []
+        with suppress(BlockingIOError, EOFError):  # nothing more until the next frame; nothing more at all
+            while True:
+                parts.append(self._graph.pull().to_ndarray()[0])
         return np.concatenate(parts, dtype=np.float32) if parts else _NOTHING
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,6 +84,17 @@ def test_a_flushed_resampler_begins_a_new_stream() -> None:
     resampler.push(sine(24_000))
     resampler.flush()
     assert np.array_equal(resampler.push(sine(24_000)), fresh.push(sine(24_000)))
+
+
+def test_resamplers_start_no_threads() -> None:
+    def thread_count() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    before = thread_count()
+    resamplers = [Resampler(24_000, 16_000) for _ in range(8)]
+    for resampler in resamplers:
+        resampler.push(sine(24_000, seconds=0.1))
+    assert thread_count() == before
 
 
 def test_rates_must_be_positive() -> None:
