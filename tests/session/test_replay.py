@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.bench.replay import Divergence, RecordedCall, difference, replay
-from realtime.errors import ConfigError
+from realtime.errors import ConfigError, Draining
+from realtime.ports.tool_calls import ToolCall, render_tool_call
+from realtime.ports.tools import ToolResult
 from realtime.protocol import events as wire
+from realtime.protocol.errors import ProtocolError
 from realtime.session.recording import Recording, shown
-from tests.fakes import Caller, LoudnessVad, call
+from tests.fakes import Caller, LoudnessVad, call, calling, heard, reply
 from tests.session.test_random_talks import HEARD, LIKELY, MOVES, SCRIPTS
+from tests.session.tool_fakes import FakeServers, FakeTools
 
 
 class InMemory:
@@ -68,6 +72,62 @@ async def recorded_turn() -> tuple[InMemory, Caller]:
         await caller.expect(wire.ResponseDone)
     await caller.settle()
     return memory, caller
+
+
+async def replayed(memory: InMemory, caller: Caller) -> str | None:
+    await caller.settle()
+    recorded = memory.call(caller.seen)
+    return difference(recorded, await replay(recorded, LoudnessVad()))
+
+
+async def test_a_call_with_tools_of_the_server_replays() -> None:
+    memory, tools = InMemory(), FakeTools({"clock": ToolResult("Noon.")})
+    script = calling("One moment.", rest=render_tool_call(ToolCall("clock", "{}")))
+    async with call(script, reply("Noon."), tools=tools, recording=memory.recording) as caller:
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        await caller.expect(wire.ResponseDone)
+    assert await replayed(memory, caller) is None
+
+
+async def test_a_call_with_an_mcp_server_replays() -> None:
+    server = {"type": "mcp", "server_label": "desk", "server_url": "https://desk.example", "require_approval": "never"}
+    memory, servers = InMemory(), FakeServers({"desk": FakeTools({"clock": ToolResult("Noon.")}), "gone": "Not there."})
+    script = calling("One moment.", rest=render_tool_call(ToolCall("clock", "{}")))
+    settings = {"tools": [server, {**server, "server_label": "gone"}]}
+    async with call(script, reply("Noon."), servers=servers, settings=settings, recording=memory.recording) as caller:
+        await caller.settle()
+        caller.send("response.create")
+        await caller.expect(wire.ResponseDone)
+        await caller.expect(wire.ResponseDone)
+        assert caller.of(wire.ResponseMcpCallCompleted) and caller.of(wire.McpListToolsFailed)
+    assert await replayed(memory, caller) is None
+
+
+async def test_what_clients_ask_for_beside_the_talk_replays() -> None:
+    memory = InMemory()
+    async with call(reply("One."), reply("Two."), recording=memory.recording) as caller:
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello."}]}
+        caller.send("conversation.item.create", item=item)
+        caller.send("response.create", response={"conversation": "none", "metadata": {"topic": "beside"}})
+        caller.send("session.update", session={"type": "realtime", "voice": "misplaced"})
+        caller.channel.put(ProtocolError("invalid_json", "not valid"))
+        caller.send("response.create", response={"output_modalities": ["text"]})
+        await caller.expect(wire.ResponseDone)
+        await caller.expect(wire.ResponseDone)
+        caller.send("conversation.item.delete", item_id="nothing")
+        caller.session.end(Draining("The server is shutting down."))
+        await caller.settle()
+    assert await replayed(memory, caller) is None
+
+
+async def test_a_session_that_only_transcribes_replays() -> None:
+    memory = InMemory()
+    settings = {"type": "transcription"}
+    async with call(heard("hello"), settings=settings, recording=memory.recording) as caller:
+        caller.say_something()
+        await caller.expect(wire.InputAudioTranscriptionCompleted)
+    assert await replayed(memory, caller) is None
 
 
 async def test_a_difference_is_named() -> None:
