@@ -26,6 +26,7 @@ A message says what was received, what was expected and what to do.
 
 from __future__ import annotations
 
+import traceback
 from typing import Literal
 
 ErrorType = Literal["invalid_request_error", "server_error", "authentication_error", "rate_limit_error"]
@@ -150,3 +151,20 @@ SESSION_ENDS: dict[str, type[SessionEnd]] = {
     for kind in (SessionEnd, ChannelClosed, SessionExpired, SlowReader, QuotaSpent, Draining, SessionFault)
 }
 """The reasons for the end of a session, by name."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Free what the frames of a handled exception hold, in it and in those that it contains or follows.
+
+    `asyncio.TaskGroup` keeps its exception group in a frame of that group's traceback: a cycle, which would keep a
+    session with all its audio until the collector runs.
+    """
+    pending: list[BaseException | None] = [error]
+    while pending:
+        if (one := pending.pop()) is None:
+            continue
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
+        pending += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            pending += one.exceptions

@@ -26,23 +26,11 @@ class ClientEvents:
     def __init__(self, parts: Parts, floor: FloorControl) -> None:
         self._parts = parts
         self._floor = floor
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            wire.SessionUpdate: self._update,
-            wire.InputAudioBufferCommit: self._commit,
-            wire.InputAudioBufferClear: self._clear,
-            wire.OutputAudioBufferClear: self._clear_output,
-            wire.ConversationItemCreate: self._create_item,
-            wire.ConversationItemRetrieve: lambda event: parts.items.retrieve(event, parts.audio_input.format),
-            wire.ConversationItemDelete: self._delete,
-            wire.ConversationItemTruncate: self._truncate,
-            wire.ResponseCreate: self._create_response,
-            wire.ResponseCancel: self._cancel_response,
-        }
 
     async def handle(self, event: wire.ClientEvent) -> None:
         """Carry out an event."""
         await self._parts.decoder.prepare(event)
-        self._handlers[type(event)](event)
+        _HANDLERS[type(event)](self, event)
 
     @property
     def _received(self) -> int:
@@ -100,6 +88,9 @@ class ClientEvents:
         parts.tools.decide(request_id, event.item.approve)
         parts.replies.answer_later(ResponseRequest(configure_response(parts.settings.answering())))
 
+    def _retrieve(self, event: wire.ConversationItemRetrieve) -> None:
+        self._parts.items.retrieve(event, self._parts.audio_input.format)
+
     def _delete(self, event: wire.ConversationItemDelete) -> None:
         parts = self._parts
         in_progress = parts.items.is_in_progress(event.item_id)
@@ -140,3 +131,17 @@ class ClientEvents:
             self._floor.step(ResponseCancel(self._received))
         elif not replies.cancel_beside(event.response_id):
             raise nothing_to_cancel()
+
+
+_HANDLERS: dict[type, Callable[[ClientEvents, Any], None]] = {
+    wire.SessionUpdate: ClientEvents._update,
+    wire.InputAudioBufferCommit: ClientEvents._commit,
+    wire.InputAudioBufferClear: ClientEvents._clear,
+    wire.OutputAudioBufferClear: ClientEvents._clear_output,
+    wire.ConversationItemCreate: ClientEvents._create_item,
+    wire.ConversationItemRetrieve: ClientEvents._retrieve,
+    wire.ConversationItemDelete: ClientEvents._delete,
+    wire.ConversationItemTruncate: ClientEvents._truncate,
+    wire.ResponseCreate: ClientEvents._create_response,
+    wire.ResponseCancel: ClientEvents._cancel_response,
+}

@@ -45,6 +45,11 @@ class FloorControl:
             self._reply_done, self.answer_results, parts.transcriber.wake, self.spend_audio
         )
 
+    def stop(self) -> None:
+        """The session has ended: the parts do not hold the floor any more, nor it them."""
+        self._parts.transcriber.free = lambda: True
+        self._parts.replies.events = ReplyEvents()
+
     @property
     def floor(self) -> Floor:
         """Who has the floor now."""

@@ -184,6 +184,7 @@ class InputQueue:
             for waiting in self._waiting:
                 _settle(waiting)
             self._waiting.clear()
+            self._deferred.clear()
 
     async def _handle(self, waiting: _Waiting, handle: Callable[[Input], Awaitable[None]]) -> None:
         self._now = waiting.at

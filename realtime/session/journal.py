@@ -75,21 +75,22 @@ CLASSES: dict[str, type] = {
 }
 """What a journal may hold, by name."""
 
-MEMORY_INPUTS = 2000
-"""Inputs that a session remembers: about the last half minute of a talk."""
+MEMORY_INPUTS = 100
+"""Inputs that a session remembers: more than a look back after a fault shows."""
 
 T = TypeVar("T")
 
 
 class Memory:
-    """A recorder that keeps the last inputs, without their audio, to show what led to a fault."""
+    """A recorder that keeps the kinds of the last inputs, to show what led to a fault. It holds none of the inputs: one
+    may have megabytes of audio."""
 
     def __init__(self, most: int = MEMORY_INPUTS) -> None:
-        self._inputs: deque[tuple[float, Input]] = deque(maxlen=most)
+        self._kinds: deque[tuple[float, str]] = deque(maxlen=most)
 
     def record(self, at: float, input: Input) -> None:
         """Note an input."""
-        self._inputs.append((at, _without_audio(input)))
+        self._kinds.append((at, _kind(input)))
 
     def read(self, name: str, source: Callable[[], T]) -> T:
         """The value as it is."""
@@ -97,8 +98,8 @@ class Memory:
 
     def last(self, count: int) -> Iterator[str]:
         """The last inputs, a line each: how long before the very last one, and of what kind; no words of the talk."""
-        inputs = list(self._inputs)[-count:]
-        return (f"{at - inputs[-1][0]:+9.3f} s {_kind(input)}" for at, input in inputs)
+        kinds = list(self._kinds)[-count:]
+        return (f"{at - kinds[-1][0]:+9.3f} s {kind}" for at, kind in kinds)
 
 
 class Encoder:
@@ -217,12 +218,3 @@ def _kind(input: Input) -> str:
         case EventSent(number):
             return f"EventSent {number}"
     return type(input).__name__
-
-
-def _without_audio(input: Input) -> Input:
-    match input:
-        case AudioReceived(data):
-            return AudioReceived(f"{len(data)} bytes".encode())
-        case WorkProgress(work, AudioChunk(samples=samples)):
-            return WorkProgress(work, f"{len(samples)} samples")
-    return input

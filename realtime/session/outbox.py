@@ -43,7 +43,7 @@ class Outbox:
         `sent` then. None: `sent` is called at once."""
         self._channel = channel
         self._limits = limits
-        self._took = took or self.sent
+        self._took = took
         self._most_samples = limits.outbox_audio_ms * OUTPUT_SAMPLE_RATE // 1000
         self._queue: deque[_Entry] = deque()
         self._current: _Entry | None = None
@@ -124,6 +124,14 @@ class Outbox:
         self.flush()
         self._notify()
 
+    def close(self) -> None:
+        """The session has ended: forget what waits, and who is to be told of it."""
+        self._queue.clear()
+        self._given.clear()
+        self._current = None
+        self._on_room.clear()
+        self._on_audio_taken.clear()
+
     async def all_taken(self) -> None:
         """Returns when the transport has taken everything over."""
         while self._size:
@@ -147,7 +155,7 @@ class Outbox:
             raise SlowReader(f"Nothing was read for {self._limits.send_timeout_s:g} s.") from None
         if self._overflowed:
             raise SlowReader(f"More than {self._limits.outbox_bytes} bytes wait to be read.")
-        self._took(entry.number)
+        (self._took or self.sent)(entry.number)
 
     def _next(self) -> int:
         self._count += 1

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault
+from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault, forget_frames
 from realtime.ports.channel import AudioPlayed, Channel
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
@@ -70,8 +70,8 @@ class Session:
         self.id = settings.id
         self._inputs = inputs or InputQueue()
         self._channel = SharedChannel(channel)
-        self._group = asyncio.TaskGroup()
-        self._env = Environment.of(self.id, services, config, ids, quota or Quota(), self._inputs, self._start_task)
+        self._tasks = _Tasks(self.id)
+        self._env = Environment.of(self.id, services, config, ids, quota or Quota(), self._inputs, self._tasks.start)
         self._parts = build_parts(self._env, self._channel, settings)
         self._floor = FloorControl(self._parts)
         self._speech = SpeechEvents(self._parts, self._floor)
@@ -115,27 +115,39 @@ class Session:
             del self._sidebands[source]
 
     async def run(self) -> None:
-        """From `session.created` until the channel closes. Leaves no task, no engine conversation and no stream."""
+        """From `session.created` until the channel closes. Leaves no task, no engine conversation and no stream, and
+        no cycle of references: the session is freed with the last reference to it."""
         began = self._inputs.clock()
         self._env.log.info("opened")
         self._parts.outbox.put(wire.SessionCreated(session=self.settings))
         self._parts.outbox.flush()
         ending: SessionEnd = ChannelClosed("the session was cancelled")
         try:
-            async with self._group:
-                self._start_task(self._send(), "sender")
-                self._start_task(self._receive(), "receiver")
-                self._begin()
-                await self._inputs.run(self._handle)
-        except* SessionEnd as ends:
-            ending = next(_leaves(ends))
-        except* Exception as faults:  # the session's border: others must not suffer from what fails here
-            self._env.log.error("failed after these inputs:\n%s", "\n".join(self._inputs.last(30)), exc_info=faults)
-            ending = SessionFault("The server failed. Connect again.")
+            ending = await self._run_tasks()
+        except asyncio.CancelledError as cancelled:
+            forget_frames(cancelled)
+            raise
         finally:
             self._stop()
             await self._say_farewell(ending)
             self._env.log.info("closed after %.1f s: %s", self._inputs.clock() - began, ending)
+
+    async def _run_tasks(self) -> SessionEnd:
+        """Handle inputs until the session ends; why it did."""
+        ending: SessionEnd = SessionFault("The server failed. Connect again.")
+        try:
+            async with self._tasks.group:
+                self._tasks.start(self._send(), "sender")
+                self._tasks.start(self._receive(), "receiver")
+                self._begin()
+                await self._inputs.run(self._handle)
+        except* SessionEnd as ends:
+            ending = next(_leaves(ends))
+            forget_frames(ends)
+        except* Exception as faults:  # the session's border: others must not suffer from what fails here
+            self._env.log.error("failed after these inputs:\n%s", "\n".join(self._inputs.last(30)), exc_info=faults)
+            forget_frames(faults)
+        return ending
 
     # Tasks: they only put inputs into the queue
 
@@ -144,8 +156,10 @@ class Session:
             try:
                 event = await self._channel.receive()
             except ProtocolError as error:
+                forget_frames(error)
                 await self._inputs.offer(MessageRefused(error))
             except SessionEnd as reason:
+                forget_frames(reason)
                 self._inputs.put(Ending(reason))
                 return
             else:
@@ -164,6 +178,7 @@ class Session:
         try:
             await self._parts.outbox.run()
         except SessionEnd as reason:
+            forget_frames(reason)
             self._inputs.put(Ending(reason))
 
     # The one loop
@@ -220,6 +235,9 @@ class Session:
         parts.replies.stop()
         parts.transcriber.stop()
         parts.backchannels.drop()
+        parts.outbox.close()
+        self._floor.stop()
+        self._env.work.stop()
         self._env.timers.stop()
         self._env.conversation.close()
 
@@ -233,8 +251,17 @@ class Session:
             self._env.log.debug("the peer did not take the last event")
         await self._channel.close(ending.close_code, ending.code)
 
-    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return self._group.create_task(work, name=f"{self.id} {name}")
+
+class _Tasks:
+    """The tasks of one session."""
+
+    def __init__(self, session_id: str) -> None:
+        self.group = asyncio.TaskGroup()
+        self._session_id = session_id
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with the session."""
+        return self.group.create_task(work, name=f"{self._session_id} {name}")
 
 
 def _leaves(group: BaseExceptionGroup[SessionEnd]) -> Iterator[SessionEnd]:

@@ -90,6 +90,12 @@ class Work:
         """Stop it. Results that are in the queue already are dropped."""
         if self.task is not None:
             self.task.cancel()
+        self.forget()
+
+    def forget(self) -> None:
+        """Its owner is told nothing more and not kept in memory by it. Nor is the task, whose exception may hold it."""
+        self.receive = self.ended = _ignore
+        self.task = None
 
     async def turn(self) -> None:
         """Wait until the next result is wanted."""
@@ -145,19 +151,27 @@ class OutsideWork:
             work.receive(event.value)
         except Exception as error:  # as if the work had failed: its owner is told, the session lives on
             self._log.exception("the result of work %d failed", event.work)
+            ended = work.ended
             self.cancel(work)
-            work.ended(f"{type(error).__name__}: {error}")
+            ended(f"{type(error).__name__}: {error}")
 
     def finished(self, event: WorkEnded) -> None:
         """Handle the input."""
         work = self._running.pop(event.work, None)
         if work is not None:
-            work.ended(event.fault)
+            ended = work.ended
+            work.forget()
+            ended(event.fault)
 
     def cancel(self, work: Work) -> None:
         """Stop it and forget it: neither results nor its end come any more."""
         self._running.pop(work.number, None)
         work.cancel()
+
+    def stop(self) -> None:
+        """The session ends: stop all of it."""
+        for work in list(self._running.values()):
+            self.cancel(work)
 
     async def _pump(self, work: Work, source: AsyncIterable[Any], name: str) -> None:
         fault: str | None = None
@@ -170,6 +184,10 @@ class OutsideWork:
             self._log.exception("%s failed", name)
             fault = f"{type(error).__name__}: {error}"
         self._inputs.put(WorkEnded(work.number, fault))
+
+
+def _ignore(_: object) -> None:
+    """The receiver of work that nobody waits for."""
 
 
 async def _once(source: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:

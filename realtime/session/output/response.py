@@ -131,7 +131,7 @@ class Reply:
         self._stopped = False
         self._progress = _Progress()
         self._calling = ReplyToolCalls(
-            plan.offer, self._stream, ports.env.ids, plan.history, self._send, ports.env.work
+            plan.offer, self._stream, ports.env.ids, plan.history, partial(_put_all, ports.outbox), ports.env.work
         )
         self._held_samples = 0  # made, but still inside the resampler
 
@@ -466,6 +466,9 @@ class Reply:
         for work in self._works:
             self._ports.env.work.cancel(work)
         self._works.clear()
+        self._voice_work = None
+        if self._plan.speculative is not None:
+            self._plan.speculative.detach()
 
     def _open_message(self) -> None:
         if self._stream.item_id is None:
@@ -476,5 +479,9 @@ class Reply:
             self._send(self._stream.start_message(self._plan.item_id))
 
     def _send(self, events: Iterable[ServerEvent]) -> None:
-        for event in events:
-            self._ports.outbox.put(event)
+        _put_all(self._ports.outbox, events)
+
+
+def _put_all(outbox: Outbox, events: Iterable[ServerEvent]) -> None:
+    for event in events:
+        outbox.put(event)

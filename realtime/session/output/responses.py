@@ -36,13 +36,13 @@ class ResponseRequest:
 class ReplyEvents:
     """What the session has to know of its replies, and does."""
 
-    done: Callable[[Reply], None]
+    done: Callable[[Reply], None] = lambda reply: None
     """The reply in the conversation has been made to its end."""
-    answer_results: Callable[[], None]
+    answer_results: Callable[[], None] = lambda: None
     """Results of tools wait to be told (`Replies.take_unanswered`)."""
-    retired: Callable[[], None]
+    retired: Callable[[], None] = lambda: None
     """A reply in the conversation is no more, however it ended."""
-    spend_audio: Callable[[float], None]
+    spend_audio: Callable[[float], None] = lambda seconds: None
     """So many seconds of speech were sent."""
 
 
@@ -71,7 +71,7 @@ class Replies:
         self._tools = tools
         self._history = history
         self._speculator = speculator
-        self.events = ReplyEvents(lambda reply: None, lambda: None, lambda: None, lambda seconds: None)
+        self.events = ReplyEvents()
         self._running: dict[str, _Running] = {}
         self._unreported: dict[str, Reply] = {}
         self._unanswered: ResponseRequest | None = None

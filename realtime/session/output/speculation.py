@@ -12,6 +12,7 @@ slack (`Conversation.generate`, `Vocoder.open`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from realtime.metrics import Speculated, SpeculationStats
 from realtime.ports.engine import GenerationDone, TokenDelta
@@ -46,6 +47,11 @@ class SpeculativeReply:
         return self._generated + self._prefilled
 
     @property
+    def over(self) -> bool:
+        """Whether its generation has ended."""
+        return self._over
+
+    @property
     def audio_s(self) -> float:
         """Seconds of audio made."""
         return 0.0 if self.voice is None else self.voice.made_seconds
@@ -59,7 +65,13 @@ class SpeculativeReply:
         for event in events:
             receive(event)
         if self._over:
+            self.detach()
             ended(self.fault)
+
+    def detach(self) -> None:
+        """Pass nothing on any more. The receiver is not kept in memory from here."""
+        self._events = []
+        self._receive = self._on_end = _ignore
 
     def take(self, event: TokenDelta | GenerationDone) -> None:
         """The engine generated this."""
@@ -82,8 +94,9 @@ class SpeculativeReply:
         """The generation is over, because of ``fault`` or in good order."""
         self._over, self.fault = True, fault
         self.failed = self.failed or fault is not None
-        if self._on_end is not None:
-            self._on_end(fault)
+        if (on_end := self._on_end) is not None:
+            self.detach()
+            on_end(fault)
 
     def confirm(self) -> None:
         """The turn is over: this is wanted now."""
@@ -97,6 +110,7 @@ class SpeculativeReply:
 
     def drop(self) -> None:
         """It is not wanted: stop everything."""
+        self.detach()
         self.cancel()
         if self.voice is not None:
             self.voice.close()
@@ -110,6 +124,7 @@ class Speculator:
         self._listener = env.services.on_speculation
         self._reply: SpeculativeReply | None = None
         self._stats = SpeculationStats()
+        self._dropped: dict[SpeculativeReply, SpeculationStats] = {}  # until they have ended
 
     @property
     def holds(self) -> bool:
@@ -120,7 +135,7 @@ class Speculator:
         """Make this reply before it is asked for."""
         self.drop()
         reply = self._reply = SpeculativeReply(request, config, self._env)
-        self._env.work.start(reply.generation, reply.take, reply.end, name)
+        self._env.work.start(reply.generation, reply.take, partial(self._ended, reply), name)
 
     def claim(self, request: GenerationRequest, config: ResponseConfig) -> SpeculativeReply | None:
         """The speculative reply to exactly this request, if there is one; any other is dropped."""
@@ -138,15 +153,26 @@ class Speculator:
         reply, self._reply = self._reply, None
         if reply is not None:
             reply.drop()
-            stats = self._stats
-            reply.attach(lambda _: None, lambda _: self._count(reply, stats))
+            self._dropped[reply] = self._stats
+            if reply.over:
+                self._count(reply)
 
     def take_stats(self) -> SpeculationStats:
         """What was made for nothing since the last call; grows still while dropped replies come to their end."""
         stats, self._stats = self._stats, SpeculationStats()
         return stats
 
-    def _count(self, reply: SpeculativeReply, stats: SpeculationStats) -> None:
+    def _ended(self, reply: SpeculativeReply, fault: str | None) -> None:
+        reply.end(fault)
+        self._count(reply)
+
+    def _count(self, reply: SpeculativeReply) -> None:
+        if (stats := self._dropped.pop(reply, None)) is None:
+            return
         stats.add(reply.ids, reply.audio_s)
         self._listener(Speculated(False, reply.ids, reply.audio_s))
         self._env.log.debug("dropped a speculative reply: %d ids, %.2f s of audio", reply.ids, reply.audio_s)
+
+
+def _ignore(_: object) -> None:
+    """The receiver of a reply that nobody waits for."""
