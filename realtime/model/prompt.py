@@ -29,8 +29,8 @@ THINK_END = "</think>"
 class TextPiece:
     """Text with the turn's markers, tokenized together: ``<|BOT|>`` if ``begins``, ``<|EOT|>`` if ``ends``.
 
-    ``trusted``: names of special tokens in the text are special tokens (text of the server or the model). Else they are
-    ordinary text, so that a client's message or a tool result cannot end a turn or open another.
+    ``trusted``: names of special tokens in the text are special tokens (text of the server). Else they are ordinary
+    text, so that a client's item of whatever role, or a tool's result, cannot end a turn or open another.
     """
 
     text: str
@@ -137,18 +137,18 @@ def _turn(message: Message, tokens: SpecialTokens) -> list[Piece]:
     if message.role == "plain" and isinstance(message.content, tuple):
         return part_pieces(message.content, tokens, trusted=True)
     header = TextPiece(f"{message.role}\n", begins=True)
-    trusted = message.role == "assistant"
     if message.content is None:
         return [header]
     if isinstance(message.content, str):
-        return [replace(header, text=header.text + message.content, ends=message.closed, trusted=trusted)]
+        opens_reply = message.role == "assistant" and not message.closed
+        return [replace(header, text=header.text + message.content, ends=message.closed, trusted=opens_reply)]
     end: list[Piece] = [TextPiece("", ends=True)] if message.closed else []
-    return [header, *part_pieces(message.content, tokens, trusted=trusted), *end]
+    return [header, *part_pieces(message.content, tokens), *end]
 
 
 def _part(part: Part, tokens: SpecialTokens, trusted: bool) -> list[Piece]:
     if isinstance(part, Text):
-        return [TextPiece(part.text, trusted=trusted)]
+        return [TextPiece(part.text, trusted=trusted or part.control)]
     if isinstance(part, Tokens):
         return [ReplyPiece(part)]
     if isinstance(part, ReplyRef):

@@ -21,9 +21,14 @@ Role = Literal["system", "tool_json_schemas", "human", "assistant", "input", "fu
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of text, tokenized on its own."""
+    """A piece of text, tokenized on its own.
+
+    ``control``: names of special tokens in it are these tokens. Only for the server's own text: what a client, a tool
+    or a model wrote stays text, whatever it spells.
+    """
 
     text: str
+    control: bool = False
 
 
 SEGMENT_SAMPLES = 25 * MODEL_SAMPLE_RATE
@@ -121,7 +126,8 @@ Part = Text | Audio | AudioRef | Tokens | ReplyRef
 class Message:
     """One turn. ``content``: a string (one piece with its header), parts, or None (an open turn, header only).
 
-    ``closed`` False leaves out the end-of-turn token: the model continues this very turn. ``call_id``: of the call
+    ``closed`` False leaves out the end-of-turn token: the model continues this very turn. The string of an open
+    assistant's turn is control text of the server, any other string is text. ``call_id``: of the call
     whose result this is; the prompt does not show it.
     """
 

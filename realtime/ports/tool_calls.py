@@ -89,7 +89,12 @@ def parse_tool_calls(text: str, offered: Collection[str] | None = None) -> Parse
 
 def render_tool_call(call: ToolCall) -> str:
     """The text that `parse_tool_calls` reads back."""
-    return f"{_OPEN}function\n{call.name}\n{call.arguments}{_CLOSE}"
+    return "".join(part.text for part in tool_call_parts(call))
+
+
+def tool_call_parts(call: ToolCall) -> tuple[Text, ...]:
+    """A call in the prompt. Its tags are the model's; name and arguments are text, even where they spell a tag."""
+    return Text(_OPEN, control=True), Text(f"function\n{call.name}\n{call.arguments}"), Text(_CLOSE, control=True)
 
 
 def tool_schemas(tools: Sequence[dict[str, Any]]) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,8 @@ def _message(message: Json, lengths: Mapping[str, int]) -> Message:
     content = message["content"]
     if isinstance(content, list):
         content = tuple(_part(part, lengths) for part in content)
+        if message["role"] == "assistant":
+            content = tuple(replace(part, control=True) if isinstance(part, Text) else part for part in content)
     role: Any = "human" if message["role"] == "user" else message["role"]
     return Message(role, content, closed=message.get("eot", True))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtime.ports.messages import Audio, Message, Text
-from realtime.ports.tool_calls import AFTER_TOOL_RESULT
+from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, tool_call_parts
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, InputAudio, OutputAudio, UserMessage
 from realtime.protocol.session_config import Session
@@ -63,7 +63,7 @@ async def test_items_of_the_client_become_messages_of_the_model() -> None:
         assert isinstance(audio, Audio) and len(audio.samples) == 1600
         assert text == Text("What is this?")
         assert said == Message("assistant", "A tone.")
-        assert called == Message("assistant", "<tool_call>function\nf\n{}</tool_call>")
+        assert called == Message("assistant", tool_call_parts(ToolCall("f", "{}")))
         assert output == Message("input", (Text("42"), Text(AFTER_TOOL_RESULT)))
 
 

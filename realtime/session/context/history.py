@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from realtime.audio.streams import Samples
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Part, Text, Tokens
-from realtime.ports.tool_calls import ToolCall, render_tool_call, tool_result
+from realtime.ports.tool_calls import ToolCall, tool_call_parts, tool_result
 from realtime.protocol.conversation import Conversation, Entry
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.events import ClientEvent, ConversationItemCreate, ResponseCreate
@@ -61,7 +61,7 @@ def message_of(item: Item, decode: Decode, audio_id: Callable[[], str]) -> Messa
         case AssistantMessage():
             return _assistant_message(item)
         case FunctionCall():
-            return Message("assistant", render_tool_call(ToolCall(item.name, item.arguments)))
+            return Message("assistant", tool_call_parts(ToolCall(item.name, item.arguments)))
         case FunctionCallOutput():
             return tool_result(item.output, item.call_id)
         case McpApprovalResponse(approve=False, approval_request_id=call_id, reason=reason):
