@@ -45,7 +45,7 @@ _PART = 2000
 _HELD_OUT = 1200  # examples
 _ROW_NOISE, _ROW_DROPOUT, _SMOOTHING = 0.3, 0.2, 0.03
 _SHORT_ROWS, _SHORT_COMPLETE, _SHORT_INCOMPLETE = 38, 2.0, 0.6
-_MARGIN = 0.4  # off the calibrated logits: a split turn costs more than a late answer
+_MARGIN = 0.7  # off the calibrated logits: a split turn costs more than a late answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
