@@ -219,10 +219,12 @@ class Application:
     async def running(self) -> AsyncIterator[None]:
         """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
         loading = asyncio.create_task(self._load(), name="load the model")
+        lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
         try:
             yield
         finally:
             loading.cancel()
+            lag.cancel()
             self._health = Health("draining", "the server is shutting down")
             if self._sessions is not None:
                 await self._sessions.drain()
@@ -239,6 +241,7 @@ class Application:
             if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
+            self._add_gauges(self._sessions, self._threads)
         except RealtimeError as error:
             self._health = Health("failed", str(error))
             logger.error("the model cannot be loaded: %s", error)
@@ -291,6 +294,13 @@ class Application:
             max_waiting=self._settings.queue_size,
             record=Path(self._settings.record) if self._settings.record else None,
         )
+
+    def _add_gauges(self, sessions: SessionManager, threads: ModelThreads) -> None:
+        metrics = self._metrics
+        help = "Inputs of all sessions that wait to be handled."
+        metrics.gauge("realtime_input_queue_depth", help, lambda: sessions.pending_inputs)
+        metrics.gauge("realtime_clients_waiting", "Clients that wait for a session.", lambda: sessions.waiting)
+        metrics.gauge("realtime_engine_jobs", "Generations that run or wait.", lambda: threads.engine.jobs)
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
         self._turns.append({"response_id": response_id, **summary})

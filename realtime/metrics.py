@@ -137,6 +137,8 @@ class ReplyTrace:
             **{f"{FAULT_PREFIX}{name}": count for name, count in self.faults.items()},
             "audio_ms": _ms(self.audio_s),
             "least_margin_ms": _ms(min(self.margins, default=None)),
+            "chunks": len(self.margins) + (self.first_audio is not None),
+            "late_chunks": sum(margin < 0 for margin in self.margins),
             "ahead_ms": _ms(self.ahead_s),
             "wasted_drafts": self.waste.drafts,
             "wasted_ids": self.waste.ids,

@@ -88,6 +88,11 @@ class SessionManager:
         """The number of clients in the queue."""
         return len(self._queue)
 
+    @property
+    def pending_inputs(self) -> int:
+        """Inputs of all sessions that wait to be handled."""
+        return sum(lease.session.pending_inputs for lease in self._leases if lease.session is not None)
+
     def admit(self) -> SessionLease:
         """A lease for one session, to be entered with ``with``. Raises `CapacityError` when none is free."""
         if self.draining:

@@ -90,6 +90,11 @@ class EngineCore:
         return not self._jobs
 
     @property
+    def jobs(self) -> int:
+        """How many generations run or wait."""
+        return len(self._jobs)
+
+    @property
     def open_slots(self) -> int:
         return len(self._slots)
 

@@ -45,6 +45,11 @@ class ThreadedEngine:
         """The engine's thread, for supervision."""
         return self._worker
 
+    @property
+    def jobs(self) -> int:
+        """How many generations run or wait."""
+        return self._core.jobs
+
     def start(self) -> None:
         self._preparing.start()
         self._worker.start()

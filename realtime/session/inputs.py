@@ -140,6 +140,11 @@ class InputQueue:
         return self._now
 
     @property
+    def depth(self) -> int:
+        """Inputs that wait, with the one that is being handled."""
+        return len(self._waiting)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits to be handled."""
         return not self._waiting

@@ -125,7 +125,7 @@ class Outbox:
         self._notify()
 
     def close(self) -> None:
-        """The session has ended: forget what waits, and who is to be told of it."""
+        """The session has ended: forget what waits, and its callbacks."""
         self._queue.clear()
         self._given.clear()
         self._current = None

@@ -94,6 +94,11 @@ class Session:
         """Who has the floor now."""
         return self._floor.floor
 
+    @property
+    def pending_inputs(self) -> int:
+        """How many inputs wait to be handled."""
+        return self._inputs.depth
+
     def end(self, reason: SessionEnd) -> None:
         """Let the session end soon; the peer is told."""
         self._inputs.put(Ending(reason))

@@ -187,7 +187,7 @@ class OutsideWork:
 
 
 def _ignore(_: object) -> None:
-    """The receiver of work that nobody waits for."""
+    """Take what cancelled work still gives."""
 
 
 async def _once(source: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -22,14 +23,17 @@ from realtime.app import build_access
 from realtime.client.connection import ClientError, open_session
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
+from realtime.metrics import ReplyTrace
 from realtime.transports.http.access import Access, ApiKeys, Origins
 from realtime.transports.http.client_secrets import ClientSecrets
 from realtime.transports.http.host import Health
 from realtime.transports.http.http import build_app
 from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.http.process_metrics import LoopLag
 from realtime.transports.http.refusal import Refused
 from realtime.transports.http.self_signed import names_of, write_self_signed
 from realtime.transports.http.server import TlsFiles, listen, web_server
+from realtime.transports.websocket import rate_limit
 from tests.fakes import FakeEngine, reply
 from tests.transports.test_server import FakeHost, Server, ask, expect, serving
 
@@ -420,6 +424,63 @@ def test_metrics_count_faults_of_the_vocoder() -> None:
     for _ in range(2):
         metrics.reply_measured({"total_ms": 300.0, "audio_ms": 1000.0, "vocoder_fault_silent_tokens": 4})
     assert 'realtime_vocoder_faults_total{fault="silent_tokens"} 8' in metrics.page().splitlines()
+
+
+def test_metrics_count_late_chunks_and_margins() -> None:
+    trace = ReplyTrace(requested=0.0)
+    for at in (0.1, 0.2, 1.5):  # the third is needed at 0.1 + 2 * 0.5 s
+        trace.chunk_sent(at, 0.5)
+    metrics = ServerMetrics()
+    metrics.reply_measured(trace.summary())
+    lines = metrics.page().splitlines()
+    assert "realtime_chunks_total 3" in lines and "realtime_late_chunks_total 1" in lines
+    assert 'realtime_least_margin_seconds_bucket{le="-0.5"} 0' in lines
+    assert 'realtime_least_margin_seconds_bucket{le="-0.2"} 1' in lines
+
+
+async def test_metrics_count_rejected_and_paced_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limit, "EVENTS_AT_ONCE", 4.0)
+    monkeypatch.setattr(rate_limit, "EVENTS_PER_S", 40.0)
+    async with serving(access=guarded()) as server, connect(server.url, additional_headers=BEARER) as ws:
+        await ws.send('{"type": "response.cancel"}')
+        await expect(ws, "error")
+        for _ in range(8):
+            await ws.send('{"type": "input_audio_buffer.clear"}')
+        for _ in range(8):
+            await expect(ws, "input_audio_buffer.cleared")
+        metrics = await metrics_of(server)
+    assert metrics['realtime_messages_rejected_total{code="response_cancel_not_active"}'] == 1
+    assert metrics["realtime_messages_paced_total"] >= 1
+
+
+def test_metrics_show_the_process_and_gauges() -> None:
+    metrics = ServerMetrics()
+    depth = 3
+    metrics.gauge("realtime_input_queue_depth", "Inputs that wait.", lambda: depth)
+    metrics.loop_lag.note(at=100.0, lag_s=0.25)
+    values = dict(line.rsplit(" ", 1) for line in metrics.page().splitlines() if line[:1] != "#")
+    assert values["realtime_input_queue_depth"] == "3"
+    assert values["realtime_event_loop_lag_seconds"] == "0.25"
+    assert float(values["process_resident_memory_bytes"]) > 10_000_000
+    assert float(values["process_threads"]) >= 1 and float(values["process_open_fds"]) >= 3
+
+
+def test_the_loop_lag_forgets_what_is_old() -> None:
+    lag = LoopLag()
+    for at, late in ((0.0, 2.0), (10.0, 0.5), (16.0, 0.1)):
+        lag.note(at, late)
+    assert lag.worst_s == 0.5
+
+
+async def test_a_blocked_event_loop_shows_as_lag() -> None:
+    lag = LoopLag()
+    measuring = asyncio.create_task(lag.run())
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251 — the fault that is measured
+    while not lag.worst_s:
+        await asyncio.sleep(0.01)
+    measuring.cancel()
+    assert lag.worst_s >= 0.09
 
 
 async def metrics_of(server: Server) -> dict[str, float]:

@@ -175,4 +175,4 @@ class Speculator:
 
 
 def _ignore(_: object) -> None:
-    """The receiver of a reply that nobody waits for."""
+    """Take what a dropped reply still gets."""

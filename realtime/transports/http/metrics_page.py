@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from realtime.metrics import FAULT_PREFIX, Speculated
+from realtime.transports.http.process_metrics import LoopLag, ProcessFigures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 FIRST_AUDIO_BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Buckets are fine where people notice the difference: turns between people take 0.2 s, a second feels slow."""
+
+LEAST_MARGIN_BOUNDS_S = (-1.0, -0.5, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Below 0 is a gap that is heard; above 0.1 s the jitter of a network is covered."""
+
+
+class _Histogram:
+    """Counts of values by their upper bounds, in seconds."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def lines(self, name: str, help: str) -> Iterator[str]:
+        yield from _head(name, "histogram", help)
+        total = 0
+        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
+            total += count
+            yield f'{name}_bucket{{le="{bound}"}} {total}'
+        yield f"{name}_sum {self._sum:.6g}"
+        yield f"{name}_count {total}"
 
 
 class ServerMetrics:
@@ -23,8 +49,14 @@ class ServerMetrics:
         self._refused: Counter[str] = Counter()
         self._responses: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
-        self._first_audio = [0] * (len(FIRST_AUDIO_BOUNDS_S) + 1)
-        self._first_audio_sum_s = 0.0
+        self._first_audio = _Histogram(FIRST_AUDIO_BOUNDS_S)
+        self._least_margin = _Histogram(LEAST_MARGIN_BOUNDS_S)
+        self._chunks = 0
+        self._late_chunks = 0
+        self._rejected: Counter[str] = Counter()
+        self._paced = 0
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.loop_lag = LoopLag()
         self._speculations: Counter[str] = Counter()
         self._wasted_ids = 0
         self._wasted_audio_s = 0.0
@@ -48,12 +80,25 @@ class ServerMetrics:
         for name, count in summary.items():
             if name.startswith(FAULT_PREFIX):
                 self._faults[name.removeprefix(FAULT_PREFIX)] += int(count or 0)
+        self._chunks += int(summary.get("chunks") or 0)
+        self._late_chunks += int(summary.get("late_chunks") or 0)
+        if (margin_ms := summary.get("least_margin_ms")) is not None:
+            self._least_margin.add(margin_ms / 1000)
         total_ms, audio_ms = summary.get("total_ms"), summary.get("audio_ms")
-        if total_ms is None or not audio_ms:
-            return
-        seconds = total_ms / 1000
-        self._first_audio[bisect_left(FIRST_AUDIO_BOUNDS_S, seconds)] += 1
-        self._first_audio_sum_s += seconds
+        if total_ms is not None and audio_ms:
+            self._first_audio.add(total_ms / 1000)
+
+    def message_rejected(self, code: str) -> None:
+        """A client was sent an error; ``code``: the error's."""
+        self._rejected[code] += 1
+
+    def message_paced(self) -> None:
+        """A client sent faster than it may: its next message was read later."""
+        self._paced += 1
+
+    def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:
+        """Add a value that is read whenever the page is."""
+        self._gauges[name] = (help, read)
 
     def speculated(self, outcome: Speculated) -> None:
         """A reply that was speculated was used or discarded."""
@@ -76,8 +121,39 @@ class ServerMetrics:
         yield from _counts("realtime_responses_total", "status", self._responses)
         yield from _head("realtime_vocoder_faults_total", "counter", "What should not have come out of the vocoder.")
         yield from _counts("realtime_vocoder_faults_total", "fault", self._faults)
-        yield from self._first_audio_lines("realtime_first_audio_seconds")
+        help = "From the end of the user's speech, or the request, to the first audio sent."
+        yield from self._first_audio.lines("realtime_first_audio_seconds", help)
+        yield from self._chunk_lines()
         yield from self._speculation_lines()
+        yield from self._message_lines()
+        yield from self._process_lines()
+        for name, (help, read) in self._gauges.items():
+            yield from _one(name, "gauge", help, read())
+
+    def _chunk_lines(self) -> Iterator[str]:
+        yield from self._least_margin.lines(
+            "realtime_least_margin_seconds",
+            "Per reply: the least time from the sending of a chunk to the moment at which playback needs it.",
+        )
+        yield from _one("realtime_chunks_total", "counter", "Chunks of speech that were sent.", self._chunks)
+        help = "Chunks that were sent after playback needed them: gaps that are heard."
+        yield from _one("realtime_late_chunks_total", "counter", help, self._late_chunks)
+
+    def _message_lines(self) -> Iterator[str]:
+        name = "realtime_messages_rejected_total"
+        yield from _head(name, "counter", "Errors sent to clients, by code.")
+        yield from _counts(name, "code", self._rejected)
+        help = "Messages that were read later because their client sent faster than it may."
+        yield from _one("realtime_messages_paced_total", "counter", help, self._paced)
+
+    def _process_lines(self) -> Iterator[str]:
+        help = "The greatest delay of the event loop in the last 15 seconds."
+        yield from _one("realtime_event_loop_lag_seconds", "gauge", help, self.loop_lag.worst_s)
+        if (process := ProcessFigures.read()) is not None:
+            help = "Resident memory size in bytes."
+            yield from _one("process_resident_memory_bytes", "gauge", help, process.resident_bytes)
+            yield from _one("process_threads", "gauge", "Number of threads.", process.threads)
+            yield from _one("process_open_fds", "gauge", "Number of open file descriptors.", process.open_fds)
 
     def _speculation_lines(self) -> Iterator[str]:
         name = "realtime_speculations_total"
@@ -90,20 +166,14 @@ class ServerMetrics:
         yield from _head(name, "counter", "Speech that was vocoded for replies that were dropped.")
         yield f"{name} {self._wasted_audio_s:.6g}"
 
-    def _first_audio_lines(self, name: str) -> Iterator[str]:
-        yield from _head(
-            name, "histogram", "From the end of the user's speech, or the request, to the first audio sent."
-        )
-        total = 0
-        for bound, count in zip((*FIRST_AUDIO_BOUNDS_S, "+Inf"), self._first_audio, strict=True):
-            total += count
-            yield f'{name}_bucket{{le="{bound}"}} {total}'
-        yield f"{name}_sum {self._first_audio_sum_s:.6g}"
-        yield f"{name}_count {total}"
-
 
 def _head(name: str, kind: str, help: str) -> tuple[str, str]:
     return f"# HELP {name} {help}", f"# TYPE {name} {kind}"
+
+
+def _one(name: str, kind: str, help: str, value: float) -> Iterator[str]:
+    yield from _head(name, kind, help)
+    yield f"{name} {value:.15g}"
 
 
 def _counts(name: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:

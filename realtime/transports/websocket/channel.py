@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -66,18 +67,23 @@ BAD_KEY_CLOSE_CODE = 3000
 """The API's close code for a browser's wrong key; the reason is the error's type and code."""
 
 
-def ignore(status: str) -> None:
-    """Do nothing."""
+class ChannelMetrics(Protocol):
+    """Counts what passes over connections."""
+
+    def response_done(self, status: str) -> None: ...
+
+    def message_rejected(self, code: str) -> None: ...
+
+    def message_paced(self) -> None: ...
 
 
 class WebSocketChannel:
     """`realtime.ports.channel.Channel` over an accepted WebSocket."""
 
-    def __init__(self, websocket: WebSocket, ids: Ids, on_response: Callable[[str], None] = ignore) -> None:
-        """``ids``: the session's, which number the events. ``on_response``: called with the status of each finished
-        response."""
+    def __init__(self, websocket: WebSocket, ids: Ids, metrics: ChannelMetrics | None = None) -> None:
+        """``ids``: the session's, which number the events. ``metrics``: where to count; None: nowhere."""
         self._websocket = websocket
-        self._on_response = on_response
+        self._metrics = metrics
         self._pace = RateLimiter()
         self._held: deque[str | bytes] = deque()
         older = older_dialect(asked_model(websocket), ids.conversation())
@@ -104,8 +110,7 @@ class WebSocketChannel:
             held += len(message) + 64  # a flood of empty messages is a flood, too
 
     async def send(self, event: ServerEvent) -> None:
-        if isinstance(event, ResponseDone):
-            self._on_response(event.response.status)
+        self._count(event)
         try:
             for message in self._connection.encode(event):
                 if isinstance(message, str):
@@ -128,10 +133,17 @@ class WebSocketChannel:
         except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
             logger.debug("the peer was gone before the close frame, or does not read")
 
+    def _count(self, event: ServerEvent) -> None:
+        if self._metrics is not None and isinstance(event, ResponseDone):
+            self._metrics.response_done(event.response.status)
+        elif self._metrics is not None and isinstance(event, Error):
+            self._metrics.message_rejected(event.error.code or "")
+
     async def _receive_message(self) -> str | bytes:
         if self._websocket.client_state is not WebSocketState.CONNECTED:
             raise ChannelClosed("the peer is gone")
-        await self._pace.ready()
+        if await self._pace.ready() and self._metrics is not None:
+            self._metrics.message_paced()
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise ChannelClosed(f"the peer closed the connection (code {message.get('code')})")

@@ -102,7 +102,7 @@ class RealtimeSocket:
                 await self._run(websocket, self._channel(websocket, ids), seat, ids, caller, quota)
 
     def _channel(self, websocket: WebSocket, ids: Ids) -> WebSocketChannel:
-        return WebSocketChannel(websocket, ids, self._host.metrics.response_done)
+        return WebSocketChannel(websocket, ids, self._host.metrics)
 
     async def _run(
         self,

@@ -34,9 +34,13 @@ class RateLimiter:
         """Seconds until the next message may be read."""
         return max(self._events.seconds_until(0), self._bytes.seconds_until(0))
 
-    async def ready(self) -> None:
-        """Returns when the next message may be read and other tasks have run: reading messages that are already in the
-        buffer never waits by itself, and thousands of small ones may have come in one packet."""
+    async def ready(self) -> bool:
+        """Returns when the next message may be read and other tasks have run; gives whether it had to wait for that.
+        Reading messages that are already in the buffer never waits by itself, and thousands of small ones may have come
+        in one packet."""
         await asyncio.sleep(0)
-        while (wait := self.wait) > 0:  # noqa: ASYNC110 — the clock is the event
+        waited = False
+        while (wait := self.wait) > 0:
+            waited = True
             await asyncio.sleep(wait)
+        return waited
