@@ -34,8 +34,8 @@ from realtime.engine.token_counter import PromptTokenCounter
 from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import CapacityError, ConfigError, RealtimeError
-from realtime.model.constraints import schema_problem
 from realtime.ports.tools import ToolSet
+from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.quota import QuotaLimits, Quotas
 from realtime.session.services import Services
@@ -100,8 +100,10 @@ class ModelThreads:
     engine: ThreadedEngine
     vocoder: ThreadedVocoder
     token_counter: PromptTokenCounter
+    schemas: SchemaSandbox
 
     def stop(self) -> None:
+        self.schemas.close()
         self.engine.stop()
         self.vocoder.stop()
 
@@ -114,7 +116,8 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
             f"model folder {settings.model} has no voices/*.safetensors; set --voice to a .wav of 3 to 15 s to enroll"
         )
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
-    runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens)
+    schemas = SchemaSandbox(settings.model)
+    runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens, probe=schemas.probe)
     runner.warm_up()
     loaded.vocoder.prepare(next(iter(loaded.voices.values())))
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
@@ -123,7 +126,8 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
     model = loaded.speech_model
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
-    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter)
+    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter, schemas)
+    schemas.start()
     threads.engine.start()
     threads.vocoder.start()
     return threads
@@ -280,7 +284,7 @@ class Application:
             threads.vocoder,
             SileroVad(),
             self._remember,
-            schema_problem,
+            threads.schemas,
             threads.token_counter,
             self._metrics.speculated,
             self._turn_model,

@@ -34,7 +34,7 @@ from realtime.ports.engine import (
 )
 from realtime.ports.messages import Message
 from realtime.ports.tool_calls import CallableFunction, CallRules
-from realtime.ports.tools import NoServers, NoTools, ToolServers, ToolSet
+from realtime.ports.tools import NoServers, NoTools, SchemaCheck, ToolServers, ToolSet, accept_any
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from realtime.protocol import events as wire
 from realtime.protocol.codec import decode_object
@@ -46,7 +46,6 @@ from realtime.session.quota import Quota
 from realtime.session.recording import Opening, Recording
 from realtime.session.services import Services
 from realtime.session.session import Session
-from realtime.session.tools.offer import SchemaCheck, accept_any
 from realtime.turns.vad import VoiceDetector
 
 SAMPLES_PER_TOKEN = 960

@@ -21,12 +21,25 @@ ALLOWED = {
     "transports": LEAVES | {"ports", "protocol", "session", "admission"},
     "model": LEAVES | {"ports"},
     "engine": LEAVES | {"model", "ports", "streaming_vocoder"},
+    "sandbox": LEAVES | {"model", "ports"},
     "checkpoint": LEAVES | {"config", "model", "ports", "streaming_vocoder"},
     "client": LEAVES,
     "bench": LEAVES | {"admission", "protocol", "turns", "session", "ports", "client"},
 }
 SANS_IO = ("protocol", "turns")
-NO_TORCH = ("audio", "ports", "protocol", "turns", "session", "admission", "tools", "transports", "client", "bench")
+NO_TORCH = (
+    "audio",
+    "ports",
+    "protocol",
+    "turns",
+    "session",
+    "admission",
+    "tools",
+    "transports",
+    "client",
+    "bench",
+    "sandbox",
+)
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -198,9 +198,17 @@ class _ReplayedInputs(InputQueue):
 
     def read(self, name: str, source: Callable[[], T]) -> T:
         """The recorded value."""
+        value: T = self._recorded(name)
+        return value
+
+    def _recorded(self, name: str) -> Any:
         if not self._reads or self._reads[0][0] != name:
             raise self._diverge(f"the session reads {name!r}, which it did not when it was recorded")
-        value: T = self._reads.pop(0)[1]
+        return self._reads.pop(0)[1]
+
+    async def read_later(self, name: str, source: Callable[[], Awaitable[T]]) -> T:
+        """The recorded value, at once."""
+        value: T = self._recorded(name)
         return value
 
     def _check_reads(self) -> None:

@@ -17,7 +17,7 @@ from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.reply_state import DecodeState
 from realtime.engine.sequence import Slot
-from realtime.model.constraints import CallGrammar
+from realtime.model.constraints import CallGrammar, Probe, trust
 from realtime.model.decoder import KVCache
 from realtime.model.interleave import Demultiplexer
 from realtime.model.prompt import TTS_START, AudioSpan, Prompt, assemble, message_pieces
@@ -38,14 +38,15 @@ LONG_TEXT = 4096
 class ModelRunner:
     """`realtime.engine.engine.Runner` over one `SpeechModel`. Keeps the features of each conversation's audio."""
 
-    def __init__(self, model: SpeechModel, *, max_tokens: int = 0) -> None:
-        """``max_tokens``: positions of a conversation's KV cache; 0: as many as the model has."""
+    def __init__(self, model: SpeechModel, *, max_tokens: int = 0, probe: Probe = trust) -> None:
+        """``max_tokens``: positions of a conversation's KV cache; 0: as many as the model has. ``probe``: of clients'
+        schemas."""
         self._model = model
         longest = model.config.text.max_position_embeddings
         self._max_tokens = min(max_tokens or longest, longest)
         self._features: dict[str, dict[str, Tensor]] = {}
         """By conversation and segment: features [n, D]."""
-        self._calls = CallGrammar(model.tokenizer, model.tokens, model.config.text.vocab_size)
+        self._calls = CallGrammar(model.tokenizer, model.tokens, model.config.text.vocab_size, probe)
 
     @property
     def max_tokens(self) -> int:

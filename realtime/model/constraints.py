@@ -13,22 +13,33 @@ Letters: V vocabulary of the model (its logits), at least the tokenizer's.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
+from realtime.model.schemas import (
+    Vocabulary,
+    calls_grammar,
+    first_line,
+    parser_limits,
+    schema_of,
+    schema_problem,
+)
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.ports.tool_calls import CallableFunction, CallRules
+from realtime.ports.tools import MAX_SCHEMA_SECONDS, SchemaVerdict
 
 logger = logging.getLogger(__name__)
 
@@ -41,60 +52,50 @@ MAX_CALL_IDS = 1024
 CLOSING_IDS = 96
 """So many ids before the reply's room is used up, an open call is brought to its end."""
 
-MAX_SCHEMA_CHARS = 65_536
-"""The longest schema of one function's arguments, as JSON text."""
-
 _CACHED_GRAMMARS = 64
 """Compiled grammars that are kept; a session uses the same one in every reply."""
 
-_CHECKED_SCHEMAS = 512
-"""Schemas whose check is remembered: clients send the same ones with every change of the session."""
+_KEPT_SECONDS = 4.0
+"""Compiled grammars are kept that took so long to compile together: memory goes with the time, 50 MB for a second."""
+
+_ANY_OBJECT: dict[str, Any] = {"additionalProperties": True}
 
 _CLOSING = '}],0123456789"'
 """What ends a value soonest, outside of strings, in this order."""
 
-_COMPOSED = ("$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "propertyNames", "minProperties")
-"""Keywords whose meaning would change if no other properties were allowed beside them."""
-
-_STYLE = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?", "lenient": True}
-"""JSON on one line, with or without a space behind comma and colon; keywords unknown to llguidance hold nobody up."""
+Probe = Callable[[Any], SchemaVerdict]
+"""Whether a schema may be compiled in this process; called in any thread."""
 
 
-def schema_problem(schema: Any) -> str | None:
-    """Why arguments cannot be held to this schema of a function's parameters; None: they can.
-
-    Keywords that the grammar does not know (``not``, ``if``, ``uniqueItems``, an unknown ``format``) are no problem:
-    they are not enforced.
-    """
-    if schema is None:
-        return None
-    if not isinstance(schema, dict):
-        return f"expected a JSON schema object, got {type(schema).__name__}"
-    types = schema.get("type", "object")
-    if types != "object" and not (isinstance(types, list) and "object" in types):
-        return f"arguments are always an object, but the schema's type is {str(types)[:60]!r}"
-    text = json.dumps(schema)
-    if len(text) > MAX_SCHEMA_CHARS:
-        return f"the schema has {len(text)} characters, the most are {MAX_SCHEMA_CHARS}"
-    return _grammar_problem(_styled(schema))
+def trust(schema: Any) -> SchemaVerdict:
+    """For schemas of the operator's own: every sound one may be compiled, whatever it costs."""
+    return SchemaVerdict(schema_problem(schema))
 
 
-@lru_cache(_CHECKED_SCHEMAS)
-def _grammar_problem(schema: str) -> str | None:
-    fault = LLMatcher.validate_grammar(f"start: %json {schema}", limits=_limits())
-    return _first_line(fault) if fault and not fault.startswith("WARNING") else None
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledGrammar:
+    """``seconds``: CPU time that compiling took."""
+
+    matcher: LLMatcher
+    seconds: float
 
 
 class CallGrammar:
     """The grammar of calls over one tokenizer; makes the constraint of each reply. One thread only, but for
-    `compile`."""
+    `compile`.
 
-    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens, vocab_size: int) -> None:
+    A compiled grammar cannot be carried from one process to another, so a client's schema is compiled twice: by
+    ``probe`` in a child process that is killed when it takes too long, and here, if that was cheap. Compiling lets go
+    of the interpreter's lock (validating and `LLMatcher.consume_token` do not).
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens, vocab_size: int, probe: Probe = trust) -> None:
         """``vocab_size``: V."""
+        self._probe = probe
         self._text = tokenizer
         self.tokens = tokens
         self._vocab_size = vocab_size
-        self._compiled: OrderedDict[tuple[CallableFunction, ...], LLMatcher] = OrderedDict()
+        self._compiled: OrderedDict[tuple[CallableFunction, ...], CompiledGrammar] = OrderedDict()
 
     def constrain(self, rules: CallRules, *, speech: bool, room: int) -> CallConstraint:
         """The rules of one reply of at most ``room`` ids. A schema that makes no grammar counts as any object."""
@@ -108,12 +109,17 @@ class CallGrammar:
         """Whether `matcher` has it at hand."""
         return functions in self._compiled
 
-    def keep(self, functions: tuple[CallableFunction, ...], matcher: LLMatcher) -> None:
-        """Have what `compile` made at hand, the `_CACHED_GRAMMARS` used last."""
-        self._compiled[functions] = matcher
+    def keep(self, functions: tuple[CallableFunction, ...], compiled: CompiledGrammar) -> None:
+        """Have what `compile` made at hand: the `_CACHED_GRAMMARS` used last, fewer where they are costly."""
+        self._compiled[functions] = compiled
         self._compiled.move_to_end(functions)
-        if len(self._compiled) > _CACHED_GRAMMARS:
+        while len(self._compiled) > 1 and self._is_full:
             self._compiled.popitem(last=False)
+
+    @property
+    def _is_full(self) -> bool:
+        seconds = sum(one.seconds for one in self._compiled.values())
+        return len(self._compiled) > _CACHED_GRAMMARS or seconds > _KEPT_SECONDS
 
     def matcher(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
         """A matcher for one call behind ``<tool_call>``; ``</tool_call>`` is its end of text. Compiles what is not at
@@ -121,7 +127,7 @@ class CallGrammar:
         if functions not in self._compiled:
             self.keep(functions, self.compile(functions))
         self._compiled.move_to_end(functions)
-        return self._compiled[functions].deep_copy()
+        return self._compiled[functions].matcher.deep_copy()
 
     def only(self, *ids: int) -> Tensor:
         """Bool [V]: nothing but these."""
@@ -154,29 +160,37 @@ class CallGrammar:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        return LLTokenizer(TokenizerWrapper(_Vocabulary(self._text, self.tokens)))
+        return LLTokenizer(TokenizerWrapper(Vocabulary(self._text, self.tokens.tool_call_end)))
 
-    def compile(self, functions: tuple[CallableFunction, ...]) -> LLMatcher:
+    def compile(self, functions: tuple[CallableFunction, ...]) -> CompiledGrammar:
         """The grammar of these functions; may be called in any thread once `warm_up` is done. Takes a millisecond for
-        each kB of schemas. Raises ValueError when they make none."""
-        schemas = [_schema(function) for function in functions]
+        each kB of usual schemas, and at most about `MAX_SCHEMA_SECONDS`: arguments whose schemas would take longer are
+        held to plain JSON objects. Raises ValueError when they make none."""
+        began = time.thread_time()
+        schemas = self._affordable([schema_of(function) for function in functions])
         matcher = self._match(functions, schemas)
         if matcher.is_error():
-            logger.warning("arguments are held to plain JSON objects: %s", _first_line(matcher.get_error()))
-            sound = [schema if schema_problem(schema) is None else {"additionalProperties": True} for schema in schemas]
-            matcher = self._match(functions, sound)
+            logger.warning("arguments are held to plain JSON objects: %s", first_line(matcher.get_error()))
+            matcher = self._match(functions, [_ANY_OBJECT] * len(functions))
         if matcher.is_error():
-            raise ValueError(f"the functions make no grammar: {_first_line(matcher.get_error())}")
-        return matcher
+            raise ValueError(f"the functions make no grammar: {first_line(matcher.get_error())}")
+        return CompiledGrammar(matcher, time.thread_time() - began)
+
+    def _affordable(self, schemas: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The schemas, with those that the probe refuses, or that are too costly together, as any object."""
+        left, affordable = MAX_SCHEMA_SECONDS, []
+        for schema in schemas:
+            verdict = self._probe(schema)
+            left -= verdict.seconds
+            if verdict.problem is not None or left < 0:
+                logger.warning("arguments are held to plain JSON objects: %s", verdict.problem or "too costly together")
+                affordable.append(_ANY_OBJECT)
+            else:
+                affordable.append(schema)
+        return affordable
 
     def _match(self, functions: tuple[CallableFunction, ...], schemas: list[dict[str, Any]]) -> LLMatcher:
-        calls = [
-            f"call_{index}: {json.dumps(function.name + chr(10))} %json {_styled(schema)}"
-            for index, (function, schema) in enumerate(zip(functions, schemas, strict=True))
-        ]
-        any_call = " | ".join(f"call_{index}" for index in range(len(functions)))
-        grammar = "\n".join([f'start: "function\\n" ({any_call})', *calls])
-        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
+        return LLMatcher(self._tokenizer, calls_grammar(functions, schemas), log_level=0, limits=parser_limits())
 
 
 class _Phase(Enum):
@@ -309,7 +323,7 @@ class CallConstraint:
         elif not self._matcher.consume_token(id_):
             # Only a limit of the library can do this. Other replies are decoded beside this one, so nothing is raised:
             # the call stays open, which is no call.
-            logger.error("a tool call left its grammar: %s", _first_line(self._matcher.get_error()))
+            logger.error("a tool call left its grammar: %s", first_line(self._matcher.get_error()))
             self._phase = _Phase.BROKEN
 
     def _closing(self, mask: Tensor) -> Tensor:
@@ -317,49 +331,3 @@ class CallConstraint:
         ids = self._grammar.closing_ids
         best = next((id_ for id_ in (ids[-1:] if self._written.in_string else ids) if mask[id_]), None)
         return mask if best is None else self._grammar.only(best)
-
-
-class _Vocabulary:
-    """Our tokenizer as llguidance wants to see it."""
-
-    bos_token_id = None
-
-    def __init__(self, tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
-        self._tokenizer = tokenizer
-        self.eos_token_id = tokens.tool_call_end
-        self.tokens = [tokenizer.token_bytes(id_) for id_ in range(len(tokenizer))]
-        self.special_token_ids = sorted(tokenizer.ids.values())
-
-    def __call__(self, text: bytes | str) -> list[int]:
-        """The ids of exactly these characters, none of them special."""
-        text = text.decode("utf-8") if isinstance(text, bytes) else text
-        ids = self._tokenizer.encode(text, special=False)
-        if self._tokenizer.decode(ids) == text:
-            return ids
-        # The tokenizer writes characters in their composed form; byte by byte they stay as they are.
-        by_byte = {data: id_ for id_, data in enumerate(self.tokens) if len(data) == 1}
-        return [by_byte[bytes((byte,))] for byte in text.encode()]
-
-
-def _schema(function: CallableFunction) -> dict[str, Any]:
-    if not function.parameters:
-        return {"type": "object", "properties": {}}
-    schema = json.loads(function.parameters)
-    assert isinstance(schema, dict)
-    return schema
-
-
-def _styled(schema: dict[str, Any]) -> str:
-    """The schema as llguidance takes it: an object, without properties that nobody declared, in our style."""
-    closed = {} if any(word in schema for word in _COMPOSED) else {"additionalProperties": False}
-    return json.dumps({**closed, **schema, "type": "object", "x-guidance": _STYLE})
-
-
-def _limits() -> LLParserLimits:
-    return LLParserLimits(max_grammar_size=100_000, verbose_errors=False)
-
-
-def _first_line(fault: str) -> str:
-    """Without the excerpt of the grammar, which the caller did not write."""
-    lines = fault.split("\n   1 | ")[0].splitlines()
-    return " ".join(" ".join(lines).removeprefix("at 1(8): ").split())[:300]

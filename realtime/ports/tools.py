@@ -6,6 +6,7 @@ to MCP servers. Both live in `realtime.tools`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -48,6 +49,37 @@ class ServerLost:
     """Why the connection to an MCP server ended."""
 
     message: str
+
+
+MAX_SCHEMA_SECONDS = 1.0
+"""CPU time that compiling all schemas of one response or session may take; 50 usual functions take 0.1 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVerdict:
+    """Whether arguments can be held to a schema. ``problem``: why not; None: they can.
+
+    ``limit``: it is refused for its cost. ``seconds``: CPU time that compiling it takes. ``spent``: CPU time of this
+    check, 0 where the answer was known. ``unpaid``: it was not checked, because the budget is used up.
+    """
+
+    problem: str | None = None
+    limit: bool = False
+    seconds: float = 0.0
+    spent: float = 0.0
+    unpaid: bool = False
+
+
+class SchemaCheck(Protocol):
+    """Checks the schemas that clients bring, outside this process."""
+
+    async def __call__(self, schema: Any, budget_s: float) -> SchemaVerdict:
+        """``budget_s``: CPU time that the client has left; at 0 only what is known already is answered."""
+
+
+async def accept_any(schema: Any, budget_s: float = math.inf) -> SchemaVerdict:
+    """A `SchemaCheck` that takes every schema."""
+    return SchemaVerdict()
 
 
 class ToolRunner(Protocol):

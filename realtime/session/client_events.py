@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from realtime.protocol import events as wire
@@ -30,18 +30,20 @@ class ClientEvents:
     async def handle(self, event: wire.ClientEvent) -> None:
         """Carry out an event."""
         await self._parts.decoder.prepare(event)
-        _HANDLERS[type(event)](self, event)
+        handled = _HANDLERS[type(event)](self, event)
+        if handled is not None:
+            await handled
 
     @property
     def _received(self) -> int:
         return self._parts.audio_input.received
 
-    def _update(self, event: wire.SessionUpdate) -> None:
+    async def _update(self, event: wire.SessionUpdate) -> None:
         parts, settings = self._parts, self._parts.settings
         before = settings.current
         merged = settings.merged(event, response_active=parts.replies.active is not None)
         if isinstance(merged, Session):
-            parts.tools.check(merged)
+            await parts.tools.check(merged)
         settings.current = merged
         settings.apply(parts.audio_input, before)
         if merged.turn_detection != before.turn_detection:
@@ -102,7 +104,7 @@ class ClientEvents:
         self._parts.items.truncate(event)
         self._floor.await_playback_anew()
 
-    def _create_response(self, event: wire.ResponseCreate) -> None:
+    async def _create_response(self, event: wire.ResponseCreate) -> None:
         parts = self._parts
         config = configure_response(
             parts.settings.answering(),
@@ -111,7 +113,7 @@ class ClientEvents:
             conversation_id=parts.history.id,
             event_id=event.event_id,
         )
-        parts.tools.check_response(config)
+        await parts.tools.check_response(config)
         context = None
         if config.input is not None:
             context = input_messages(config.input, parts.history, parts.decoder.decode, parts.decoder.next_id)
@@ -133,7 +135,7 @@ class ClientEvents:
             raise nothing_to_cancel()
 
 
-_HANDLERS: dict[type, Callable[[ClientEvents, Any], None]] = {
+_HANDLERS: dict[type, Callable[[ClientEvents, Any], Awaitable[None] | None]] = {
     wire.SessionUpdate: ClientEvents._update,
     wire.InputAudioBufferCommit: ClientEvents._commit,
     wire.InputAudioBufferClear: ClientEvents._clear,

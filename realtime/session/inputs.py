@@ -114,6 +114,9 @@ class Recorder(Protocol):
         """The value of something outside the session that is read while an input is handled (a clock, a quota), noted
         beside that input. A replay gives the noted value."""
 
+    async def read_later(self, name: str, source: Callable[[], Awaitable[T]]) -> T:
+        """`read` for a value that takes time to get. The next input is handled after it."""
+
 
 @dataclass(slots=True)
 class _Waiting:

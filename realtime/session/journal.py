@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, BinaryIO, TypeVar
 
@@ -26,7 +26,7 @@ from realtime.ports.engine import (
     TokenLogProb,
     TokenUsage,
 )
-from realtime.ports.tools import ServerLost, ServerTool, ToolFault, ToolResult
+from realtime.ports.tools import SchemaVerdict, ServerLost, ServerTool, ToolFault, ToolResult
 from realtime.ports.vocoder import AudioChunk
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.events import CLIENT_EVENTS, RateLimit, RateLimitsUpdated
@@ -59,6 +59,7 @@ CLASSES: dict[str, type] = {
         RateLimit,
         RateLimitsUpdated,
         SamplingParams,
+        SchemaVerdict,
         ServerLost,
         ServerTool,
         SessionConfig,
@@ -95,6 +96,10 @@ class Memory:
     def read(self, name: str, source: Callable[[], T]) -> T:
         """The value as it is."""
         return source()
+
+    async def read_later(self, name: str, source: Callable[[], Awaitable[T]]) -> T:
+        """The value as it is."""
+        return await source()
 
     def last(self, count: int) -> Iterator[str]:
         """The last inputs, a line each: how long before the very last one, and of what kind; no words of the talk."""

@@ -17,6 +17,10 @@ from realtime.protocol.events import RateLimit, RateLimitsUpdated
 from realtime.session.token_bucket import TokenBucket
 
 MINUTE, HOUR = 60.0, 3600.0
+KEY_SCHEMA_SECONDS, SCHEMA_PERIOD_S = 10.0, 50.0
+"""CPU time for checks of one key's tool schemas: all at once, and refilled within the period. Usual schemas take 1 to
+5 ms, and nothing when they come again."""
+
 MAX_IDLE_KEYS = 10_000
 """Idle keys whose spending is remembered. Without API keys the client's address is the key, so a scan of the port would
 grow the table without bound."""
@@ -40,11 +44,13 @@ class Quota:
         responses, audio = self.limits.responses_per_minute, self.limits.audio_seconds_per_hour
         self._responses = TokenBucket(responses, MINUTE, clock, max_debt=responses)
         self._audio = TokenBucket(audio, HOUR, clock, max_debt=audio)
+        self._schemas = TokenBucket(KEY_SCHEMA_SECONDS, SCHEMA_PERIOD_S, clock, max_debt=KEY_SCHEMA_SECONDS)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is in use and all buckets are full: forgetting it then loses nothing."""
-        return not self.sessions and not self._responses.seconds_until_full and not self._audio.seconds_until_full
+        buckets = (self._responses, self._audio, self._schemas)
+        return not self.sessions and not any(bucket.seconds_until_full for bucket in buckets)
 
     @property
     def session_is_free(self) -> bool:
@@ -79,6 +85,15 @@ class Quota:
     def spend_audio(self, seconds: float) -> None:
         """Count ``seconds`` of input or output audio."""
         self._audio.spend(seconds)
+
+    @property
+    def schema_seconds(self) -> float:
+        """CPU time that checks of schemas may take now."""
+        return self._schemas.level
+
+    def spend_schema(self, seconds: float) -> None:
+        """A check of a schema took so much CPU time."""
+        self._schemas.spend(seconds)
 
     def updated(self) -> RateLimitsUpdated | None:
         """The `rate_limits.updated` event; None where nothing is limited."""

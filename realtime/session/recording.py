@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TextIO, TypeVar
 from realtime.ports.channel import Channel, Inbound, plays_audio
 from realtime.ports.engine import TokenCounter
 from realtime.ports.messages import Message
-from realtime.ports.tools import ToolServers
+from realtime.ports.tools import SchemaCheck, SchemaVerdict, ToolServers
 from realtime.protocol.events import ResponseOutputAudioDelta, ServerEvent
 from realtime.protocol.ids import Ids
 from realtime.protocol.session_config import McpTool
@@ -99,6 +99,11 @@ class Recording:
         self._attempt(lambda: self._write(self._journal, {"read": name, "value": self._encoder.encode(value)}))
         return value
 
+    async def read_later(self, name: str, source: Callable[[], Awaitable[T]]) -> T:
+        """Await a value and note it."""
+        value = await source()
+        return self.read(name, lambda: value)
+
     def last(self, count: int) -> Iterator[str]:
         """The file has them."""
         return iter(())
@@ -167,9 +172,16 @@ def recorded(services: Services, recorder: Recorder) -> Services:
     return replace(
         services,
         token_counter=_RecordedCounter(services.token_counter, recorder),
-        schema_check=lambda schema: recorder.read("schema", lambda: services.schema_check(schema)),
+        schema_check=_recorded_check(services.schema_check, recorder),
         tool_servers=_RecordedServers(services.tool_servers, recorder),
     )
+
+
+def _recorded_check(check: SchemaCheck, recorder: Recorder) -> SchemaCheck:
+    async def recorded_check(schema: Any, budget_s: float) -> SchemaVerdict:
+        return await recorder.read_later("schema", lambda: check(schema, budget_s))
+
+    return recorded_check
 
 
 def recorded_config(config: SessionConfig, recorder: Recorder) -> SessionConfig:
@@ -201,6 +213,15 @@ class RecordedQuota(Quota):
     def spend_audio(self, seconds: float) -> None:
         """So much was heard or spoken."""
         self._quota.spend_audio(seconds)
+
+    @property
+    def schema_seconds(self) -> float:
+        """CPU time that checks of schemas may take now."""
+        return self._recorder.read("schema_seconds", lambda: self._quota.schema_seconds)
+
+    def spend_schema(self, seconds: float) -> None:
+        """A check of a schema took so much CPU time."""
+        self._quota.spend_schema(seconds)
 
     def updated(self) -> Any:
         """What is left, for the client; None where nothing is limited."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from realtime.metrics import Speculated
 from realtime.ports.engine import Engine, TokenCounter
-from realtime.ports.tools import NoServers, NoTools, ToolServers, ToolSet
+from realtime.ports.tools import NoServers, NoTools, SchemaCheck, ToolServers, ToolSet, accept_any
 from realtime.ports.vocoder import Vocoder
 from realtime.session.context.truncation import ApproximateTokenCounter
-from realtime.session.tools.offer import SchemaCheck, accept_any
 from realtime.turns.smart_turn import EndOfTurnModel
 from realtime.turns.vad import VoiceModel
 

@@ -18,7 +18,7 @@ from realtime.engine.preparation import Preparation, Preparations
 from realtime.engine.runner import LONG_TEXT, ModelRunner
 from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.token_counter import EXACT_CHARACTERS, PromptTokenCounter
-from realtime.model import constraints
+from realtime.model import constraints, schemas
 from realtime.model.speech_model import SpeechModel
 from realtime.ports.engine import GenerationDone, GenerationOptions, SamplingParams
 from realtime.ports.messages import Message
@@ -261,10 +261,10 @@ def test_a_text_of_any_length_is_counted_in_bounded_time(model: SpeechModel) -> 
 def test_a_schema_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     checks: list[str] = []
     monkeypatch.setattr(
-        constraints.LLMatcher, "validate_grammar", lambda text, limits: checks.append(text) or "", raising=True
+        schemas.LLMatcher, "validate_grammar", lambda text, limits: checks.append(text) or "", raising=True
     )
-    constraints._grammar_problem.cache_clear()
+    schemas._grammar_problem.cache_clear()
     for _ in range(3):
-        assert constraints.schema_problem({"type": "object", "properties": {"once": {}}}) is None
-    constraints._grammar_problem.cache_clear()
+        assert schemas.schema_problem({"type": "object", "properties": {"once": {}}}) is None
+    schemas._grammar_problem.cache_clear()
     assert len(checks) == 1

@@ -12,8 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from realtime.model.constraints import MAX_CALL_IDS, MAX_CALLS, CallGrammar, schema_problem
+from realtime.model.constraints import MAX_CALL_IDS, MAX_CALLS, CallGrammar
 from realtime.model.sampling import Sampler
+from realtime.model.schemas import schema_problem
 from realtime.model.tokenizer import TextTokenizer
 from realtime.model.tokens import SpecialTokens
 from realtime.ports.tool_calls import CallableFunction, CallRules, ToolCall, parse_tool_calls

@@ -10,6 +10,7 @@ import pytest
 
 from realtime.ports.messages import Message, Text, Tokens
 from realtime.ports.tool_calls import AFTER_TOOL_RESULT, ToolCall, render_tool_call
+from realtime.ports.tools import SchemaVerdict
 from realtime.protocol import events as wire
 from realtime.protocol.items import AssistantMessage, FunctionCall, OutputText
 from realtime.protocol.session_config import Session
@@ -145,8 +146,8 @@ async def test_a_transcript_can_call_nothing() -> None:
         assert not transcript.calls.functions
 
 
-def refuse_all(schema: Any) -> str | None:
-    return "it is bad" if schema is not None else None
+async def refuse_all(schema: Any, budget_s: float) -> SchemaVerdict:
+    return SchemaVerdict("it is bad" if schema is not None else None)
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,36 @@ def test_audio_in_small_pieces_never_waits() -> None:
         paced.took(640)
         clock.now += 0.01
         assert paced.wait == 0
+
+
+def test_tools_and_instructions_count_as_what_they_cost() -> None:
+    clock = FakeClock()
+    paced = RateLimiter(clock)
+    for _ in range(100):
+        paced.took(64 * 1024)
+    assert paced.wait == 0
+    for _ in range(100):
+        paced.took_settings(64 * 1024)
+    assert paced.wait > 30
+
+
+@pytest.mark.parametrize(
+    ("message", "counted"),
+    [
+        ({"type": "session.update", "session": {"type": "realtime"}}, True),
+        ({"type": "session.update", "session": {"type": 7}}, True),
+        ({"type": "response.create", "response": {"instructions": "Be brief."}}, True),
+        ({"type": "input_audio_buffer.append", "audio": "AAAA"}, False),
+        ({"type": "input_audio_buffer.clear"}, False),
+    ],
+)
+async def test_settings_are_paced_whether_they_are_right_or_wrong(
+    monkeypatch: pytest.MonkeyPatch, message: dict[str, object], counted: bool
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(RateLimiter, "took_settings", lambda _, size: sizes.append(size))
+    async with serving(reply("hi")) as server, connect(server.url) as ws:
+        await ws.send(json.dumps(message))
+        await ws.send(json.dumps({"type": "input_audio_buffer.clear"}))
+        await expect(ws, "input_audio_buffer.cleared")
+    assert sizes == ([len(json.dumps(message))] if counted else [])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from realtime.ports.messages import Message
 from realtime.ports.tool_calls import CallableFunction, CallRules, tool_schemas
@@ -14,20 +13,11 @@ from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.responses import ResponseConfig
 from realtime.protocol.tools import (
     FunctionTool,
-    Tool,
     ToolChoice,
     ToolChoiceFunction,
     ToolChoiceMcp,
     declaration,
 )
-
-SchemaCheck = Callable[[Any], str | None]
-"""Why decoding cannot enforce this JSON schema of a function's parameters; None: it can."""
-
-
-def accept_any(schema: Any) -> str | None:
-    """Accept every schema."""
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +87,6 @@ def make_offer(config: ResponseConfig, servers: Iterable[ToolBinding] = ()) -> O
     return Offer(tuple(ordered.values()), config.tool_choice, config.parallel_tool_calls)
 
 
-def check_schemas(tools: Sequence[Tool], check: SchemaCheck, where: str) -> None:
-    """Raises `ProtocolError` for a function whose arguments cannot be held to its schema.
-
-    ``where``: "session" or "response".
-    """
-    for index, tool in enumerate(tools):
-        if isinstance(tool, FunctionTool):
-            _check_schema(tool, check, f"{where}.tools[{index}]")
-
-
 def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
     """Raises `ProtocolError` for a chosen function that is not among ``names``."""
     if isinstance(choice, ToolChoiceFunction) and choice.name not in names:
@@ -121,16 +101,6 @@ def check_choice(choice: ToolChoice, names: Sequence[str], where: str) -> None:
 def callable_name(name: str) -> bool:
     """Whether the model can write this name in a call."""
     return bool(name) and all(symbol.isprintable() and symbol not in "<>" for symbol in name)
-
-
-def _check_schema(function: FunctionTool, check: SchemaCheck, where: str) -> None:
-    problem = check(function.parameters)
-    if problem is not None:
-        raise ProtocolError(
-            "invalid_value",
-            f"The parameters of {quote(function.name)} are no JSON schema that arguments can be held to: {problem}.",
-            param=f"{where}.parameters",
-        )
 
 
 def _callable(function: FunctionTool) -> CallableFunction:

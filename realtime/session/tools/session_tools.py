@@ -39,9 +39,9 @@ from realtime.session.tools.offer import (
     ToolBinding,
     callable_name,
     check_choice,
-    check_schemas,
     make_offer,
 )
+from realtime.session.tools.schema_budget import SchemaBudget
 from realtime.session.work import Work
 
 MAX_SERVER_TOOLS = 128
@@ -82,7 +82,7 @@ class SessionTools:
         services = env.services
         self._builtin = services.tools
         self._connector = services.tool_servers
-        self._check = services.schema_check
+        self._schemas = SchemaBudget(services.schema_check, env.quota, env.inputs.now)
         self._history = history
         self._outbox = outbox
         self._ids = env.ids
@@ -96,9 +96,8 @@ class SessionTools:
 
     # What the client asks for
 
-    def check(self, settings: Session) -> None:
+    async def check(self, settings: Session) -> None:
         """Raises `ProtocolError` for tools that this session cannot have."""
-        check_schemas(settings.tools, self._check, "session")
         known = [tool.name for tool in self._builtin.tools]
         unknown = [name for name in settings.server_tools or () if name not in known]
         if unknown:
@@ -113,11 +112,11 @@ class SessionTools:
                 self._check_server(tool, labels, f"session.tools[{index}]")
         check_declared_bytes(self._declared_bytes(settings.tools), "session")
         self._check_choice(settings.tools, settings.tool_choice, "session")
+        await self._schemas.check(settings.tools, "session")
 
-    def check_response(self, config: ResponseConfig) -> None:
+    async def check_response(self, config: ResponseConfig) -> None:
         """`check` for one response, whose MCP servers must be those of the session."""
         check_functions(config.tools, "response")
-        check_schemas(config.tools, self._check, "response")
         for index, tool in enumerate(config.tools):
             if isinstance(tool, McpTool) and tool.server_label not in self._servers:
                 raise ProtocolError(
@@ -129,6 +128,7 @@ class SessionTools:
         check_declared_bytes(self._declared_bytes(config.tools), "response")
         self._check_choice(config.tools, config.tool_choice, "response")
         check_input(config.input or (), self._history, self._ids)
+        await self._schemas.check(config.tools, "response")
 
     def configure(self, settings: Session) -> None:
         """Connect to MCP servers that are new or were lost, and disconnect from those that were removed."""

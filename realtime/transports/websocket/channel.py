@@ -19,8 +19,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from realtime.errors import ChannelClosed, PeerError
 from realtime.ports.channel import Inbound
 from realtime.protocol.beta import older_dialect
+from realtime.protocol.codec import MAX_SETTINGS_CHARACTERS
 from realtime.protocol.dialect import GA, Connection
-from realtime.protocol.events import ClientEvent, Error, ErrorDetails, ResponseDone, ServerEvent
+from realtime.protocol.errors import ProtocolError
+from realtime.protocol.events import (
+    ClientEvent,
+    Error,
+    ErrorDetails,
+    ResponseCreate,
+    ResponseDone,
+    ServerEvent,
+    SessionUpdate,
+)
 from realtime.protocol.ids import Ids
 from realtime.transports.websocket.rate_limit import RateLimiter
 
@@ -96,10 +106,16 @@ class WebSocketChannel:
     async def receive(self) -> Inbound:
         message = self._held.popleft() if self._held else await self._receive_message()
         try:
-            return await _others_between(self._connection.decode_slowly(message))
+            event = await _others_between(self._connection.decode_slowly(message))
         except asyncio.CancelledError:
             self._held.appendleft(message)
             raise
+        except ProtocolError:
+            self._pace.took_settings(len(message) if len(message) <= MAX_SETTINGS_CHARACTERS else 0)
+            raise
+        if isinstance(event, SessionUpdate | ResponseCreate):
+            self._pace.took_settings(len(message))
+        return event
 
     async def hold(self) -> None:
         """Keep incoming messages for later. Returns at the limit; raises `ChannelClosed`."""

@@ -16,6 +16,11 @@ BYTES_PER_S, BYTES_AT_ONCE = 1.0 * 2**20, 24.0 * 2**20
 largest message."""
 
 
+SETTINGS_WEIGHT = 32
+"""A byte of a `session.update` or `response.create` counts as this many: 64 kB of tools are parsed, checked, echoed and
+tokenized, which takes about 25 times as long as for audio. So 12 of these may come at once, then one every 2 s."""
+
+
 class RateLimiter:
     """The limits of one connection, in events and in bytes. A message may exceed what is available: the wait follows
     it."""
@@ -28,6 +33,10 @@ class RateLimiter:
         """A message of ``size`` bytes was read."""
         self._events.spend(1)
         self._bytes.spend(size)
+
+    def took_settings(self, size: int) -> None:
+        """The message of ``size`` bytes, already counted, was a `session.update` or a `response.create`."""
+        self._bytes.spend(size * (SETTINGS_WEIGHT - 1))
 
     @property
     def wait(self) -> float:
