@@ -92,13 +92,13 @@ class Child:
                 self._send(json.dumps(request).encode() + b"\n", time.monotonic() + self._answer_s)
                 return json.loads(self._line(time.monotonic() + self._answer_s))
             except TimeoutError:
-                self._fail("late", f"no answer within {self._answer_s:g} s")
+                self._give_up("late", f"no answer within {self._answer_s:g} s")
             except ValueError as fault:
-                self._fail("crash", f"an answer that is no JSON: {fault}")
+                self._give_up("crash", f"an answer that is no JSON: {fault}")
             except OSError as fault:
-                self._fail(None, str(fault))
+                self._give_up(None, str(fault))
 
-    def _fail(self, limit: Limit | None, text: str) -> Any:
+    def _give_up(self, limit: Limit | None, text: str) -> Any:
         code = self._kill(wait_s=0.5 if limit is None else 0.0)
         if not self._closed:
             self._spawn()  # ready by the time of the next request

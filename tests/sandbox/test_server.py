@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -17,7 +16,7 @@ from tests.sandbox.hostile import INTERSECTION, MULTIPLE, optional
 from tests.serving import RunningServer, health, serving
 
 ATTACK_S = 4.0
-"""How long each attack lasts at most."""
+"""For so long updates are sent. On a busy machine the last answer may come seconds later."""
 
 ATTACKERS = 2
 
@@ -70,11 +69,9 @@ async def attack(url: str, updates: Iterator[Tools], until: float) -> set[str]:
         while time.monotonic() < until:
             session = {"type": "realtime", "tools": next(updates)}
             await ws.send(json.dumps({"type": "session.update", "session": session}))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.1, until - time.monotonic())):
-                    while (event := json.loads(await ws.recv()))["type"] not in ("error", "session.updated"):
-                        pass
-                    seen.add(event["error"]["code"] if event["type"] == "error" else event["type"])
+            while (event := json.loads(await ws.recv()))["type"] not in ("error", "session.updated"):
+                pass
+            seen.add(event["error"]["code"] if event["type"] == "error" else event["type"])
     return seen
 
 
