@@ -124,7 +124,7 @@ async def test_a_run_prints_turns_and_writes_json(
     report: dict[str, Any] = json.loads(out.read_text())
     assert [turn["turn"] for turn in report["turns"]] == [1, 2]
     assert report["p50"]["decoder_rtf"] == 0.2
-    assert report["p50"]["speech_stopped_ms"] < report["p50"]["audio_received_ms"]
+    assert report["p50"]["speech_stopped_ms"] <= report["p50"]["audio_received_ms"]
     assert {"cpu", "cores", "versions", "date"} <= report["machine"].keys()
 
 
