@@ -1,8 +1,7 @@
 """Keep what hours of training hang on, between the training's stretches, in little room: scripts/nano/unfinished.
 
     python scripts/nano/checkpoint/unfinished.py pack --mind work/nano/mind/join.pt --encoder work/nano/ears/encoder.pt
-    python scripts/nano/checkpoint/unfinished.py unpack      # mind/{ckpt, start.pt, codes*.jsonl}, ears/encoder.pt
-    in work/nano
+    python scripts/nano/checkpoint/unfinished.py unpack      # work/nano/{mind,ears}
 
 The decoder is in half precision, without the rows of speech codes that are not in use. Of the encoder, what training
 added to Whisper's is kept, in 8 bits; `whisper_encoder.py` gives the rest. With them lie the tokenizer and the speech

@@ -1,10 +1,9 @@
 """What users say to nano, as clips: the domain, digits, names and open sentences, spoken, and as rows of the encoder.
 
-    python scripts/nano/data/user_speech.py speak --utterances 16000       # OUT/turns; goes on at the first missing
-    shard python scripts/nano/data/user_speech.py --out OUT2 speak --utterances 1600 --interjections    # only to be
-    written down python scripts/nano/data/user_speech.py sets                           # OUT/sets, the evaluation;
-    likewise python scripts/nano/data/user_speech.py features --encoder encoder.pt  # OUT/features; again after more
-    training
+    python scripts/nano/data/user_speech.py speak --utterances 16000   # OUT/turns; from the first missing shard on
+    python scripts/nano/data/user_speech.py --out OUT2 speak --utterances 1600 --interjections   # to be written down
+    python scripts/nano/data/user_speech.py sets                       # OUT/sets, the evaluation; likewise
+    python scripts/nano/data/user_speech.py features --encoder encoder.pt    # OUT/features; again after training
 
 A shard is a list of dicts: text, intent, slots, phrasing, voice, kind, and `pcm` int16 at 16 kHz. In OUT/turns it is
 as the synthesizer gave it, with `number`: `features` and train_encoder.py augment it. In OUT/features there is no

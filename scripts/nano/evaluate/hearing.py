@@ -1,7 +1,7 @@
 """How well nano hears people: digits and open sentences, by its encoder alone and written down by the whole product.
 
-    python scripts/nano/evaluate/hearing.py --digits DIR --encoder work/nano/ears/encoder.pt    # closed choice, no
-    decoder python scripts/nano/evaluate/hearing.py --digits DIR --checkpoint realtime/checkpoints/nano    # as served
+    python scripts/nano/evaluate/hearing.py --digits DIR --encoder work/nano/ears/encoder.pt     # closed choice
+    python scripts/nano/evaluate/hearing.py --digits DIR --checkpoint realtime/checkpoints/nano  # as served
 
 DIR holds recordings DIGIT_SPEAKER_NUMBER.wav of single digits; strings of four are put together from them, 150 to
 250 ms apart. Open sentences: of a real speaker (the recordings of real_speech.py, where they are installed), and of
