@@ -133,7 +133,7 @@ def _utterances(plan: Plan) -> list[Command]:
 
 def _encoder(plan: Plan) -> list[Command]:
     a, start = plan.amounts, plan.ears / "whisper.pt"
-    folders = ["--out", plan.ears, "--data", plan.ears / "data", "--turns", plan.ears / "turns"]
+    folders = ["--out", plan.ears, "--turns", plan.ears / "turns", "--data", plan.ears / "data"]
     minutes = ["--minutes", a["encoder_minutes"], "--head-minutes", a["head_minutes"]]
     return [
         plan.script("whisper_encoder", "--out", start),
