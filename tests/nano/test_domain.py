@@ -151,6 +151,7 @@ def test_judging_wants_name_and_arguments() -> None:
 def test_replies_tell_their_intent() -> None:
     rng = random.Random(4)
     told = {"desk_yes": "acknowledge", "desk_no": "acknowledge", "count_to": "count", "count_down": "count"}
+    told["greet_user"] = "greeting"
     for intent in domain.INTENTS:
         exchange = domain.sample(rng, intent=intent.name, situation=MOMENT)
         silent = intent.after or exchange.reply_text in (domain.CANNOT, domain.SORRY) or intent.name == "say_again"

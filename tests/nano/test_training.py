@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 import subprocess
@@ -25,6 +26,10 @@ MINUTES = 30
 def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     missing += [name for name in MODULES if importlib.util.find_spec(name) is None]
+    try:
+        importlib.metadata.distribution("pipecat-ai")
+    except importlib.metadata.PackageNotFoundError:
+        missing.append("pipecat-ai")
     if missing:
         pytest.skip(f"training needs {', '.join(missing)}: see scripts/nano/README.md")
     amounts = tomllib.loads((NANO / "train" / "train.toml").read_text("utf-8"))["smoke"]

@@ -1,6 +1,7 @@
 """Peers that mean harm before and beside the protocol: slow requests, silent connections, pings, fragments, floods.
 
-The bounds are made small here; that they hold is tested, not how fast anything is (`realtime bench hostile` measures that).
+The bounds are made small here; that they hold is tested, not how fast anything is (`realtime bench hostile` measures
+that).
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from realtime.ports.tool_calls import AFTER_TOOL_RESULT, render_tool_call, tool_schemas
 from scripts.nano import domain
+from scripts.nano.data.input_speech import common_words
+from scripts.nano.data.out_of_domain import outside_sentences
 from scripts.nano.domain.tools import schemas
 
 QWEN_SPLIT = (
@@ -41,6 +43,8 @@ STEP_ADDED = (
     "<audio_patch> <audio_patch_pad> <|SC|> <tts_start> <tts_end> <tts_pad>"
 ).split()
 SPEECH_CODES = 6562
+OPEN_WORDS = 4000
+"""Common words that become tokens of their own, or nearly: a word of three would come later than its speech."""
 SCENES = 12_000
 """Conversations that the merges are learnt from."""
 ROLES = "system human assistant tool_json_schemas input function_output".split()
@@ -67,6 +71,16 @@ def corpus(seed: int, scenes: int) -> Iterator[str]:
     for word in domain.word_list():
         yield from [f" {word}"] * 30
         yield from [f" {word[0].upper()}{word[1:]}\n{word[0].upper()}{word[1:]}"] * 4
+    yield from open_corpus()
+
+
+def open_corpus() -> Iterator[str]:
+    """Yield English of any subject, as it is written down and as it is read aloud, and the common words of it."""
+    for sentence in outside_sentences():
+        yield " " + sentence
+        yield domain.sentence(sentence)
+    for rank, word in enumerate(common_words(OPEN_WORDS)):
+        yield from [f" {word}"] * max(4, 40 - rank // 100)
 
 
 def train(merges: int, scenes: int, seed: int) -> Tokenizer:

@@ -23,8 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from realtime.model.config import AudioEncoderConfig, ModelConfig, TextConfig
 from scripts.nano import domain
+from scripts.nano.train.sizes import model_config
+from scripts.nano.train.train_encoder import read_weights
 
 SHARD_BYTES = 16_000_000
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json")
@@ -44,33 +45,6 @@ PROFILE: dict[str, Any] = {
     "flow_steps": 6,
     "max_context_tokens": 4096,
 }
-
-
-def model_config(vocabulary_size: int) -> ModelConfig:
-    """Sizes of nano, as train_lm.py and train_encoder.py build it."""
-    text = TextConfig(
-        hidden_size=256,
-        intermediate_size=704,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        num_hidden_layers=8,
-        vocab_size=vocabulary_size,
-        head_dim=64,
-        rope_theta=10000.0,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        torch_dtype="float16",
-    )
-    audio = AudioEncoderConfig(
-        n_mels=128,
-        n_audio_ctx=1500,
-        n_audio_state=192,
-        n_audio_head=3,
-        n_audio_layer=6,
-        llm_dim=256,
-        adapter_hidden=512,
-    )
-    return ModelConfig(text, audio)
 
 
 def checkpoint_tensors(mind: dict[str, Tensor], ears: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -120,7 +94,7 @@ def main() -> None:
     for file in TOKENIZER_FILES:
         shutil.copy(args.tokenizer / file, args.out / file)
     mind = torch.load(args.mind, weights_only=True)["mind"]
-    ears = torch.load(args.encoder, weights_only=True)
+    ears = read_weights(args.encoder)
     tensors = checkpoint_tensors(mind, ears)
     write_weights(tensors, args.out)
     config = model_config(len(tensors["model.embed_tokens.weight"]))

@@ -106,7 +106,7 @@ def moved_embeddings(table: torch.Tensor, old: Path, new: Path) -> torch.Tensor:
             out[id_] = table[old_vocab[piece]]
         else:
             parts = [token.id for token in base.model.tokenize(piece)]
-            out[id_] = table[parts].mean(0) + 0.02 * torch.randn(table.shape[1])
+            out[id_] = table[parts].mean(0) + 0.02 * torch.randn(table.shape[1]) * table.any(0)
     return out
 
 
@@ -119,12 +119,13 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=12, help="only pairs that were seen so often")
     parser.add_argument("--mind", type=Path, help="checkpoint of train_lm.py for the old tokenizer")
     parser.add_argument("--mind-out", type=Path)
+    parser.add_argument("--scenes", type=int, default=SCENES, help="conversations to learn from")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     base, merges = load(args.tokenizer)
     if not (args.out / "added_tokens.json").exists():
-        learnt = more_merges(base, corpus(args.seed, SCENES), args.merges, args.least)
+        learnt = more_merges(base, corpus(args.seed, args.scenes), args.merges, args.least)
         vocab = dict(base.get_vocab())
         for pair in learnt:
             vocab["".join(pair)] = len(vocab)

@@ -14,20 +14,32 @@ import torch
 from numpy.typing import NDArray
 
 from scripts.nano import domain
-from scripts.nano.data.out_of_domain import outside_sentences
+from scripts.nano.data.out_of_domain import is_held_out, outside_sentences
 from scripts.nano.data.pseudo_audio import EncoderRows, Heard, pseudo_audio
 from scripts.nano.data.reply_speech import Voice
 from scripts.nano.data.sequences import Sequence_, Writer
 from scripts.nano.domain.tools import schemas
-from scripts.nano.domain.vocabulary import PROPER
+from scripts.nano.domain.vocabulary import ASSISTANT_NAMES, CITIES, NAMES, PROPER
 
 COUNT_END_WEIGHT = 4
 """Times the usual loss weight, for the marks that say whether a count goes on."""
 
+WRITTEN_DOWN = ("digit", "number", "name", "word", "open")
+"""Kinds of clips (user_speech.py) that ask for nothing: open sentences are no business of nano's, of all others one
+could not say."""
+SILENT_SLOTS = (("silent", "yes"),)
+"""Mark what nobody said: the answer is nothing."""
 COUNT_STRETCH = 900
 """Ids of a long count that are worth their training time, about thirty numbers."""
 INTERJECTIONS = 0.25
 """Of the clips that are written down: words over a reply, like "uh huh" and "stop", where there are such clips."""
+READ_FORMS = (
+    "say {}", "say {}", "say: {}", "read this aloud: {}", "read aloud: {}", "please read: {}", "read this: {}",
+    "repeat: {}", "read the following text aloud: {}", "say exactly: {}", "say the following: {}", "tell the user: {}",
+    "read this sentence: {}", "greet the caller with: {}", "say this word for word: {}", "speak this text: {}",
+    "read out: {}", "please say: {}", "your next words are: {}", "announce: {}",
+)  # fmt: skip
+"""How one is told to read something out."""
 LONG_REPLY = 300
 """Characters of a reply that is too long to come often or between others."""
 NUMERIC = tuple(
@@ -60,6 +72,7 @@ DRILLS = (
     Drill(("convert", "set_timer", "remind_in"), (3, 5), _EQUIPPED),
     Drill(("set_alarm", "remind_at"), (3, 5), _EQUIPPED),
     Drill(("light_level", "volume_set", "desk_digits"), (3, 5), _EQUIPPED),
+    Drill(("custom_plain",), (2, 6), _EQUIPPED, 4.0),
     Drill(("custom_word",), (1, 3), _EQUIPPED, 2.0),
     Drill(("custom_name", "custom_number", "custom_plain"), (1, 3), _EQUIPPED, 2.0),
     Drill(("search", "who_is", "list_add", "list_remove", "call_person"), (3, 5), _EQUIPPED),
@@ -92,6 +105,8 @@ def load_clips(folders: Sequence[Path]) -> list[Clip]:
         for item in torch.load(path, weights_only=False):
             frames = int(item["frames"]) - 2
             count = min((frames + 5) // 8, (len(item["enc"]) - 1) // 2 + 1)
+            if item.get("kind") == "open" and is_held_out(item["text"]):
+                continue
             intent = domain.meant(item["text"], item["intent"] or "unknown")
             if count < 1 or intent is None:
                 continue
@@ -144,6 +159,8 @@ class Mix:
     """That a conversation has written answers."""
     transcribe: float = 0.2
     read: float = 0.1
+    greet: float = 0.0
+    """Conversations that nano opens: nobody has said anything, or it is told to greet."""
     copy: float = 0.12
     """Exercises in copying, in text only: moments, words, numbers, arguments and results of tools."""
     lists: float = 0.0
@@ -177,10 +194,14 @@ class Conversations:
         self.mix = mix
         self.interjections = [c for c in clips if c.kind == "interjection"]
         self.spoken_clips = [c for c in clips if c.asked.text and c.kind != "interjection"]
-        self.noise_clips = [c for c in clips if not c.asked.text]
+        self.silent_clips = [c for c in clips if c.kind == "silence"]
+        self.noise_clips = [c for c in clips if not c.asked.text and c.kind != "silence"]
         self.clips_of: dict[str, list[Clip]] = defaultdict(list)
         for clip in self.spoken_clips:
-            self.clips_of[clip.asked.intent].append(clip)
+            if clip.kind not in WRITTEN_DOWN:
+                self.clips_of[clip.asked.intent].append(clip)
+            elif clip.kind == "open":
+                self.clips_of["unknown"].append(clip)
         self.readable = [t for t in voice.spoken if len(t) < LONG_REPLY]
         self.words = domain.word_list()
         self.outside = outside_sentences() if mix.outside else ()
@@ -196,6 +217,7 @@ class Conversations:
             (mix.drills, self._drill),
             (mix.transcribe, self._transcription),
             (mix.read, self._reading),
+            (mix.greet, self._greeting),
         )
         for share, exercise in exercises:
             kind -= share
@@ -212,18 +234,33 @@ class Conversations:
         sequence = Sequence_()
         self.writer.system(sequence, domain.TRANSCRIBE)
         if self.rng.random() < self.mix.noise:
-            heard, text = self._wordless(), ""
+            heard, text = self._silence() if self.rng.random() < 0.4 else self._wordless(), ""
         elif self.spoken_clips and self.rng.random() < self.mix.real:
             short = self.interjections and self.rng.random() < INTERJECTIONS
             clip = self.rng.choice(self.interjections if short else self.spoken_clips)
             heard, text = varied(clip.heard, self.rng), clip.asked.text
         else:
-            text = self._question() if self.rng.random() < 0.6 else self._nonsense(1, 6)
+            text = self._written_down()
             heard = pseudo_audio(text, self.rng, self.mix.errors)
         self.writer.human_audio(sequence, heard)
         self.writer.open_reply(sequence, speech=False)
         self.writer.write(sequence, text)
         return sequence
+
+    def _written_down(self) -> str:
+        """Draw what may have to be written down: a question, an open sentence, digits, a name, words without sense."""
+        kind = self.rng.random()
+        if kind < 0.35:
+            return self._question()
+        if kind < 0.65 and self.outside:
+            return self.rng.choice(self.outside)
+        if kind < 0.75:
+            digits = "".join(self.rng.choice("0123456789") for _ in range(self.rng.randint(1, 8)))
+            return domain.spoken_digits(digits)
+        if kind < 0.83:
+            names = (*self.rng.sample(NAMES, 2), self.rng.choice(CITIES))
+            return self.rng.choice(("{0} {1}", "my name is {0}", "from {2}", "{0} from {2}", "{2}")).format(*names)
+        return self._nonsense(1, 7)
 
     def _question(self) -> str:
         intents = domain.INTENTS
@@ -313,24 +350,56 @@ class Conversations:
         return first, self.rng.choice((self.rng.choice(round_bounds), self.rng.randint(first + 1, 100)))
 
     def _reading(self) -> Sequence_ | None:
-        """Teach pronunciation: "say X", X whatever was ever spoken; or, to be read aloud only, the same with words
-        swapped, or any words."""
+        """Teach pronunciation: to read out whatever was ever spoken; or, to be read aloud only, the same with words
+        swapped, any words, and sentences of other subjects put together from spoken words."""
         if not self.readable:
             return None
-        sequence = Sequence_()
         text, kind = self.rng.choice(self.readable), self.rng.random()
-        if kind < 0.3:
+        if kind < 0.2:
             text = self.voice.swapped(text, self.rng)
-        elif kind < 0.7:
+        elif kind < 0.5:
             text = self.voice.nonsense(self.rng.randint(2, 9), self.rng)
+        elif kind < 0.75 and self.outside:
+            text = domain.sentence(self.rng.choice(self.outside), self.rng.choice("...?!"))
         spoken = self.voice.get(text, self.rng) if text else None
         if spoken is None:
             return None
-        if self.rng.random() < 0.2:
-            self.writer.system(sequence, self.rng.choice(domain.TIMELESS_PROMPTS))
-        self.writer.human_text(sequence, typed("say " + domain.plain(spoken.text), self.rng))
+        sequence = Sequence_()
+        given = domain.plain(spoken.text) if self.rng.random() < 0.3 else spoken.text
+        form, kind_of_order = self.rng.choice(READ_FORMS), self.rng.random()
+        if kind_of_order < 0.25:
+            self.writer.system(sequence, form[:1].upper() + form[1:].format(given))
+        else:
+            if kind_of_order < 0.45:
+                self.writer.system(sequence, self.rng.choice(domain.TIMELESS_PROMPTS))
+            self.writer.human_text(
+                sequence, typed(form.format(given), self.rng) if form == "say {}" else form.format(given)
+            )
         self.writer.open_reply(sequence, speech=True)
-        self.writer.say(sequence, spoken, aloud_only=kind < 0.7)
+        self.writer.say(sequence, spoken, aloud_only=kind < 0.5)
+        return sequence
+
+    def _greeting(self) -> Sequence_ | None:
+        """Open a conversation: with instructions only, or told to greet by them or by a message."""
+        sequence = Sequence_()
+        name = self.rng.choice(ASSISTANT_NAMES) if self.rng.random() < 0.3 else "Nano"
+        moment = domain.sample_context(self.rng) if self.rng.random() < 0.5 else None
+        order = domain.ask("greet_user", self.rng).text
+        where = self.rng.random()
+        system = domain.system_prompt(moment, self.rng, name)
+        if where < 0.3:
+            system += f" {domain.sentence(order)}"
+        elif where < 0.4:
+            system = domain.sentence(order)
+        if where < 0.9:
+            self.writer.system(sequence, system)
+        if self.rng.random() < 0.4:
+            scene = domain.draw_scene(self.rng, 1, odds=domain.Odds(tools=1.0))
+            self.writer.tools(sequence, schemas(scene.tools)) if scene.tools else None
+        if where >= 0.6:
+            self.writer.human_text(sequence, domain.sentence(order) if self.rng.random() < 0.6 else order)
+        speech = self.rng.random() < 0.6
+        self._say(sequence, self.rng.choice(domain.GREETINGS), speech, cut=False, swapped=False)
         return sequence
 
     # --- conversations ---
@@ -353,8 +422,9 @@ class Conversations:
     def _ask(self, intent: str) -> domain.Asked:
         """Let a user ask: a clip where there is one, else any words; sometimes only noise comes."""
         if self.rng.random() < self.mix.noise:
-            asked = domain.Asked("unknown", "")
-            self._heard[id(asked)] = self._noise()
+            quiet = self.rng.random() < 0.3
+            asked = domain.Asked("unknown", "", SILENT_SLOTS if quiet else ())
+            self._heard[id(asked)] = self._silence() if quiet else self._noise()
             return asked
         if self.outside and self.rng.random() < self.mix.outside:
             if self.rng.random() < 0.5:
@@ -383,6 +453,10 @@ class Conversations:
                 if last and self.rng.random() < 0.15:
                     break
                 self.writer.result(sequence, exchange.result)
+            if exchange.asked.slots == SILENT_SLOTS:
+                self.writer.open_reply(sequence, speech)
+                self.writer.nothing(sequence, speech)
+                continue
             swapped = speech and last and self.rng.random() < self.mix.swapped
             self._say(sequence, exchange.reply_text, speech, cut and last, swapped)
         return sequence
@@ -404,6 +478,12 @@ class Conversations:
             self.writer.say(sequence, spoken, cut and not swapped, aloud_only=swapped)
         else:
             self.writer.write(sequence, text)
+
+    def _silence(self) -> Heard:
+        """Draw a stretch in which nobody speaks."""
+        if self.silent_clips and self.rng.random() < self.mix.real:
+            return varied(self.rng.choice(self.silent_clips).heard, self.rng)
+        return pseudo_audio("", self.rng, quiet=True)
 
     def _noise(self) -> Heard:
         """Draw something that is no question: noise, another language, or words without sense."""

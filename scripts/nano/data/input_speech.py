@@ -36,8 +36,9 @@ import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from realtime.audio.g711 import mulaw_to_pcm16, pcm16_to_mulaw
 from scripts.nano import domain
-from scripts.nano.data import phones, rhvoice
+from scripts.nano.data import kokoro, phones, rhvoice
 from scripts.nano.data.festival import Festival
 
 SAMPLE_RATE = 16_000
@@ -55,8 +56,8 @@ VARIANTS = (
     "quincy rob robert sandro shelby steph steph3 Storm travis victor Zac anika"
 ).split()
 NATURAL = {
-    "flite:slt": 0.10, "flite:awb": 0.13, "flite:kal16": 0.05, "festival:kal": 0.03, "festival:ked": 0.06,
-    "festival:slt": 0.02, "pico:en-US": 0.11, "pico:en-GB": 0.11, "rhvoice:bdl": 0.1, "rhvoice:clb": 0.1,
+    "flite:slt": 0.12, "flite:awb": 0.13, "flite:kal16": 0.06, "festival:kal": 0.04, "festival:ked": 0.07,
+    "festival:slt": 0.02, "pico:en-US": 0.13, "pico:en-GB": 0.13, "rhvoice:bdl": 0.07, "rhvoice:clb": 0.07,
 }  # fmt: skip
 VOICES_TRAIN: tuple[str, ...] = (
     *NATURAL,
@@ -160,7 +161,7 @@ class _Espeak:
     """libespeak-ng in synchronous mode; one a process."""
 
     _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    _SYNCHRONOUS, _DONT_EXIT, _UTF8 = 2, 0x8000, 1
+    _SYNCHRONOUS, _DONT_EXIT, _UTF8, _IPA = 2, 0x8000, 1, 2
     _RATE, _PITCH, _RANGE = 1, 3, 4
 
     def __init__(self) -> None:
@@ -169,6 +170,8 @@ class _Espeak:
             ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
             ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        self._library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
         self.rate = int(self._library.espeak_Initialize(self._SYNCHRONOUS, 0, None, self._DONT_EXIT))
         self._parts: list[npt.NDArray[np.int16]] = []
         self._callback = self._CALLBACK(self._collect)
@@ -179,9 +182,20 @@ class _Espeak:
             self._parts.append(np.ctypeslib.as_array(data, (count,)).copy())
         return 0
 
-    def say(self, text: str, voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> Samples:
+    def phonemes(self, text: str, voice: str) -> str:
+        """The IPA of a text."""
+        self._set_voice(voice)
+        rest, parts = ctypes.c_char_p(text.encode()), []
+        while rest.value:
+            parts.append(self._library.espeak_TextToPhonemes(ctypes.byref(rest), self._UTF8, self._IPA).decode())
+        return " ".join(parts)
+
+    def _set_voice(self, voice: str) -> None:
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
+
+    def say(self, text: str, voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> Samples:
+        self._set_voice(voice)
         for parameter, value in (
             (self._RATE, words_per_minute),
             (self._PITCH, pitch),
@@ -305,12 +319,17 @@ def synthesize(text: str, voice: str, rng: Rng) -> Samples:
         samples, rate = _say_pico(spoken, name, asked), SAMPLE_RATE
     elif engine == "rhvoice":
         samples, rate = rhvoice.say(spoken, name, asked.duration, asked.pitch), rhvoice.SAMPLE_RATE
+    elif engine == "kokoro":
+        ipa = _espeak().phonemes(spoken, str(rng.choice(["en-us", "en-us", "en-us", "en"]))) + str(
+            rng.choice(["", ".", "?"])
+        )
+        samples, rate = kokoro.say(ipa, name, asked.duration), kokoro.SAMPLE_RATE
     elif engine == "espeak":
         speed = int(np.clip(rng.uniform(120, 190) / wanted.formants, 90, 220))
         samples = _espeak().say(spoken, name, speed, int(rng.integers(20, 81)), int(rng.integers(30, 71)))
         rate = _espeak().rate
     else:
-        raise ValueError(f"voice {voice!r}: the part before the colon must be flite, festival, pico, rhvoice or espeak")
+        raise ValueError(f"voice {voice!r}: no synthesizer {engine!r}")
     ratio = SAMPLE_RATE / rate / wanted.formants
     if abs(ratio - 1) > 1e-3:
         samples = resample(samples, ratio)
@@ -387,6 +406,13 @@ def augment(samples: Samples, rng: Rng, strength: float = 0.5, pad_s: tuple[floa
     samples = samples + noise * (level * 10 ** (-snr / 20))
     peak = np.exp(rng.uniform(np.log(0.05), np.log(0.95)))
     return np.asarray(samples * (peak / max(float(np.abs(samples).max()), 1e-6)), dtype=np.float32)
+
+
+def telephoned(samples: Samples) -> Samples:
+    """Speech as it comes through 8 kHz mu-law."""
+    narrow = resample(samples, 0.5)
+    coded = mulaw_to_pcm16(pcm16_to_mulaw((narrow * 32767).clip(-32768, 32767).astype(np.int16)))
+    return resample(coded.astype(np.float32) / 32768, 2.0)
 
 
 def non_speech(rng: Rng, seconds: float | None = None) -> Samples:

@@ -9,18 +9,32 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 from scripts.nano import domain
 from scripts.nano.data import phones
 from scripts.nano.domain.phrasings import alternatives
 
+HELD_OUT = 12
+"""One sentence in so many is kept for the evaluation."""
 FOLDER = Path("/usr/share/games/fortunes")
 SHORTEST, LONGEST = 3, 12
 """Words of a sentence."""
 
 
+def is_held_out(sentence: str) -> bool:
+    """Tell whether a sentence is never to be trained on."""
+    return crc32(sentence.encode()) % HELD_OUT == 0
+
+
 @cache
-def outside_sentences(folder: Path = FOLDER) -> tuple[str, ...]:
+def outside_sentences(split: str = "train", folder: Path = FOLDER) -> tuple[str, ...]:
+    """Those of 'train' or, for anything else, those held out."""
+    return tuple(s for s in _sentences(folder) if is_held_out(s) != (split == "train"))
+
+
+@cache
+def _sentences(folder: Path) -> tuple[str, ...]:
     """Sentences as a recogniser would write them, of words that have a pronunciation; none asks what nano knows."""
     if not folder.is_dir():
         print(

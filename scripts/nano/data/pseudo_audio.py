@@ -54,8 +54,8 @@ def _misheard(heard: list[int], rate: float, rng: random.Random) -> list[int]:
     return out
 
 
-def pseudo_audio(text: str, rng: random.Random, errors: float = 0.2) -> PseudoAudio:
-    """Frames that a recogniser could emit for `text` (empty: silence or noise)."""
+def pseudo_audio(text: str, rng: random.Random, errors: float = 0.2, quiet: bool = False) -> PseudoAudio:
+    """Frames that a recogniser could emit for `text` (empty: noise, or nothing at all where it is `quiet`)."""
     rate = errors * rng.random() ** 1.5
     frames = [phones.BLANK] * rng.randint(1, 14)
     pace = rng.uniform(0.75, 1.3)
@@ -72,7 +72,7 @@ def pseudo_audio(text: str, rng: random.Random, errors: float = 0.2) -> PseudoAu
             for _ in range(count - 1):
                 frames.append(phone if frames[-1] == phone and rng.random() < steady else phones.BLANK)
     if not text:
-        density = rng.choice((0.0, 0.05, 0.15, 0.3))
+        density = 0.0 if quiet else rng.choice((0.05, 0.1, 0.15, 0.3))
         frames += [
             rng.randint(1, phones.CLASSES - 1) if rng.random() < density else phones.BLANK
             for _ in range(rng.randint(8, 60))

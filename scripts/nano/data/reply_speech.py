@@ -218,7 +218,9 @@ class Voice:
                 if found:
                     break
             else:
-                return None
+                found = self._stretches.get((words[at].rstrip(",.?!"),))
+                if not found:
+                    return None
             piece, begins = rng.choice(found).codes(at == 0)
             starts += [len(codes) + begin for begin in begins]
             codes += piece

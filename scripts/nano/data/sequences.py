@@ -161,6 +161,10 @@ class Writer:
         """Append a written reply as the target."""
         sequence.add([*self.v.tokenizer.encode(text, special=False), self.v.eot], self.w.text)
 
+    def nothing(self, sequence: Sequence_, speech: bool) -> None:
+        """Append an empty reply as the target."""
+        sequence.add([self.v.tts_end, self.v.eot] if speech else [self.v.eot], self.w.end)
+
     def _weight(self, id_: int) -> float:
         if id_ == self.v.tts_pad:
             return self.w.pad

@@ -1,15 +1,15 @@
-"""What users say to nano, as clips: texts of the domain, spoken, augmented, and as rows of the encoder.
+"""What users say to nano, as clips: the domain, digits, names and open sentences, spoken, and as rows of the encoder.
 
-    python scripts/nano/data/user_speech.py speak --utterances 16000       # OUT/turns; goes on at the first missing
-    shard python scripts/nano/data/user_speech.py --out OUT2 speak --utterances 1600 --interjections    # only to be
-    written down python scripts/nano/data/user_speech.py sets                           # OUT/sets, the evaluation;
-    likewise python scripts/nano/data/user_speech.py features --encoder encoder.pt  # OUT/features; again after more
-    training
+    python scripts/nano/data/user_speech.py speak --utterances 16000   # OUT/turns; from the first missing shard on
+    python scripts/nano/data/user_speech.py --out OUT2 speak --utterances 1600 --interjections   # to be written down
+    python scripts/nano/data/user_speech.py sets                       # OUT/sets, the evaluation; likewise
+    python scripts/nano/data/user_speech.py features --encoder encoder.pt    # OUT/features; again after training
 
-A shard is a list of dicts: text, intent, slots, phrasing, voice, kind, and `pcm` int16 at 16 kHz; in OUT/features
-instead of it frames (T) and enc float16 [P, 192], the encoder's rows of the clip alone, so that
+A shard is a list of dicts: text, intent, slots, phrasing, voice, kind, and `pcm` int16 at 16 kHz. In OUT/turns it is
+as the synthesizer gave it, with `number`: `features` and train_encoder.py augment it. In OUT/features there is no
+`pcm`, but frames (T) and enc float16 [P, d], the encoder's rows of the clip alone, so that
 `adapter(enc[None])[0, :n]`, n = feature_count_of_frames(T), is what serving computes.
-Clips of the kinds noise and foreign have the text "".
+Clips of the kinds noise, silence and foreign have the text "". Those of `WRITTEN_DOWN` are only to be written down.
 Letters: T mel frames (100 Hz), P rows (25 Hz).
 """
 
@@ -30,16 +30,20 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from realtime.audio.g711 import mulaw_to_pcm16, pcm16_to_mulaw
 from realtime.model.encoder import encoder_rows, pad_mels
 from realtime.model.features import log_mel
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 from scripts.nano import domain
-from scripts.nano.data import foreign, input_speech, phones
+from scripts.nano.data import foreign, input_speech, kokoro, phones
+from scripts.nano.data.out_of_domain import outside_sentences
+from scripts.nano.domain.numbers import DIGIT
+from scripts.nano.domain.vocabulary import CITIES, NAMES
 from scripts.nano.train.train_encoder import PhoneRecogniser, load, save_whole
 
 OUT = Path("work/nano/ears2data")
 LONGEST_WORDS = 16
+TELEPHONE = 0.3
+"""Of the training clips: that they go through a telephone."""
 Rng = np.random.Generator
 Clip = dict[str, Any]
 INTERJECTIONS = (
@@ -48,6 +52,17 @@ INTERJECTIONS = (
     *"actually|but|no no|not that|listen|enough|quiet|what|why|when|never mind|cancel|next|louder|help".split("|"),
 )
 """What is said over a reply, in order to go on listening or to stop it: serving has the model write it down."""
+
+SAYINGS = (
+    ("noise", 0.035), ("silence", 0.015), ("foreign", 0.03), ("words", 0.04), ("subject", 0.05), ("open", 0.19),
+    ("digit", 0.07), ("digits", 0.09), ("number", 0.03), ("name", 0.06), ("word", 0.02), ("interjection", 0.02),
+    ("sum", 0.03), ("domain", 0.32),
+)  # fmt: skip
+"""Kinds of training clips with their shares."""
+WRITTEN_DOWN = ("open", "digit", "number", "name", "word", "interjection")
+"""Kinds that ask for nothing: they teach to write down what is said."""
+GAP_SECONDS = (0.03, 0.35)
+"""Of quiet between digits that were spoken one by one."""
 
 _WELL_KNOWN = frozenset(
     "greeting how_are_you who_are_you what_can_you_do weekday date tomorrow count count_to next_number "
@@ -158,6 +173,8 @@ def _python(rng: Rng) -> random.Random:
 
 
 def _voice(voices: str, index: int, rng: Rng) -> str:
+    if voices == "kokoro":
+        return f"kokoro:{rng.integers(kokoro.SPEAKERS)}"
     if voices == "natural":
         return input_speech.HELD_OUT[0]
     if voices == "espeak":
@@ -169,40 +186,100 @@ def interjection(index: int, seed: int) -> Clip:
     """Make one clip of a word over a reply."""
     rng = np.random.default_rng([seed, index, 16])
     text, voice = str(rng.choice(INTERJECTIONS)), _voice("train", index, rng)
-    samples = input_speech.augment(
-        input_speech.synthesize(text, voice, rng), rng, float(rng.uniform(0, 0.6)), (0.45, 0.7)
-    )
     clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "interjection", "voice": voice}
-    return clip | {"pcm": _pcm(samples)}
+    return clip | {"pcm": _pcm(input_speech.synthesize(text, voice, rng)), "number": index}
 
 
-def training_clip(index: int, seed: int, rare: bool) -> Clip:
-    """Make one clip of the training set.
+def silence(rng: Rng) -> input_speech.Samples:
+    """Make a stretch in which nobody speaks: a quiet room, or a line that is all but dead."""
+    size = int(rng.uniform(0.3, 4.0) * input_speech.SAMPLE_RATE)
+    level = 0.0 if rng.random() < 0.2 else float(10 ** rng.uniform(-5, -2.2))
+    return input_speech.coloured_noise(size, rng, float(rng.uniform(0, 2))) * np.float32(level)
 
-    1 in 20 is noise, 1 in 25 another language, 1 in 25 words without sense, 1 in 14 another subject, 1 in 14 a sum of
-    large numbers.
-    """
-    rng = np.random.default_rng([seed, index, 17])
-    kind = rng.random()
-    if kind < 0.05:
-        clip, samples = _nothing_said("noise"), input_speech.non_speech(rng)
-    elif kind < 0.09:
+
+def _name(rng: Rng) -> str:
+    """Draw a name of a person or place as one gives it, alone or in a few words."""
+    first, second = (str(rng.choice(NAMES)) for _ in range(2))
+    place, word = str(rng.choice(CITIES)), str(rng.choice(input_speech.common_words()[200:]))
+    forms = (
+        f"{first} {second}", f"my name is {first}", f"my name is {first} {word}", f"this is {first} {second} speaking",
+        place, f"from {place}", f"i live in {place}", f"i am {first} from {place}", f"{first} {word}",
+        f"it is {first}", f"{first} and {second}", f"for {first} {word} please", f"{word} {place}",
+    )  # fmt: skip
+    return str(rng.choice(forms))
+
+
+def _written_down(kind: str, rng: Rng) -> str:
+    """Draw a text that is only to be written down."""
+    if kind == "open":
+        return str(rng.choice(outside_sentences() or (input_speech.word_string(rng),)))
+    if kind == "digit":
+        return str(rng.choice((*DIGIT.values(), *DIGIT.values(), "oh")))
+    if kind == "number":
+        value = domain.spoken_number(int(10 ** rng.uniform(1, rng.choice([2, 2, 3, 4]))))
+        units = ("", "", "", "percent", "dollars", "degrees", "minutes", "o'clock")
+        return f"{value} {rng.choice(units)}".strip()
+    if kind == "word":
+        return str(rng.choice(input_speech.common_words()))
+    return str(rng.choice(INTERJECTIONS)) if kind == "interjection" else _name(rng)
+
+
+def _digits(rng: Rng, voice: str) -> tuple[str, input_speech.Samples]:
+    """Say two to eight digits: in one breath, or one by one with quiet between them."""
+    digits = ["oh" if d == 0 and rng.random() < 0.3 else DIGIT[str(d)] for d in rng.integers(0, 10, rng.integers(2, 9))]
+    text = " ".join(digits)
+    if rng.random() < 0.4:
+        return text, input_speech.synthesize(text, voice, rng)
+    parts: list[input_speech.Samples] = []
+    for digit in digits:
+        quiet = np.zeros(int(rng.uniform(*GAP_SECONDS) * input_speech.SAMPLE_RATE), np.float32)
+        parts += [input_speech.synthesize(digit, voice, rng), quiet]
+    return text, np.concatenate(parts[:-1])
+
+
+def training_clip(index: int, seed: int, rare: bool, voices: str = "train") -> Clip:
+    """Make one clip of the training set, as the synthesizer gives it, of a kind of `SAYINGS`."""
+    rng = np.random.default_rng([seed, index, 17 if voices == "train" else 37])
+    kinds, shares = zip(*SAYINGS, strict=True)
+    kind = str(rng.choice(kinds, p=shares))
+    if kind in ("noise", "silence"):
+        clip, samples = _nothing_said(kind), (input_speech.non_speech if kind == "noise" else silence)(rng)
+    elif kind == "foreign":
         clip, samples = speak_foreign(rng, "train")
     else:
-        if kind < 0.13:
-            text = input_speech.word_string(rng, domain.word_list())
-            clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "words"}
-        elif kind < 0.2:
-            text = str(rng.choice(domain.OUTSIDE.train))
-            clip = {"text": text, "intent": "unknown", "slots": (), "phrasing": "train", "kind": "subject"}
-        elif kind < 0.27:
-            clip = numbered_turn(_python(rng), 101, 9999) | {"kind": "domain"}
+        clip = {
+            "intent": "unknown",
+            "slots": (),
+            "phrasing": "train",
+            "kind": kind,
+            "voice": _voice(voices, index, rng),
+        }
+        if kind == "digits":
+            clip["text"], samples = _digits(rng, clip["voice"])
+            clip |= {"intent": "desk_digits", "slots": (("digits", clip["text"]),)}
+            return clip | {"pcm": _pcm(samples), "number": index}
+        if kind == "words":
+            clip["text"] = input_speech.word_string(rng, domain.word_list())
+        elif kind == "subject":
+            clip["text"] = str(rng.choice(domain.OUTSIDE.train))
+        elif kind == "sum":
+            clip |= numbered_turn(_python(rng), 101, 9999) | {"kind": "domain"}
+        elif kind == "domain":
+            clip |= turn(_python(rng), "train", rare)
         else:
-            clip = turn(_python(rng), "train", rare) | {"kind": "domain"}
-        clip["voice"] = _voice("train", index, rng)
+            clip["text"] = _written_down(kind, rng)
         samples = input_speech.synthesize(clip["text"], clip["voice"], rng)
+    return clip | {"pcm": _pcm(samples), "number": index}
+
+
+def augmented(clip: Clip, hearing: int = 0) -> input_speech.Samples:
+    """Put a training clip into a room, on a line, another for each `hearing`: [N] float32 at 16 kHz."""
+    rng = np.random.default_rng([int(clip["number"]), hearing, 41])
+    samples = clip["pcm"].numpy().astype(np.float32) / 32767
+    if clip["kind"] == "silence":
+        return samples
     samples = input_speech.augment(samples, rng, float(rng.uniform(0, 1.0)), (0.45, 0.7))
-    return clip | {"pcm": _pcm(samples)}
+    return input_speech.telephoned(samples) if rng.random() < TELEPHONE else samples
 
 
 def evaluation_clip(wanted: Wanted, index: int, seed: int) -> Clip:
@@ -229,10 +306,7 @@ def _plain_line(samples: input_speech.Samples, rng: Rng) -> input_speech.Samples
 
 
 def _telephone(samples: input_speech.Samples, rng: Rng) -> input_speech.Samples:
-    """Send speech through 8 kHz mu-law, as a telephone would."""
-    narrow = input_speech.resample(input_speech.augment(samples, rng, 0.0, (0.45, 0.7)), 0.5)
-    coded = mulaw_to_pcm16(pcm16_to_mulaw((narrow * 32767).clip(-32768, 32767).astype(np.int16)))
-    return input_speech.resample(coded.astype(np.float32) / 32768, 2.0)
+    return input_speech.telephoned(input_speech.augment(samples, rng, 0.0, (0.45, 0.7)))
 
 
 def _noisy(samples: input_speech.Samples, rng: Rng) -> input_speech.Samples:
@@ -265,7 +339,7 @@ def speak(args: argparse.Namespace) -> None:
         if path.exists() or number % args.of != args.part:
             continue
         indices = range(first, min(first + args.shard, args.utterances))
-        make = interjection if args.interjections else partial(training_clip, rare=args.rare)
+        make = interjection if args.interjections else partial(training_clip, rare=args.rare, voices=args.voices)
         save_whole([make(i, args.seed) for i in indices], path)
         made += len(indices)
         print(f"{path.name}: {made} made, {made / (time.time() - started):.1f}/s", flush=True)
@@ -286,8 +360,9 @@ def sets(args: argparse.Namespace) -> None:
 @torch.inference_mode()
 def encode_clips(model: PhoneRecogniser, clips: list[Tensor]) -> list[tuple[Tensor, int]]:
     """Float samples [N] at 16 kHz -> (rows [P, 192] of each clip as if alone, its mel frames T)."""
-    mel, frames = pad_mels([log_mel(clip) for clip in clips])
-    rows = model.encoder(mel, frames)
+    mel, frames = pad_mels([log_mel(clip, model.encoder.conv1.in_channels) for clip in clips])
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # nearly twice as fast; training does not mind the rounding
+        rows = model.encoder(mel, frames).float()
     return [(rows[i, : encoder_rows(count)].clone(), count) for i, count in enumerate(frames)]
 
 
@@ -304,8 +379,9 @@ def features(args: argparse.Namespace) -> None:
         clips.sort(key=lambda clip: len(clip["pcm"]))
         for start in range(0, len(clips), 16):
             part = clips[start : start + 16]
-            samples = [clip.pop("pcm").float() / 32767 for clip in part]
+            samples = [torch.from_numpy(augmented(clip)) for clip in part]
             for clip, (rows, frames) in zip(part, encode_clips(model, samples), strict=True):
+                del clip["pcm"]
                 clip["enc"], clip["frames"] = rows.half(), frames
         save_whole(clips, path)
         print(f"{path}: {len(clips)}", flush=True)
@@ -323,6 +399,7 @@ def main() -> None:
     command.add_argument("--part", type=int, default=0, help="make the shards of this part, counted from 0 ...")
     command.add_argument("--of", type=int, default=1, help="... of so many, for processes side by side")
     command.add_argument("--rare", action="store_true", help="fewer of the intents that an earlier set has")
+    command.add_argument("--voices", choices=("train", "kokoro"), default="train", help="kokoro: natural, but slow")
     command.add_argument("--interjections", action="store_true", help="short words over a reply, to be written down")
     command.set_defaults(run=speak)
     command = commands.add_parser("sets", help="evaluation clips")

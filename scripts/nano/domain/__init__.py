@@ -32,6 +32,7 @@ from scripts.nano.domain.moments import sample_context as sample_context
 from scripts.nano.domain.moments import system_prompt as system_prompt
 from scripts.nano.domain.numbers import VALUE as VALUE
 from scripts.nano.domain.numbers import sentence as sentence
+from scripts.nano.domain.numbers import spoken_digits as spoken_digits
 from scripts.nano.domain.numbers import spoken_number as spoken_number
 from scripts.nano.domain.phrasings import choose as choose
 from scripts.nano.domain.scenes import ABOUT_MOMENT as ABOUT_MOMENT
@@ -45,6 +46,7 @@ from scripts.nano.domain.scenes import draw_scene as draw_scene
 from scripts.nano.domain.scenes import meant as meant
 from scripts.nano.domain.scenes import random_intent as random_intent
 from scripts.nano.domain.scenes import sample as sample
+from scripts.nano.domain.talk import GREETINGS as GREETINGS
 from scripts.nano.domain.talk import OUTSIDE as OUTSIDE
 from scripts.nano.domain.talk import count_reply as count_reply
 from scripts.nano.domain.texts import reply_texts as reply_texts

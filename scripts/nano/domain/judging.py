@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from realtime.ports.tool_calls import ToolCall
+from scripts.nano.domain.abilities import UNKNOWN_PATTERN
 from scripts.nano.domain.intents import Exchange
 from scripts.nano.domain.numbers import NUMBER_WORDS
 from scripts.nano.domain.scenes import BY_NAME
@@ -20,6 +21,8 @@ def plain(text: str) -> str:
 
 def right_reply(exchange: Exchange, reply: str) -> bool:
     """Tell whether `reply` says wholly what is to be said: words and slots."""
+    if exchange.intent == "unknown" and exchange.call is None and re.match(UNKNOWN_PATTERN, plain(reply)):
+        return True
     return plain(reply) in {plain(r) for r in exchange.accepted}
 
 
@@ -40,7 +43,7 @@ def right_intent(exchange: Exchange, reply: str, calls: Sequence[ToolCall] = ())
         return exchange.call is not None and [c.name for c in calls] == [exchange.call.name]
     if right_reply(exchange, reply):
         return True
-    same = {"count_to": "count", "count_down": "count"}
+    same = {"count_to": "count", "count_down": "count", "greet_user": "greeting"}
     return intent_of(reply) == same.get(exchange.intent, exchange.intent)
 
 

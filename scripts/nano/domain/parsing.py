@@ -9,7 +9,7 @@ from functools import cache
 from scripts.nano.domain import vocabulary
 from scripts.nano.domain.intents import Asked, Intent, Situation
 from scripts.nano.domain.numbers import CLOCK, VALUE
-from scripts.nano.domain.phrasings import alternatives
+from scripts.nano.domain.phrasings import alternatives, in_full
 from scripts.nano.domain.scenes import BY_NAME, INTENTS
 from scripts.nano.domain.talk import OUTSIDE, SPELLED
 
@@ -39,7 +39,8 @@ _POLITE = re.compile(r"^(?:please|nano|hey nano|okay nano|can you|could you)\s+|
 def parse(text: str) -> Asked | None:
     """Return what a sentence asks for, in the words of the domain; None for what it does not know."""
     words = " ".join(re.sub(r"[^a-z' ]+", " ", text.lower()).split())
-    for said in dict.fromkeys((words, _POLITE.sub("", words))):
+    full = in_full(words)
+    for said in dict.fromkeys((words, _POLITE.sub("", words), full, _POLITE.sub("", full))):
         found = max(_readings(said), default=None, key=lambda reading: reading[0])
         if found is not None:
             return Asked(found[1], words, tuple(found[2].items()))
@@ -48,8 +49,9 @@ def parse(text: str) -> Asked | None:
 
 def _readings(words: str) -> Iterator[tuple[int, str, dict[str, str]]]:
     """Yield (characters that match literally, intent, slots) of every phrasing that fits."""
-    for literal, intent, pattern in _patterns():
-        match = pattern.fullmatch(words)
+    known = frozenset(words.split())
+    for literal, intent, needed, phrasing in _patterns():
+        match = _pattern(phrasing).fullmatch(words) if needed <= known else None
         if match is not None and _possible(intent, match.groupdict()):
             yield literal, intent.name, match.groupdict()
     if words in OUTSIDE.of("all"):
@@ -80,11 +82,17 @@ def _listed(slot: re.Match[str]) -> str:
 
 
 @cache
-def _patterns() -> list[tuple[int, Intent, re.Pattern[str]]]:
+def _pattern(phrasing: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", _anything if "} {" not in phrasing else _listed, re.escape(phrasing)))
+
+
+@cache
+def _patterns() -> list[tuple[int, Intent, frozenset[str], str]]:
+    """List the phrasings: characters that match literally, intent, words that must be there."""
     found = []
     for intent in INTENTS:
         for phrasing in (p for line in intent.phrasings.of("all") for p in alternatives(line)):
             if intent is not BY_NAME["unknown"]:
-                pattern = re.sub(r"\\\{(\w+)\\\}", _anything if "} {" not in phrasing else _listed, re.escape(phrasing))
-                found.append((len(re.sub(r"\{\w+\}", "", phrasing)), intent, re.compile(pattern)))
+                literal = re.sub(r"\{\w+\}", " ", phrasing)
+                found.append((len(literal.replace(" ", "")), intent, frozenset(literal.split()), phrasing))
     return found

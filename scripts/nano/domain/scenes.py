@@ -10,7 +10,7 @@ from realtime.ports.tool_calls import ToolCall
 from scripts.nano.domain import actions, custom, followups, outcomes, talk
 from scripts.nano.domain.intents import Asked, Exchange, Intent, Situation
 from scripts.nano.domain.moments import MANNERS, PLAIN, Context, Manner, sample_context, sample_name, system_prompt
-from scripts.nano.domain.phrasings import choose, dressed
+from scripts.nano.domain.phrasings import CONTRACTED, choose, contracted, dressed
 from scripts.nano.domain.tools import ANOTHER, TOOL, OfferedTool, offer
 
 INTENTS: tuple[Intent, ...] = (*talk.INTENTS, *actions.INTENTS, *followups.INTENTS, *custom.INTENTS)
@@ -19,7 +19,7 @@ FOLLOW_UPS = tuple(intent for intent in INTENTS if intent.after)
 ABOUT_MOMENT = ("time", "weekday", "date", "tomorrow", "yesterday")
 """Intents that are answered from the system prompt."""
 
-AS_SAID = ("unknown", "repeat")
+AS_SAID = ("unknown", "repeat", "greet_user")
 """Intents whose words stay as they are: a "please" behind them would be part of what is meant."""
 
 Ask = Callable[[str], Asked]
@@ -33,6 +33,8 @@ def ask(intent: str, rng: random.Random, split: str = "train", polite: float = 0
     text = choose(kind.phrasings.draw(split, rng), rng).format(**values)
     if intent not in AS_SAID:
         text = dressed(text, rng, polite)
+        if rng.random() < CONTRACTED:
+            text = contracted(text, rng)
     return Asked(intent, text, tuple(values.items()))
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from scripts.nano.domain import facts
+from scripts.nano.domain.abilities import UNKNOWN_PATTERN, listed_replies, unknown_replies
 from scripts.nano.domain.intents import (
     CANNOT,
     Act,
@@ -21,7 +22,6 @@ from scripts.nano.domain.intents import (
     fixed,
     nothing,
     one_of,
-    sorry,
     wishes,
 )
 from scripts.nano.domain.numbers import VALUE, digits_of, sentence, spoken_digits, spoken_number, with_and
@@ -208,6 +208,8 @@ def _again(values: Values, situation: Situation) -> tuple[str, ...]:
     return (situation.last.reply_text if situation.last else SAID_NOTHING,)
 
 
+GREETINGS = ("Hello, how can I help you?", "Hi, what can I do for you?", "Hello, what can I do for you?")
+GREETING_PATTERN = r"(hello|hi) (how|what) can i"
 SAID_NOTHING = "I did not say anything."
 OUTSIDE = load()["unknown"]
 """Whole sentences that are no business of nano's."""
@@ -215,14 +217,15 @@ _MONTH = "|".join(_lower(MONTHS))
 _NUMBERS_1: Draw = one_of("a", (spoken_number(n) for n in range(100)))
 
 INTENTS: tuple[Intent, ...] = (
-    Intent("greeting", nothing, fixed("Hello, how can I help you?"), r"hello how can", 1.2),
+    Intent("greeting", nothing, fixed(*GREETINGS), GREETING_PATTERN, 1.2),
+    Intent("greet_user", nothing, fixed(*GREETINGS), GREETING_PATTERN, 0.7),
     Intent("how_are_you", nothing, fixed("I am fine, thank you."), r"i am fine"),
     Intent("who_are_you", nothing, _me, r"i am \S+ a small voice assistant", 1.4),
     Intent(
         "what_can_you_do",
         nothing,
-        fixed("I can tell the time, count, do sums, and tell jokes."),
-        r"i can tell the time",
+        listed_replies,
+        r"i can .* and .*",
     ),
     Intent(
         "time",
@@ -378,8 +381,8 @@ INTENTS: tuple[Intent, ...] = (
     Intent(
         "unknown",
         each_of(**facts.OTHER_PARTS),
-        sorry,
-        r"sorry i did not understand",
+        unknown_replies,
+        UNKNOWN_PATTERN,
         3.0,
         fixed=Phrasings((*facts.OTHER_FRAMES * 12, *OUTSIDE.train), OUTSIDE.unseen),
     ),

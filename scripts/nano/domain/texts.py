@@ -22,7 +22,7 @@ _QUOTAS = {
     "desk_name": 400, "call_person": 300, "list_read": 200, "reminders": 200, "search": 500, "news": 200, "who_is": 120,
     "custom_plain": 500, "custom_number": 100, "bigger": 100, "spell": 400, "list_add": 300, "list_remove": 300,
     "play_music": 80, "light_on": 60, "light_off": 60, "count": 260, "who_are_you": 20, "opposite": 400, "capital": 200,
-    "next_number": 400, "previous_number": 400, "unknown": 2,
+    "next_number": 400, "previous_number": 400, "unknown": 260, "what_can_you_do": 160,
 }  # fmt: skip
 """How often the replies of an intent are drawn, with and without tools; all others 80 times."""
 

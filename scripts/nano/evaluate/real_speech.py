@@ -36,6 +36,7 @@ from scripts.nano.data.input_speech import SAMPLE_RATE, Samples, resample, trim
 from scripts.nano.domain.numbers import DIGIT, spoken_digits
 from scripts.nano.domain.parsing import parse
 from scripts.nano.domain.vocabulary import WEEKDAYS
+from scripts.nano.train.sizes import AUDIO
 from scripts.nano.train.train_encoder import error_rates, load, save_whole
 
 SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
@@ -128,7 +129,9 @@ def main() -> None:
     kinds = {kind: sum(c["kind"] == kind for c in clips) for kind in ("closed", "digits", "outside")}
     print(f"{args.out}: {kinds}")
     if args.encoder:
-        heard = [("real", log_mel(c["pcm"].float() / 32768), phones.phone_ids(c["text"])) for c in sentences]
+        heard = [
+            ("real", log_mel(c["pcm"].float() / 32768, AUDIO.n_mels), phones.phone_ids(c["text"])) for c in sentences
+        ]
         print(f"phone error rate: {error_rates(load(args.encoder), heard)['real']:.3f} ({len(heard)} sentences)")
 
 

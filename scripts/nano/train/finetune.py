@@ -42,7 +42,8 @@ from scripts.nano.data.pseudo_audio import EncoderRows
 from scripts.nano.data.sequences import Sequence_, Vocabulary, Writer
 from scripts.nano.domain.parsing import parse
 from scripts.nano.domain.tools import schemas
-from scripts.nano.train.lm import AUDIO_CONFIG, Mind, collate, edits, generate, losses
+from scripts.nano.train.lm import Mind, collate, edits, generate, losses
+from scripts.nano.train.sizes import of_checkpoint
 
 HELD_OUT = 5
 """One recording in so many is kept to measure by."""
@@ -95,13 +96,14 @@ class Student:
         tensors: dict[str, Tensor] = {}
         for path in sorted(folder.glob("model*.safetensors")):
             tensors |= {name: x.float() for name, x in load_file(path).items()}
-        self.mind = Mind(self.vocabulary)
+        sizes = of_checkpoint(folder)
+        self.mind = Mind(self.vocabulary, sizes)
         state = {f"lm.{k.removeprefix('model.')}": x for k, x in tensors.items() if k.startswith("model.")}
         state |= {k: x for k, x in tensors.items() if k.startswith("adapter.")}
         missing, unexpected = self.mind.load_state_dict(state, strict=False)
         if missing != ["pseudo"] or unexpected:
             raise ValueError(f"{folder} is no nano: tensors missing {missing}, unexpected {unexpected}")
-        self.encoder = AudioEncoder(AUDIO_CONFIG)
+        self.encoder = AudioEncoder(sizes.audio)
         self.encoder.load_state_dict(
             {k.removeprefix("encoder."): x for k, x in tensors.items() if k.startswith("encoder.")}
         )
@@ -113,7 +115,7 @@ class Student:
 
     def hear(self, waves: Sequence[NDArray[np.float32]]) -> list[EncoderRows]:
         """Encoder rows of each recording; gradients flow through them."""
-        mel, frames = pad_mels([log_mel(torch.from_numpy(wave)) for wave in waves])
+        mel, frames = pad_mels([log_mel(torch.from_numpy(wave), self.encoder.conv1.in_channels) for wave in waves])
         rows = self.encoder(mel, frames)
         counts = [feature_count_of_frames(count) for count in frames]
         return [

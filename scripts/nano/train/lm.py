@@ -17,39 +17,30 @@ from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from realtime.model.config import AudioEncoderConfig
+from realtime.model.config import ModelConfig, TextConfig
 from realtime.model.encoder import Adapter
 from scripts.nano.data import phones, speech_codes
 from scripts.nano.data.pseudo_audio import EncoderRows, Heard, PseudoAudio, heard_length
 from scripts.nano.data.sequences import Sequence_, Vocabulary
+from scripts.nano.train.sizes import model_config
 
-HIDDEN = 256
-ENCODER_WIDTH = 192
 USED_CODES = len(speech_codes.PHONES) * speech_codes.POSITIONS * speech_codes.PITCHES
-AUDIO_CONFIG = AudioEncoderConfig(
-    n_mels=128,
-    n_audio_ctx=1500,
-    n_audio_state=ENCODER_WIDTH,
-    n_audio_head=3,
-    n_audio_layer=6,
-    llm_dim=HIDDEN,
-    adapter_hidden=512,
-)
 
 
-def lm_config(vocabulary_size: int) -> Qwen2Config:
-    """Sizes of nano's decoder."""
+def lm_config(sizes: TextConfig) -> Qwen2Config:
+    """The decoder's sizes as transformers takes them."""
     return Qwen2Config(
-        vocab_size=vocabulary_size,
-        hidden_size=HIDDEN,
-        intermediate_size=704,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        max_position_embeddings=4096,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        rms_norm_eps=1e-6,
-        tie_word_embeddings=True,
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.hidden_size,
+        intermediate_size=sizes.intermediate_size,
+        num_hidden_layers=sizes.num_hidden_layers,
+        num_attention_heads=sizes.num_attention_heads,
+        num_key_value_heads=sizes.num_key_value_heads,
+        head_dim=sizes.head_dim,
+        max_position_embeddings=sizes.max_position_embeddings,
+        rope_parameters={"rope_type": "default", "rope_theta": sizes.rope_theta},
+        rms_norm_eps=sizes.rms_norm_eps,
+        tie_word_embeddings=sizes.tie_word_embeddings,
         attn_implementation="eager",
     )
 
@@ -64,11 +55,13 @@ class Mind(nn.Module):
     25 Hz phone frames as the sum of one row for each.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, sizes: ModelConfig | None = None) -> None:
+        """`sizes`: those of a checkpoint that exists; nano's own by default."""
         super().__init__()
-        self.lm = Qwen2Model(lm_config(vocabulary.size))
-        self.adapter = Adapter(AUDIO_CONFIG)
-        self.pseudo = nn.Parameter(torch.randn(2, phones.CLASSES, HIDDEN) * 0.04)
+        sizes = sizes or model_config(vocabulary.size)
+        self.lm = Qwen2Model(lm_config(sizes.text))
+        self.adapter = Adapter(sizes.audio)
+        self.pseudo = nn.Parameter(torch.randn(2, phones.CLASSES, sizes.text.hidden_size) * 0.04)
         self.used = vocabulary.code0 + USED_CODES
         self.pad_code = vocabulary.code0 + 6561
         self._start_embeddings(vocabulary)
@@ -79,7 +72,7 @@ class Mind(nn.Module):
         table = self.lm.embed_tokens.weight
         table.normal_(0.0, 0.04)
         parts = torch.from_numpy(speech_codes.component_ids())
-        tables = [torch.randn(size, HIDDEN) * 0.025 for size in speech_codes.COMPONENT_SIZES]
+        tables = [torch.randn(size, table.shape[1]) * 0.025 for size in speech_codes.COMPONENT_SIZES]
         codes = torch.stack([t[parts[:, k]] for k, t in enumerate(tables)]).sum(0)
         table[vocabulary.code0 : vocabulary.code0 + len(codes)] = codes
         table[self.used : self.pad_code] = table[self.used].clone()
@@ -88,7 +81,7 @@ class Mind(nn.Module):
         """Classes [2n], classes [2n], weights [2n] of the second -> vectors [n, D]."""
         side = torch.arange(len(first), device=first.device) % 2
         rows = self.pseudo[side, first] * (1 - mix[:, None]) + self.pseudo[side, second] * mix[:, None]
-        return rows.view(-1, 2, HIDDEN).sum(1)
+        return rows.view(-1, 2, rows.shape[-1]).sum(1)
 
     def expected_vectors(self, posteriors: Tensor) -> Tensor:
         """CTC posteriors [2n, 40] -> the pseudo vectors expected under them [n, D]."""
@@ -141,7 +134,7 @@ Scores = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def padded_rows(heard: Sequence[EncoderRows]) -> Tensor:
-    """Encoder rows of several clips -> float32 [B, P, 192], zeros behind each: what the adapter's own edge sees."""
+    """Encoder rows of several clips -> float32 [B, P, d], zeros behind each: what the adapter's own edge sees."""
     rows = [h.rows if isinstance(h.rows, Tensor) else torch.from_numpy(h.rows.astype(np.float32)) for h in heard]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 

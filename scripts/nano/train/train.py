@@ -80,8 +80,13 @@ class Plan:
 
 
 def _texts(plan: Plan) -> list[Command]:
-    limit = ["--replies", str(plan.amounts["replies"])]
-    return [[sys.executable, "-m", "scripts.nano.domain", "--write", str(plan.mind), *limit]]
+    a = plan.amounts
+    limit = ["--replies", str(a["replies"])]
+    reading = ["--words", a["reading_words"], "--sentences", a["reading_sentences"]]
+    return [
+        [sys.executable, "-m", "scripts.nano.domain", "--write", str(plan.mind), *limit],
+        plan.script("data/reading_texts", plan.mind / "reading.txt", *reading),
+    ]
 
 
 def _tokenizer(plan: Plan) -> list[Command]:
@@ -90,7 +95,10 @@ def _tokenizer(plan: Plan) -> list[Command]:
 
 
 def _codes(plan: Plan) -> list[Command]:
-    return [plan.script("data/voice_data", "codes", plan.mind / "replies.txt", plan.mind / "codes.jsonl")]
+    return [
+        plan.script("data/voice_data", "codes", plan.mind / texts, plan.mind / codes)
+        for texts, codes in (("replies.txt", "codes.jsonl"), ("reading.txt", "codes-reading.jsonl"))
+    ]
 
 
 def _speech(plan: Plan) -> list[Command]:
@@ -115,19 +123,22 @@ def _polish(plan: Plan) -> list[Command]:
 
 
 def _utterances(plan: Plan) -> list[Command]:
-    a, data = plan.amounts, plan.ears / "data"
-    shard = ["--out", data, "--shard", a["utterance_shard"]]
-    few = max(a["utterances"] // 50, a["utterance_shard"])
+    a = plan.amounts
+    shard = ["--out", plan.ears / "data", "--shard", a["utterance_shard"]]
     return [
-        plan.script("data/input_speech", "generate", *shard, "--split", split, "--utterances", count)
-        for split, count in (("train", a["utterances"]), ("seen", few), ("held-out", few))
+        plan.script("data/input_speech", "generate", *shard, "--split", split, "--utterances", a["utterances"])
+        for split in ("seen", "held-out")
     ]
 
 
 def _encoder(plan: Plan) -> list[Command]:
-    folders = ["--out", plan.ears, "--data", plan.ears / "data"]
-    minutes = ["--minutes", plan.amounts["encoder_minutes"]]
-    return [plan.script("train_encoder", *folders, "train", *minutes, *plan.compiled)]
+    a, start = plan.amounts, plan.ears / "whisper.pt"
+    folders = ["--out", plan.ears, "--turns", plan.ears / "turns", "--data", plan.ears / "data"]
+    minutes = ["--minutes", a["encoder_minutes"], "--head-minutes", a["head_minutes"]]
+    return [
+        plan.script("whisper_encoder", "--out", start),
+        plan.script("train_encoder", *folders, "train", "--start", start, *minutes, *plan.compiled),
+    ]
 
 
 def _clips(plan: Plan) -> list[Command]:
@@ -174,7 +185,7 @@ def _adapter(plan: Plan) -> list[Command]:
 
 def _join(plan: Plan) -> list[Command]:
     shares = ["--copy", 0.06, "--lists", 0.02, "--counts", 0.03, "--drills", 0.14, "--outside", 0.08, "--written", 0.5]
-    shares += ["--transcribe", 0.09, "--read", 0.28]
+    shares += ["--transcribe", 0.2, "--read", 0.22, "--greet", 0.02]
     rate = ["--lr", plan.amounts["join_rate"], "--fall", 0.85]
     return [plan.lm("join", "adapter", "--features", plan.ears / "features", *rate, *shares, *_lengths(plan))]
 
@@ -200,8 +211,8 @@ STAGES: dict[str, Callable[[Plan], list[Command]]] = {
     "hift": _hift,
     "polish": _polish,
     "utterances": _utterances,
-    "encoder": _encoder,
     "clips": _clips,
+    "encoder": _encoder,
     "features": _features,
     "pseudo": _pseudo,
     "lookup": _lookup,
@@ -217,7 +228,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "flow": ("speech",),
     "hift": ("speech",),
     "polish": ("hift",),
-    "encoder": ("utterances",),
+    "encoder": ("utterances", "clips"),
     "features": ("clips", "encoder"),
     "pseudo": ("tokenizer", "codes"),
     "lookup": ("pseudo",),

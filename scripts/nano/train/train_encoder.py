@@ -1,16 +1,17 @@
-"""Train nano's audio encoder with CTC on phones.
+"""Tune nano's audio encoder, Whisper-tiny's, with CTC on phones of synthetic speech.
 
-    python scripts/nano/train/train_encoder.py train --minutes 45       # resumes from OUT/train.pt; log in
-    OUT/train.log python scripts/nano/train/train_encoder.py evaluate                 # phone error rates of
-    OUT/encoder.pt
+    python scripts/nano/train/whisper_encoder.py --out work/nano/ears/whisper.pt     # where it begins
+    python scripts/nano/train/train_encoder.py train --start work/nano/ears/whisper.pt --head-minutes 2
+    python scripts/nano/train/train_encoder.py evaluate                 # phone error rates of OUT/encoder.pt
 
-`train` reads the shards of input_speech.py (it may still be writing them). The learning rate follows the minutes
-trained, not the steps, since the machine is shared; a later `train --minutes` that is larger goes on from there.
+`train` reads the clips of user_speech.py (it may still be writing them) and of input_speech.py, each anew in every
+pass. The learning rate follows the minutes trained, not the steps, since the machine is shared; a later
+`train --minutes` that is larger goes on from there. Convolutions and positions stay as they are. Log in OUT/train.log.
 
-OUT/encoder.pt holds the averaged weights with the official names `encoder.*`, and the CTC head `ctc.weight` [40, 192],
-`ctc.bias` [40] (classes of phones.py) that serving does not need. user_speech.py makes its rows for the training of the
+OUT/encoder.pt holds the averaged weights with the official names `encoder.*`, and the CTC head `inp.*`, `out.*`
+(classes of phones.py, twice a row) that serving does not need. user_speech.py makes its rows for the training of the
 language model.
-Letters: T mel frames (100 Hz), S positions (50 Hz), P rows (25 Hz).
+Letters: T mel frames (100 Hz), S positions (50 Hz), P rows (25 Hz), d width.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import queue
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,33 +30,39 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from realtime.model.config import AudioEncoderConfig
 from realtime.model.encoder import AudioEncoder, SelfAttention, encoder_rows, pad_mels
 from realtime.model.features import log_mel
 from scripts.nano.data import input_speech, phones
-from scripts.nano.train.optimizers import Optimizers
+from scripts.nano.train.sizes import AUDIO
 
-CONFIG = AudioEncoderConfig(
-    n_mels=128, n_audio_ctx=1500, n_audio_state=192, n_audio_head=3, n_audio_layer=6, llm_dim=256, adapter_hidden=512
-)  # fmt: skip
+HEAD_WIDTH = 256
+HEAD_RATE = 2e-3
+"""While the head learns alone, upon an encoder that never had one."""
 OUT = Path("work/nano/ears")
 
 
 class PhoneRecogniser(nn.Module):
-    """The encoder under a CTC head; state dict keys `encoder.*`, `ctc.*`."""
+    """The encoder under a CTC head of two frames a row, for fast speech; keys `encoder.*`, `inp.*`, `out.*`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = AudioEncoder(CONFIG)
-        self.ctc = nn.Linear(CONFIG.n_audio_state, phones.CLASSES)
+        self.encoder = AudioEncoder(AUDIO)
+        self.inp = nn.Conv1d(AUDIO.n_audio_state, HEAD_WIDTH, 5, padding=2)
+        self.out = nn.Linear(HEAD_WIDTH, 2 * phones.CLASSES)
         self.through: Callable[[nn.Module, Tensor, Tensor], Tensor] = _through
 
     def forward(self, mel: Tensor, frames: list[int]) -> Tensor:
-        """Mel [B, 128, T] -> logits [B, P, 40]."""
-        return self.ctc(self.encoder(mel, frames))  # type: ignore[no-any-return]
+        """Mel [B, n_mels, T] -> logits [B, 2 P, 40]."""
+        return self.heard(self.encoder(mel, frames))
+
+    def heard(self, rows: Tensor) -> Tensor:
+        """Rows of the encoder [B, P, d], zeros behind each clip -> logits [B, 2 P, 40]."""
+        hidden = F.gelu(self.inp(rows.transpose(1, 2))).transpose(1, 2)
+        return self.out(hidden).view(len(rows), -1, phones.CLASSES)  # type: ignore[no-any-return]
 
     def training_logits(self, mel: Tensor, frames: list[int], first_position: int) -> Tensor:
         """What `forward` gives, written for speed under bf16 autocast; positions count from `first_position`.
@@ -72,7 +79,8 @@ class PhoneRecogniser(nn.Module):
         for block in encoder.blocks:
             x = self.through(block, x, hidden)
         rows = encoder.after_norm(x[:, : x.shape[1] // 2 * 2].view(len(x), -1, 2, x.shape[2]).mean(2))
-        return self.ctc(rows)  # type: ignore[no-any-return]
+        counts = torch.tensor([encoder_rows(count) for count in frames])
+        return self.heard(rows * (torch.arange(rows.shape[1])[None] < counts[:, None])[..., None])
 
 
 def _through(block: nn.Module, x: Tensor, hidden: Tensor) -> Tensor:
@@ -96,22 +104,13 @@ def _attend(attention: SelfAttention, x: Tensor, hidden: Tensor) -> Tensor:
 
 def check_training_forward(model: PhoneRecogniser) -> None:
     """Refuse to train when `training_logits` and the encoder that will be served part ways."""
-    mel, frames = torch.randn(3, CONFIG.n_mels, 101), [101, 90, 73]
+    mel, frames = torch.randn(3, AUDIO.n_mels, 101), [101, 90, 73]
     with torch.no_grad():
         pairs = zip(model(mel, frames), model.training_logits(mel, frames, 0), frames, strict=True)
         for served, trained, count in pairs:
             torch.testing.assert_close(
-                trained[: encoder_rows(count)], served[: encoder_rows(count)], atol=1e-3, rtol=1e-3
+                trained[: 2 * encoder_rows(count)], served[: 2 * encoder_rows(count)], atol=1e-3, rtol=1e-3
             )
-
-
-def initialise(model: PhoneRecogniser) -> None:
-    """Sinusoids in the position table, as Whisper starts; small, since the convolutions' outputs are."""
-    width = CONFIG.n_audio_state
-    angle = torch.arange(CONFIG.n_audio_ctx)[:, None] * torch.exp(
-        -math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2)
-    )
-    model.encoder.positional_embedding.weight.data = 0.2 * torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 # -- batches ---------------------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ def initialise(model: PhoneRecogniser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Mels zero-padded [B, 128, T] with own lengths, phone ids of all clips in a row with their counts."""
+    """Mels zero-padded [B, n_mels, T] with own lengths, phone ids of all clips in a row with their counts."""
 
     mel: Tensor
     frames: list[int]
@@ -127,13 +126,12 @@ class Batch:
     target_counts: list[int]
 
 
-FULL_STRENGTH = 150_000
-"""Utterances after which augmentation does not grow any more."""
-
-
-def strength_at(seen: int) -> float:
-    """Augmentation strength after so many utterances: mild until CTC has left its plateau and the phones are clear."""
-    return float(np.interp(seen, [0, 15_000, 70_000, FULL_STRENGTH], [0.1, 0.25, 0.4, 0.8]))
+STRENGTH = (0.1, 1.0)
+"""Of augmentation, drawn for each clip."""
+TELEPHONE = 0.5
+"""Of the clips: that they go through 8 kHz mu-law."""
+MASKED = 80 / 128
+"""Of the bins and frames that `mask_spectrum` hides at full strength."""
 
 
 def mask_spectrum(mel: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
@@ -162,7 +160,7 @@ def warp_bins(mel: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
 
 
 def make_batch(clips: list[tuple[Tensor, list[int]]]) -> Batch:
-    """Pad clips of (mel [128, T], phone ids) into a batch."""
+    """Pad clips of (mel [n_mels, T], phone ids) into a batch."""
     mel, frames = pad_mels([mel for mel, _ in clips])
     targets = [target for _, target in clips]
     return Batch(mel, frames, torch.tensor([p for t in targets for p in t]), [len(t) for t in targets])
@@ -170,33 +168,40 @@ def make_batch(clips: list[tuple[Tensor, list[int]]]) -> Batch:
 
 def _fits(frames: int, target: list[int]) -> bool:
     repeats = sum(a == b for a, b in zip(target, target[1:], strict=False))
-    return 0 < len(target) and len(target) + repeats <= encoder_rows(frames)
+    return len(target) + repeats <= 2 * encoder_rows(frames)
 
 
-def training_batches(data: Path, seed: int, seen: int, batch_frames: int, general_share: float) -> Iterator[Batch]:
-    """Endless augmented batches of about `batch_frames` mel frames, clips of like length together.
+def read_clips(path: Path) -> list[tuple[input_speech.Samples, str]]:
+    """Samples and words of a shard of input_speech.py or user_speech.py; other languages are left out."""
+    if path.suffix == ".npz":
+        return [(utterance.samples, utterance.text) for utterance in input_speech.read_shard(path)]
+    shard = torch.load(path, weights_only=True)
+    return [(c["pcm"].numpy().astype(np.float32) / 32767, c["text"]) for c in shard if c["kind"] != "foreign"]
 
-    Of the texts that are not of the domain, only `general_share` are used.
-    """
+
+def heard_anew(samples: input_speech.Samples, rng: np.random.Generator) -> Tensor:
+    """Mel [n_mels, T] of a clip in another room, on another line, from another mouth."""
+    strength = float(rng.uniform(*STRENGTH))
+    if samples.any():
+        samples = input_speech.augment(samples, rng, strength)
+    if rng.random() < TELEPHONE:
+        samples = input_speech.telephoned(samples)
+    mel = warp_bins(log_mel(torch.from_numpy(samples), AUDIO.n_mels), rng, 1.0)
+    return mask_spectrum(mel, rng, strength * MASKED)
+
+
+def training_batches(folders: Sequence[Path], seed: int, seen: int, batch_frames: int) -> Iterator[Batch]:
+    """Endless augmented batches of about `batch_frames` mel frames, clips of like length together."""
     rng = np.random.default_rng([seed, seen])
     while True:
-        shards = sorted(data.glob("train-????.npz"))
+        shards = sorted(path for folder in folders for path in folder.glob("train-????.*") if path.suffix != ".part")
         order = rng.permutation(len(shards))
         for first in range(0, len(order), 4):
-            pool = [u for i in order[first : first + 4] for u in input_speech.read_shard(shards[i])]
-            rng.shuffle(pool)
+            pool = [clip for i in order[first : first + 4] for clip in read_clips(shards[i])]
+            rng.shuffle(pool)  # type: ignore[arg-type]
             for start in range(0, len(pool), 400):
-                strength = strength_at(seen)
-                clips = []
-                for utterance in pool[start : start + 400]:
-                    if not utterance.intent and rng.random() >= general_share:
-                        continue
-                    heard = input_speech.augment(utterance.samples, rng, strength)
-                    mel = mask_spectrum(warp_bins(log_mel(torch.from_numpy(heard)), rng, strength), rng, strength)
-                    target = phones.phone_ids(utterance.text)
-                    if _fits(mel.shape[1], target):
-                        clips.append((mel, target))
-                clips.sort(key=lambda clip: clip[0].shape[1])
+                clips = [(heard_anew(s, rng), phones.phone_ids(text)) for s, text in pool[start : start + 400]]
+                clips = sorted((c for c in clips if _fits(c[0].shape[1], c[1])), key=lambda clip: clip[0].shape[1])
                 batches: list[list[tuple[Tensor, list[int]]]] = [[]]
                 for clip in clips:
                     if (len(batches[-1]) + 1) * clip[0].shape[1] > batch_frames and batches[-1]:
@@ -217,11 +222,11 @@ def _feed(out: "multiprocessing.Queue[Any]", *options: Any) -> None:
 class BatchFeeder:
     """Batches made ahead by a process of its own."""
 
-    def __init__(self, data: Path, seed: int, seen: int, batch_frames: int, general_share: float) -> None:
+    def __init__(self, folders: Sequence[Path], seed: int, seen: int, batch_frames: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._queue: multiprocessing.Queue[Any] = context.Queue(maxsize=64)
+        self._queue: multiprocessing.Queue[Any] = context.Queue(maxsize=32)
         self._process = context.Process(
-            target=_feed, args=(self._queue, data, seed, seen, batch_frames, general_share), daemon=True
+            target=_feed, args=(self._queue, folders, seed, seen, batch_frames), daemon=True
         )
         self._process.start()
 
@@ -252,7 +257,7 @@ def edit_distance(said: list[int], heard: list[int]) -> int:
 
 
 def greedy_phones(logits: Tensor) -> list[int]:
-    """Best path of logits [P, 40]: repeats merged, blanks dropped."""
+    """Best path of logits [2 P, 40]: repeats merged, blanks dropped."""
     best = torch.unique_consecutive(logits.argmax(-1)).tolist()
     return [phone for phone in best if phone != phones.BLANK]
 
@@ -274,7 +279,7 @@ def evaluation_clips(data: Path, strength: float) -> list[tuple[str, Tensor, lis
             clips.append(
                 (
                     voice_group(utterance.voice),
-                    log_mel(torch.from_numpy(heard)),
+                    log_mel(torch.from_numpy(heard), AUDIO.n_mels),
                     phones.phone_ids(utterance.text),
                 )
             )
@@ -291,16 +296,22 @@ def error_rates(model: PhoneRecogniser, clips: list[tuple[str, Tensor, list[int]
         mel, frames = pad_mels([mel for _, mel, _ in part])
         logits = model(mel, frames)
         for (group, _, target), clip_logits, count in zip(part, logits, frames, strict=True):
-            heard = greedy_phones(clip_logits[: encoder_rows(count)])
+            heard = greedy_phones(clip_logits[: 2 * encoder_rows(count)])
             wrong[group] = wrong.get(group, 0) + edit_distance(target, heard)
             total[group] = total.get(group, 0) + len(target)
     return {group: wrong[group] / total[group] for group in sorted(total)}
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of an encoder.pt, or of a safetensors file, in float32."""
+    tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    return {name: x.float() for name, x in tensors.items()}
+
+
 def load(path: Path) -> PhoneRecogniser:
     """The recogniser of an encoder.pt, for inference."""
     model = PhoneRecogniser()
-    model.load_state_dict(torch.load(path, weights_only=True))
+    model.load_state_dict(read_weights(path))
     return model.eval()
 
 
@@ -322,14 +333,27 @@ def save_whole(content: object, path: Path) -> None:
 
 
 def rate_factor(step: int, done: float) -> float:
-    """Warm-up over 300 steps, then cosine over the share `done` of the minutes, down to 2 % of the peak."""
-    return min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+    """Warm-up over 100 steps, then cosine over the share `done` of the minutes, down to 2 % of the peak."""
+    return min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def rated(model: PhoneRecogniser, rate: float) -> list[dict[str, Any]]:
+    """Groups of parameters: the lower half of the layers at a fifth of the rate, the upper half, the head at five."""
+    blocks = model.encoder.blocks
+    half = len(blocks) // 2
+    lower = [p for block in blocks[:half] for p in block.parameters()]
+    upper = [p for block in (*blocks[half:], model.encoder.after_norm) for p in block.parameters()]
+    head = [*model.inp.parameters(), *model.out.parameters()]
+    return [
+        {"params": params, "lr": rate * factor, "peak": rate * factor}
+        for params, factor in ((lower, 0.2), (upper, 1.0), (head, 5.0))
+    ]
 
 
 class Training:
     """Model, optimiser, running average and counters; saved and loaded as one file.
 
-    Without such a file it begins anew, or with the weights of `start`, which have seen speech at full augmentation.
+    Without such a file it begins with the weights of `start`: an encoder with a head, or without one.
     """
 
     def __init__(self, out: Path, seed: int, rate: float, start: Path | None) -> None:
@@ -337,16 +361,14 @@ class Training:
         self._path = out / "train.pt"
         self._export = out / "encoder.pt"
         self.model = PhoneRecogniser()
-        initialise(self.model)
         if start is not None:
-            self.model.load_state_dict(torch.load(start, weights_only=True))
-        self.average = PhoneRecogniser()
+            self.model.load_state_dict(read_weights(start), strict=False)
+        for part in (self.model.encoder.conv1, self.model.encoder.conv2, self.model.encoder.positional_embedding):
+            part.requires_grad_(False)
+        self.average = PhoneRecogniser().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(rated(self.model, rate), betas=(0.9, 0.98), weight_decay=0.01)
+        self.step, self.seen, self.seconds, self.rng = 0, 0, 0.0, random.Random(seed)
         self.average.load_state_dict(self.model.state_dict())
-        named = [(n, p, p.ndim == 2 and "blocks" in n) for n, p in self.model.named_parameters()]
-        rest = [p for _, p, matrix in named if not matrix]
-        self.optimiser = Optimizers([p for _, p, matrix in named if matrix], rate, ((rest, rate),))
-        self.step, self.seconds, self.rng = 0, 0.0, random.Random(seed)
-        self.seen = 0 if start is None else FULL_STRENGTH
         if self._path.exists():
             state = torch.load(self._path, weights_only=True)
             self.model.load_state_dict(state["model"])
@@ -362,27 +384,33 @@ class Training:
         save_whole(state, self._path)
         save_whole(self.average.state_dict(), self._export)
 
-    def update(self, batch: Batch, factor: float) -> float:
-        """One step on a batch at `factor` times the rate; the loss in nats per phone."""
-        # One batch in five starts later in the position table, or rows beyond the longest clip would stay untrained.
-        first = self.rng.randrange(1000) if self.rng.random() < 0.2 else 0
+    def update(self, batch: Batch, factor: float, head_only: bool) -> float:
+        """One step at `factor` times the rate, or of the head alone at HEAD_RATE; the loss in nats a phone."""
+        # Some batches start later in the position table, or rows beyond the longest clip would go stale.
+        first = self.rng.randrange(1000) if self.rng.random() < 0.15 else 0
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = self.model.training_logits(batch.mel, batch.frames, first)
         loss = F.ctc_loss(
             logits.float().log_softmax(-1).transpose(0, 1),
             batch.targets,
-            torch.tensor([encoder_rows(count) for count in batch.frames]),
+            torch.tensor([2 * encoder_rows(count) for count in batch.frames]),
             torch.tensor(batch.target_counts),
             blank=phones.BLANK,
             reduction="sum",
             zero_infinity=True,
-        ) / len(batch.targets)
+        ) / max(len(batch.targets), 1)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step(factor)
+        nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        if head_only:
+            for group, rate in zip(self.optimiser.param_groups, (0.0, 0.0, HEAD_RATE), strict=True):
+                group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self.seen += len(batch.frames)
-        decay = min(0.999, self.step / (self.step + 100))
+        decay = min(0.995, (self.step + 20) / (self.step + 120))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average.parameters()), [p.detach() for p in self.model.parameters()], 1 - decay
@@ -394,12 +422,10 @@ def train(args: argparse.Namespace) -> None:
     """Train until `args.minutes` are spent in all (earlier runs counted)."""
     torch.set_num_threads(args.threads)
     state = Training(args.out, args.seed, args.rate, args.start)
+    check_training_forward(state.model)
     if args.compile:
         state.model.through = torch.compile(_through, dynamic=True)
-    check_training_forward(state.model)
-    for parameter in state.average.parameters():
-        parameter.requires_grad_(False)
-    feeder = BatchFeeder(args.data, args.seed, state.seen, args.batch_frames, args.general_share)
+    feeder = BatchFeeder([args.data, *args.turns], args.seed, state.seen, args.batch_frames)
     clips = evaluation_clips(args.data, 0.3)
     started, before, seen = time.time(), state.seconds, state.seen
     evaluated = saved = started
@@ -413,13 +439,13 @@ def train(args: argparse.Namespace) -> None:
 
         while state.seconds < args.minutes * 60:
             done = (state.seconds - args.restart_minute * 60) / ((args.minutes - args.restart_minute) * 60)
-            losses.append(state.update(feeder.next(), rate_factor(state.step, done)))
+            head_only = state.seconds < args.head_minutes * 60
+            losses.append(state.update(feeder.next(), rate_factor(state.step, done), head_only))
             state.seconds = before + time.time() - started
             if state.step % 200 == 0:
                 report(
                     f"minute {state.seconds / 60:5.1f} step {state.step} utterances {state.seen} "
-                    f"({(state.seen - seen) / (time.time() - started):.0f}/s) loss {np.mean(losses[-200:]):.3f} "
-                    f"strength {strength_at(state.seen):.2f}"
+                    f"({(state.seen - seen) / (time.time() - started):.0f}/s) loss {np.mean(losses[-200:]):.3f}"
                 )
             if time.time() - evaluated > args.evaluate_minutes * 60:
                 rates = error_rates(state.average, clips)
@@ -436,18 +462,19 @@ def train(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--data", type=Path, default=OUT / "data")
+    parser.add_argument("--data", type=Path, default=OUT / "data", help="shards of input_speech.py")
+    parser.add_argument("--turns", type=Path, nargs="*", default=[OUT / "turns"], help="shards of user_speech.py")
     parser.add_argument("--seed", type=int, default=0)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train, or go on training")
     command.add_argument("--minutes", type=float, default=45, help="training time in all")
     command.add_argument("--restart-minute", type=float, default=0, help="the cosine of the learning rate starts here")
-    command.add_argument("--rate", type=float, default=1e-3, help="of AdamW; twice that for Muon")
-    command.add_argument("--start", type=Path, help="an encoder.pt whose weights to begin with")
+    command.add_argument("--rate", type=float, default=1e-4, help="of the upper half of the layers")
+    command.add_argument("--start", type=Path, help="weights to begin with: an encoder.pt, or a safetensors file")
     command.add_argument("--threads", type=int, default=2)
     command.add_argument("--compile", action="store_true", help="faster on a CPU with a C++ compiler")
-    command.add_argument("--batch-frames", type=int, default=3600)
-    command.add_argument("--general-share", type=float, default=1.0, help="use so many of the texts off the domain")
+    command.add_argument("--head-minutes", type=float, default=0, help="of these, so many for a new head alone")
+    command.add_argument("--batch-frames", type=int, default=3000)
     command.add_argument("--evaluate-minutes", type=float, default=4)
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate", help="phone error rates of encoder.pt")

@@ -39,7 +39,6 @@ from scripts.nano.data.pseudo_audio import pseudo_audio
 from scripts.nano.data.reply_speech import Voice
 from scripts.nano.data.sequences import Sequence_, Vocabulary, Weights, Writer
 from scripts.nano.train.lm import (
-    ENCODER_WIDTH,
     Batch,
     Mind,
     Scores,
@@ -50,6 +49,7 @@ from scripts.nano.train.lm import (
     padded_rows,
 )
 from scripts.nano.train.optimizers import Optimizers
+from scripts.nano.train.train_encoder import PhoneRecogniser, load
 
 
 def batches(source: Conversations, budget: int, longest: int) -> Iterator[Batch]:
@@ -105,7 +105,7 @@ def optimizers(mind: Mind, lr: float, adapter_lr: float) -> Optimizers:
     return Optimizers(layers, lr, (([*rest, mind.pseudo], lr), (mind.adapter.parameters(), adapter_lr)))
 
 
-def train_adapter(mind: Mind, clips: list[Clip], ctc: nn.Linear, minutes: float, seed: int) -> None:
+def train_adapter(mind: Mind, clips: list[Clip], ears: PhoneRecogniser, minutes: float, seed: int) -> None:
     """Teach the adapter to give the pseudo vectors that the recogniser's posteriors call for."""
     optimizer = torch.optim.AdamW(mind.adapter.parameters(), lr=2e-3, betas=(0.9, 0.97), weight_decay=0.0)
     rng = random.Random(seed)
@@ -115,7 +115,7 @@ def train_adapter(mind: Mind, clips: list[Clip], ctc: nn.Linear, minutes: float,
         heard = [c.heard for c in rng.sample(clips, 24)]
         rows = padded_rows(heard).to(mind.pseudo.device)
         with torch.no_grad():
-            posteriors = ctc(rows).softmax(-1)
+            posteriors = ears.heard(rows).softmax(-1).view(len(rows), -1, 2, phones.CLASSES).mean(2)
             blank = F.one_hot(torch.tensor(phones.BLANK, device=rows.device), phones.CLASSES).float()
             wanted = []
             for k, h in enumerate(heard):
@@ -301,6 +301,8 @@ def main() -> None:
         "--drills", type=float, default=0.0, help="share of drills: several written questions of a kind"
     )
     parser.add_argument("--outside", type=float, default=0.06, help="share of sentences outside the domain (fortunes)")
+    parser.add_argument("--greet", type=float, default=0.01, help="share of conversations that nano opens")
+    parser.add_argument("--noise", type=float, default=0.05, help="share of what is heard that holds no words")
     parser.add_argument("--code-weight", type=float, default=0.4, help="loss weight of a speech code (a word: 3)")
     parser.add_argument("--start", type=Path, help="checkpoint to begin a new stage from")
     parser.add_argument("--minutes", type=float, default=45.0)
@@ -335,10 +337,7 @@ def main() -> None:
     print(f"{len(clips)} clips")
     name = args.name or args.stage
     if args.stage == "adapter":
-        state = torch.load(args.encoder, weights_only=True)
-        ctc = nn.Linear(ENCODER_WIDTH, phones.CLASSES).to(args.device)
-        ctc.load_state_dict({k.removeprefix("ctc."): x for k, x in state.items() if k.startswith("ctc.")})
-        train_adapter(mind, clips, ctc, args.minutes, args.seed)
+        train_adapter(mind, clips, load(args.encoder).to(args.device), args.minutes, args.seed)
         save(args.work / f"{name}.pt", mind, None, 0, 0.0)
     mix = Mix(
         real=args.real if clips else 0.0,
@@ -350,6 +349,8 @@ def main() -> None:
         counts=args.counts,
         drills=args.drills,
         outside=args.outside,
+        greet=args.greet,
+        noise=args.noise,
         errors=0.35 if clips else 0.2,
     )
     source = Conversations(Writer(vocabulary, Weights(code=args.code_weight)), voice, args.seed, clips, mix)
