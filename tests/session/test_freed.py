@@ -193,4 +193,6 @@ async def test_two_hundred_sessions_leave_nothing() -> None:
     finally:
         tracemalloc.stop()
     assert left() == before
-    assert bytes_after - bytes_before < 100_000
+    # One session kept would hold its turn's audio: 64 kB a second, 20 MB in all. Behind the rest of the suite the
+    # caches of the interpreter grew by 102 kB meanwhile.
+    assert bytes_after - bytes_before < 1_000_000
