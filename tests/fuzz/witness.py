@@ -33,6 +33,8 @@ class _Response:
     in_conversation: bool
     open: _Output | None = None
     done_items: list[str] = field(default_factory=list)
+    announced: int = 0
+    """How many output items were added."""
     done: bool = False
 
 
@@ -56,6 +58,7 @@ class Witness:
         self.errors: list[Event] = []
         self.responses: dict[str, _Response] = {}
         self._announced: set[str] = set()
+        self._deleted: set[str] = set()
         self._speech_item: str | None = None
         self._committed: str | None = None
 
@@ -113,7 +116,8 @@ class Witness:
         told = event["response"]
         response = self._running(told["id"])
         assert response.open is None, "items are done before their response"
-        assert [item["id"] for item in told["output"]] == response.done_items, "response.done holds the done items"
+        kept = [item_id for item_id in response.done_items if item_id not in self._deleted]
+        assert [item["id"] for item in told["output"]] == kept, "response.done holds the done items"
         assert told["status"] in ("completed", "cancelled", "incomplete", "failed")
         assert told["usage"] is not None
         usage = told["usage"]
@@ -124,7 +128,8 @@ class Witness:
         response = self._running(event["response_id"])
         item = event["item"]
         assert response.open is None, "output items come one after another"
-        assert event["output_index"] == len(response.done_items)
+        assert event["output_index"] == response.announced
+        response.announced += 1
         assert item["status"] == "in_progress" and not item.get("content"), "an output item begins empty"
         response.open = _Output(item["id"], response.in_conversation)
 
@@ -206,7 +211,12 @@ class Witness:
 
     def _item_deleted(self, event: Event) -> None:
         self._item_known(event)
-        self.items.remove(event["item_id"])
+        item_id = event["item_id"]
+        self.items.remove(item_id)
+        self._deleted.add(item_id)
+        for response in self.responses.values():
+            if response.open is not None and response.open.item_id == item_id:
+                response.open = None  # a deleted item gets no done events
 
     # Speech
 
