@@ -35,9 +35,10 @@ from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import CapacityError, ConfigError, RealtimeError
 from realtime.ports.tools import ToolSet
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.quota import QuotaLimits, Quotas
+from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.hosts import HostPolicy
@@ -215,6 +216,11 @@ class Application:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
         return self._sessions.join_queue()
+
+    async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
+        if self._sessions is None:
+            raise CapacityError(self._health.reason)
+        await self._sessions.check_tools(first, quota)
 
     def find_session(self, call_id: str) -> SessionLease | None:
         return self._sessions.find(call_id) if self._sessions is not None else None

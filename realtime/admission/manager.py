@@ -41,6 +41,7 @@ from realtime.session.quota import Quota
 from realtime.session.recording import Opening, RecordedChannel, Recording
 from realtime.session.services import Services
 from realtime.session.session import Session
+from realtime.session.tools.tool_checks import ToolChecks
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,11 @@ class SessionManager:
         if self.draining:
             raise CapacityError("The server is shutting down. Try again in a minute.")
         return self._queue.join()
+
+    async def check_tools(self, first: WireSession | TranscriptionSession, quota: Quota) -> None:
+        """Raises `ProtocolError` when no session can begin with the tools of ``first``. ``quota``: the caller's."""
+        if isinstance(first, WireSession):
+            await ToolChecks(self._services, quota, time.monotonic).first_settings(first)
 
     def find(self, call_id: str) -> SessionLease | None:
         """The lease whose session or call has this id."""

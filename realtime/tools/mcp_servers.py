@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from contextlib import AbstractAsyncContextManager
 
+from realtime.errors import ToolServerError
 from realtime.ports.tools import ToolSet
 from realtime.protocol.session_config import McpTool
 from realtime.tools.hosts import HostPolicy
@@ -33,6 +34,9 @@ class McpServers:
         return None
 
     def connect(self, server: McpTool) -> AbstractAsyncContextManager[ToolSet]:
-        from realtime.tools.mcp_client import connect  # an extra: most servers run without it
+        try:
+            from realtime.tools.mcp_client import connect  # an extra: most servers run without it
+        except ImportError as error:
+            raise ToolServerError(f"The package 'mcp' of this server cannot be used: {error}") from error
 
         return connect(server, self._policy)

@@ -18,8 +18,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
+from realtime.ports.tools import SchemaCheck, accept_any
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig, SessionLimits
-from realtime.session.quota import QuotaLimits, Quotas
+from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
 from realtime.transports.http.access import Access
 from realtime.transports.http.host import Health
@@ -41,6 +43,7 @@ class FakeHost:
         max_waiting: int = 0,
         limits: SessionLimits | None = None,
         quota: QuotaLimits | None = None,
+        schema_check: SchemaCheck = accept_any,
     ) -> None:
         self.health = Health("ready", "serving")
         self.model_name = "fake"
@@ -50,7 +53,11 @@ class FakeHost:
         config = SessionConfig(limits=limits or SessionLimits())
         self.session_config: SessionConfig | None = config
         services = Services(
-            engine, self.vocoder, LoudnessVad(), lambda _, summary: self.metrics.reply_measured(summary)
+            engine,
+            self.vocoder,
+            LoudnessVad(),
+            lambda _, summary: self.metrics.reply_measured(summary),
+            schema_check,
         )
         self.voices = self.vocoder.voices
         self.quotas = Quotas(quota)
@@ -69,6 +76,9 @@ class FakeHost:
 
     def join_queue(self) -> QueueEntry[SessionLease]:
         return self.sessions.join_queue()
+
+    async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
+        await self.sessions.check_tools(first, quota)
 
     def find_session(self, call_id: str) -> SessionLease | None:
         return self.sessions.find(call_id)

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from realtime.errors import ToolServerError
 from realtime.ports.tool_calls import tool_result
@@ -26,7 +25,6 @@ from realtime.protocol.tools import (
     McpTool,
     McpToolFilter,
     Tool,
-    check_declared_bytes,
     check_functions,
     declared_bytes,
 )
@@ -38,10 +36,9 @@ from realtime.session.tools.offer import (
     Offer,
     ToolBinding,
     callable_name,
-    check_choice,
     make_offer,
 )
-from realtime.session.tools.schema_budget import SchemaBudget
+from realtime.session.tools.tool_checks import ToolChecks, active_tools, as_function
 from realtime.session.work import Work
 
 MAX_SERVER_TOOLS = 128
@@ -82,7 +79,7 @@ class SessionTools:
         services = env.services
         self._builtin = services.tools
         self._connector = services.tool_servers
-        self._schemas = SchemaBudget(services.schema_check, env.quota, env.inputs.now)
+        self._checks = ToolChecks(services, env.quota, env.inputs.now)
         self._history = history
         self._outbox = outbox
         self._ids = env.ids
@@ -98,21 +95,7 @@ class SessionTools:
 
     async def check(self, settings: Session) -> None:
         """Raises `ProtocolError` for tools that this session cannot have."""
-        known = [tool.name for tool in self._builtin.tools]
-        unknown = [name for name in settings.server_tools or () if name not in known]
-        if unknown:
-            raise ProtocolError(
-                "invalid_value",
-                f"This server has no tool {quote(unknown[0])}. It has: {', '.join(known) or 'none'}.",
-                param="session.server_tools",
-            )
-        labels: set[str] = set()
-        for index, tool in enumerate(settings.tools):
-            if isinstance(tool, McpTool):
-                self._check_server(tool, labels, f"session.tools[{index}]")
-        check_declared_bytes(self._declared_bytes(settings.tools), "session")
-        self._check_choice(settings.tools, settings.tool_choice, "session")
-        await self._schemas.check(settings.tools, "session")
+        await self._checks.session(settings, self._declared_bytes(settings.tools))
 
     async def check_response(self, config: ResponseConfig) -> None:
         """`check` for one response, whose MCP servers must be those of the session."""
@@ -125,10 +108,8 @@ class SessionTools:
                     "response may then name it.",
                     param=f"response.tools[{index}].server_label",
                 )
-        check_declared_bytes(self._declared_bytes(config.tools), "response")
-        self._check_choice(config.tools, config.tool_choice, "response")
         check_input(config.input or (), self._history, self._ids)
-        await self._schemas.check(config.tools, "response")
+        await self._checks.functions(config.tools, config.tool_choice, self._declared_bytes(config.tools), "response")
 
     def configure(self, settings: Session) -> None:
         """Connect to MCP servers that are new or were lost, and disconnect from those that were removed."""
@@ -213,29 +194,9 @@ class SessionTools:
 
     # Small parts
 
-    def _check_server(self, tool: McpTool, labels: set[str], where: str) -> None:
-        if tool.server_label in labels:
-            raise ProtocolError(
-                "invalid_value",
-                f"Two MCP servers are called {quote(tool.server_label)}. Give each a label of its own.",
-                param=f"{where}.server_label",
-            )
-        labels.add(tool.server_label)
-        refusal = self._connector.refusal(tool)
-        if refusal is not None:
-            named = next((name for name in ("connector_id", "tunnel_id") if getattr(tool, name, None)), "server_url")
-            raise ProtocolError("invalid_value", refusal, param=f"{where}.{named}")
-
-    def _check_choice(self, tools: Sequence[Tool], choice: Any, where: str) -> None:
-        if any(isinstance(tool, McpTool) for tool in tools):
-            return  # what a server offers is known later
-        names = [tool.name for tool in (*tools, *self._builtin.tools) if isinstance(tool, (FunctionTool, ServerTool))]
-        check_choice(choice, names, where)
-
     def _callees(self, tools: Sequence[Tool]) -> Iterator[ToolBinding]:
-        for tool in self._builtin.tools:
-            if self._active is None or tool.name in self._active:
-                yield ToolBinding(_function(tool, tool.name), self._builtin, tool.name)
+        for tool in active_tools(self._builtin.tools, self._active):
+            yield ToolBinding(as_function(tool, tool.name), self._builtin, tool.name)
         taken = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
         taken |= {tool.name for tool in self._builtin.tools}
         for spec in tools:
@@ -245,7 +206,7 @@ class SessionTools:
                 name = tool.name if tool.name not in taken else f"{server.spec.server_label}_{tool.name}"
                 taken.add(name)
                 asks = needs_approval(server.spec, tool)
-                yield ToolBinding(_function(tool, name), server, tool.name, server.spec.server_label, asks)
+                yield ToolBinding(as_function(tool, name), server, tool.name, server.spec.server_label, asks)
 
     def _connect(self, server: _Server) -> None:
         """Connect, list the tools, and hold the connection until the server is taken out."""
@@ -305,7 +266,7 @@ class SessionTools:
 
     def _problem_of_size(self, listed: Sequence[ServerTool]) -> str | None:
         """Why the tools of a server that has just connected do not fit beside the others; None: they fit."""
-        size = sum(declared_bytes(_function(tool, tool.name)) for tool in listed)
+        size = sum(declared_bytes(as_function(tool, tool.name)) for tool in listed)
         others = self._declared_bytes(self._tools_of_session)
         if size + others <= MAX_DECLARED_BYTES:
             return None
@@ -346,12 +307,6 @@ def _allowed(server: McpTool, tools: Sequence[ServerTool]) -> tuple[ServerTool, 
     elif rule is not None:
         tools = [tool for tool in tools if tool.name in rule]
     return tuple(tool for tool in tools if callable_name(tool.name))[:MAX_SERVER_TOOLS]
-
-
-def _function(tool: ServerTool, name: str) -> FunctionTool:
-    return FunctionTool.model_construct(
-        type="function", name=name, description=tool.description, parameters=dict(tool.parameters)
-    )
 
 
 def _description(tool: ServerTool) -> McpToolDescription:

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 
 from realtime.admission.manager import SessionLease
 from realtime.admission.queue import QueueEntry
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
-from realtime.session.quota import Quotas
+from realtime.session.quota import Quota, Quotas
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.webrtc.offers import OfferAnswerer
 
@@ -66,6 +67,9 @@ class Host(Protocol):
 
     def join_queue(self) -> QueueEntry[SessionLease]:
         """An entry in the queue for one. Raises `CapacityError` when there is no queue, or it is full."""
+
+    async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
+        """Raises `ProtocolError` when no session can begin with the tools of ``first``. ``quota``: the caller's."""
 
     def find_session(self, call_id: str) -> SessionLease | None:
         """The lease whose session has this id."""

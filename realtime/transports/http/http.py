@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.cors import Cors
@@ -155,6 +156,7 @@ class _Endpoints:
     async def client_secrets(self, request: Request) -> Response:
         caller, config = self._check_secret_request(request)
         asked = await read_request(request, config)
+        await self._check_tools(asked.first, caller)
         value, secret = self._access.secrets.create(
             asked.settings, model=asked.model, seconds=asked.seconds, owner=caller.name
         )
@@ -164,6 +166,7 @@ class _Endpoints:
         """`client_secrets` in the beta's shape."""
         caller, config = self._check_secret_request(request)
         asked = await read_older_request(request, config)
+        await self._check_tools(asked.first, caller)
         value, secret = self._access.secrets.create(
             asked.settings, model=asked.model, seconds=asked.seconds, owner=caller.name
         )
@@ -178,6 +181,7 @@ class _Endpoints:
         if config is None:
             raise not_ready(self._host)
         offer = await read_offer(request, config, caller.secret)
+        await self._check_tools(offer.first, caller)
         older = not request.url.path.endswith("/calls") or asks_for_beta(request)
         call_id, sdp = await self._calls.open(offer, caller, beta=older)
         return Response(sdp, 201, {"Location": f"/v1/realtime/calls/{call_id}"}, media_type=SDP)
@@ -195,6 +199,9 @@ class _Endpoints:
             raise Refused(404, PeerError("not_found", f"A call knows no {action[:80]!r}, only {known}."))
         self._calls.find(call_id, caller)
         raise await refuse_phone_action(action, request)
+
+    async def _check_tools(self, first: Session | TranscriptionSession, caller: Caller) -> None:
+        await self._host.check_tools(first, self._host.quotas.of(caller.name))
 
     def _check_secret_request(self, request: Request) -> tuple[Caller, SessionConfig]:
         self._access.check_origin(request)

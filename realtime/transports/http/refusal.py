@@ -32,7 +32,8 @@ def refusal(error: Refused | PeerError | CapacityError) -> Response:
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return response
     if isinstance(error, PeerError):
-        return _response(400, error.type, error.code, error.message, error.param)
+        status = 429 if error.type == "rate_limit_error" else 400
+        return _response(status, error.type, error.code, error.message, error.param)
     fault = error.fault
     response = _response(error.status, fault.type, fault.code, fault.message, fault.param)
     if error.retry_after_s:

@@ -1,7 +1,7 @@
 """`POST /v1/realtime/client_secrets` and, in the beta's shape, `POST /v1/realtime/sessions`: bodies and answers.
 
 The settings are checked when the secret is made, by the rules of `session.update`, so its holder gets no errors from
-them.
+them. The tools among them are checked by `Host.check_tools`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from realtime.protocol.beta import Beta, older_dialect, refuse_older_keys, shape
 from realtime.protocol.codec import drop_unknown_settings
 from realtime.protocol.errors import from_validation
 from realtime.protocol.ids import Ids
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.protocol.unknown_keys import refuse_unknown
 from realtime.protocol.wire import JsonObject, Lenient, Maybe
 from realtime.session.config import SessionConfig
@@ -38,11 +39,16 @@ class _SecretBody(Lenient):
 
 @dataclass(frozen=True, slots=True)
 class SessionBegins:
-    """``settings``: a patch of the session object. ``session``: the whole object with which its sessions begin."""
+    """``settings``: a patch of the session object. ``first``: the whole object with which its sessions begin."""
 
     model: str | None
     settings: JsonObject
-    session: JsonObject
+    first: Session | TranscriptionSession
+
+    @property
+    def session(self) -> JsonObject:
+        """``first`` as it is shown."""
+        return self.first.model_dump(mode="json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def _older_dialect(session: JsonObject) -> Beta:
 
 def _checked(settings: JsonObject, expires_after: object, config: SessionConfig) -> SecretRequest:
     begins = check_settings(settings, config)
-    return SecretRequest(begins.model, begins.settings, begins.session, _seconds(expires_after))
+    return SecretRequest(begins.model, begins.settings, begins.first, _seconds(expires_after))
 
 
 def check_settings(settings: JsonObject, config: SessionConfig) -> SessionBegins:
@@ -100,8 +106,7 @@ def check_settings(settings: JsonObject, config: SessionConfig) -> SessionBegins
     model = settings.get("model")
     if model is not None and not isinstance(model, str):
         raise wrong_type("session.model", "a string", model)
-    session = first_settings(config, Ids(), model=model, patch=settings)
-    return SessionBegins(model, settings, session.model_dump(mode="json"))
+    return SessionBegins(model, settings, first_settings(config, Ids(), model=model, patch=settings))
 
 
 def _seconds(expires_after: object) -> int:

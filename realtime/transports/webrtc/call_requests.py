@@ -19,6 +19,7 @@ from realtime.errors import PeerError
 from realtime.protocol.beta import refuse_older_keys
 from realtime.protocol.codec import MAX_SETTINGS_CHARACTERS
 from realtime.protocol.errors import ProtocolError, from_validation
+from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.protocol.wire import JsonObject, Lenient
 from realtime.session.config import SessionConfig
 from realtime.transports.http.client_secrets import ClientSecret
@@ -35,11 +36,13 @@ MAX_FORM_PARTS = 8
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A request for a call. ``sdp``: the offer. ``settings``: a checked patch of the session object."""
+    """A request for a call. ``sdp``: the offer. ``settings``: a checked patch of the session object. ``first``: the
+    object with which the session begins."""
 
     sdp: str
     model: str | None
     settings: JsonObject
+    first: Session | TranscriptionSession
 
 
 async def read_offer(request: Request, config: SessionConfig, secret: ClientSecret | None) -> CallRequest:
@@ -58,7 +61,7 @@ async def read_offer(request: Request, config: SessionConfig, secret: ClientSecr
     begins = check_settings(overlay(bound, session), config)
     asked = request.query_params.get("model") or request.query_params.get("deployment")
     model = begins.model or (secret.model if secret is not None else None) or asked
-    return CallRequest(_checked_sdp(sdp), model, begins.settings)
+    return CallRequest(_checked_sdp(sdp), model, begins.settings, begins.first)
 
 
 def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:
