@@ -423,7 +423,7 @@ def test_metrics_count_faults_of_the_vocoder() -> None:
     metrics = ServerMetrics()
     for _ in range(2):
         metrics.reply_measured({"total_ms": 300.0, "audio_ms": 1000.0, "vocoder_fault_silent_tokens": 4})
-    assert 'realtime_vocoder_faults_total{fault="silent_tokens"} 8' in metrics.page().splitlines()
+    assert 'realtime_vocoder_faults_total{fault="silent_tokens"} 8.0' in metrics.page().splitlines()
 
 
 def test_metrics_count_late_chunks_and_margins() -> None:
@@ -433,9 +433,9 @@ def test_metrics_count_late_chunks_and_margins() -> None:
     metrics = ServerMetrics()
     metrics.reply_measured(trace.summary())
     lines = metrics.page().splitlines()
-    assert "realtime_chunks_total 3" in lines and "realtime_late_chunks_total 1" in lines
-    assert 'realtime_least_margin_seconds_bucket{le="-0.5"} 0' in lines
-    assert 'realtime_least_margin_seconds_bucket{le="-0.2"} 1' in lines
+    assert "realtime_chunks_total 3.0" in lines and "realtime_late_chunks_total 1.0" in lines
+    assert 'realtime_least_margin_seconds_bucket{le="-0.5"} 0.0' in lines
+    assert 'realtime_least_margin_seconds_bucket{le="-0.2"} 1.0' in lines
 
 
 async def test_metrics_count_rejected_and_paced_messages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,7 +459,7 @@ def test_metrics_show_the_process_and_gauges() -> None:
     metrics.gauge("realtime_input_queue_depth", "Inputs that wait.", lambda: depth)
     metrics.loop_lag.note(at=100.0, lag_s=0.25)
     values = dict(line.rsplit(" ", 1) for line in metrics.page().splitlines() if line[:1] != "#")
-    assert values["realtime_input_queue_depth"] == "3"
+    assert values["realtime_input_queue_depth"] == "3.0"
     assert values["realtime_event_loop_lag_seconds"] == "0.25"
     assert float(values["process_resident_memory_bytes"]) > 10_000_000
     assert float(values["process_threads"]) >= 1 and float(values["process_open_fds"]) >= 3

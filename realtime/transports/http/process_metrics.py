@@ -1,18 +1,15 @@
-"""What `/metrics` says of the process: the event loop's lag, memory, threads and open files (Linux: from /proc)."""
+"""What `/metrics` says of the process beside the library's own figures: the event loop's lag, and threads."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import deque
-from pathlib import Path
-from typing import NamedTuple
 
 _PERIOD_S = 0.1
 _WINDOW_S = 15.0
 """As often as Prometheus usually reads a server: no stall falls between two readings."""
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class LoopLag:
@@ -41,19 +38,9 @@ class LoopLag:
         return max((lag for _, lag in self._seen), default=0.0)
 
 
-class ProcessFigures(NamedTuple):
-    """One reading of the process."""
-
-    resident_bytes: int
-    threads: int
-    open_fds: int
-
-    @classmethod
-    def read(cls) -> ProcessFigures | None:
-        """None where there is no /proc."""
-        here = Path("/proc/self")
-        try:
-            pages = int((here / "statm").read_text().split()[1])
-            return cls(pages * _PAGE_BYTES, len(list((here / "task").iterdir())), len(list((here / "fd").iterdir())))
-        except OSError:
-            return None
+def count_threads() -> int:
+    """The threads of this process, native ones included where there is a /proc."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return threading.active_count()
