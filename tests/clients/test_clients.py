@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-def test_a_spoken_question_is_answered_in_speech_and_transcribed(
+def test_spoken_questions_are_answered_in_speech_with_transcripts(
     client: Client, servers: Servers, speech: Path
 ) -> None:
     seen = converse(client, servers.model(tls=client.tls_only), "spoken", speech)
@@ -32,14 +32,14 @@ def test_a_spoken_question_is_answered_in_speech_and_transcribed(
     assert 0.5 < seen.audio_seconds < 10
 
 
-def test_speaking_into_an_answer_stops_it_and_is_answered(client: Client, servers: Servers, speech: Path) -> None:
+def test_speaking_into_an_answer_stops_it(client: Client, servers: Servers, speech: Path) -> None:
     seen = converse(client, servers.model(tls=client.tls_only), "barge_in", speech)
     assert seen.errors == []
     assert seen.interrupted
     assert seen.transcript
 
 
-def test_a_function_is_called_and_its_result_is_spoken(client: Client, servers: Servers, speech: Path) -> None:
+def test_functions_are_called_and_their_results_are_spoken(client: Client, servers: Servers, speech: Path) -> None:
     seen = converse(client, servers.scripted(tls=client.tls_only), "tool", speech)
     assert seen.errors == []
     assert seen.calls == [["get_weather", "21 degrees in Paris"]]

@@ -21,7 +21,7 @@ from tests.clients.install import install, is_unreachable
         "npm error code E503",
     ],
 )
-def test_a_registry_that_cannot_be_reached_is_known_by_its_installers_words(output: str) -> None:
+def test_unreachable_registries_are_known_by_their_error_text(output: str) -> None:
     assert is_unreachable(output)
 
 
@@ -34,11 +34,11 @@ def test_a_registry_that_cannot_be_reached_is_known_by_its_installers_words(outp
         "npm error code E404",
     ],
 )
-def test_a_fault_of_the_pins_is_not_taken_for_one_of_the_registry(output: str) -> None:
+def test_pin_faults_are_not_taken_for_registry_faults(output: str) -> None:
     assert not is_unreachable(output)
 
 
-def test_an_unreachable_registry_is_noted_and_its_clients_are_skipped_with_the_reason(
+def test_unreachable_registries_skip_their_clients_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "print('npm error code ENOTFOUND'); raise SystemExit(1)"

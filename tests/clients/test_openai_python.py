@@ -125,7 +125,7 @@ async def test_a_written_question_gets_a_written_answer() -> None:
         assert "response.output_audio.delta" not in caller.types()
 
 
-async def test_a_function_is_called_and_its_result_is_spoken() -> None:
+async def test_functions_are_called_and_their_results_are_spoken() -> None:
     call = render_tool_call(ToolCall("get_weather", '{"city": "Paris"}'))
     async with calling_to(calling("Let me look. ", rest=call), reply("21 degrees.")) as caller:
         await caller.update(tools=[WEATHER], tool_choice="auto")
@@ -144,7 +144,7 @@ async def test_a_function_is_called_and_its_result_is_spoken() -> None:
         assert answered.transcript == "21 degrees."
 
 
-async def test_speaking_into_an_answer_cancels_it_and_what_was_heard_is_told() -> None:
+async def test_interruptions_cancel_and_truncate_to_what_was_heard() -> None:
     async with calling_to([delta("Once upon ", 25), Gate(), done()], reply("Yes?")) as caller:
         await caller.write("Tell me a story.")
         await caller.connection.response.create()
@@ -192,7 +192,7 @@ async def test_items_are_put_anywhere_shown_and_removed() -> None:
         assert caller.events[-1].error.event_id == "gone"
 
 
-async def test_a_response_beside_the_conversation_leaves_it_as_it_is() -> None:
+async def test_responses_beside_the_conversation_leave_it_unchanged() -> None:
     async with calling_to([delta("Once ", 5), Gate(), done()], reply("weather")) as caller:
         question = await caller.write("What is the weather?")
         await caller.connection.response.create()
@@ -234,7 +234,7 @@ async def test_a_session_may_only_transcribe() -> None:
             assert "response.created" not in caller.types()
 
 
-async def test_a_client_secret_opens_the_session_it_was_made_for() -> None:
+async def test_client_secrets_open_their_own_session() -> None:
     async with serving(access=Access(ApiKeys.read(["the-key"], "test"))) as server:
         with pytest.raises(AuthenticationError):
             async with client(server, "wrong") as library:
@@ -249,7 +249,7 @@ async def test_a_client_secret_opens_the_session_it_was_made_for() -> None:
             assert caller.events[0].session.instructions == "Be brief."
 
 
-async def test_a_mistake_is_told_by_its_name_and_the_session_goes_on() -> None:
+async def test_errors_have_names_and_the_session_goes_on() -> None:
     async with calling_to() as caller:
         await caller.connection.session.update(
             session={"type": "realtime", "audio": {"output": {"speed": 9}}}, event_id="too fast"
@@ -261,7 +261,7 @@ async def test_a_mistake_is_told_by_its_name_and_the_session_goes_on() -> None:
         await caller.write("Hi")
 
 
-async def test_the_beta_interface_of_the_package_works_as_well() -> None:
+async def test_the_packages_beta_interface_works() -> None:
     async with serving(reply("Hello.")) as server, client(server) as library:
         async with library.beta.realtime.connect(model="gpt-4o-realtime-preview") as connection:
             caller = Caller(connection, BETA_SERVER)

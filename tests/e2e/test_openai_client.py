@@ -127,7 +127,7 @@ async def test_a_turn_is_committed_by_hand(server: RunningServer) -> None:
         assert not any("speech_started" in event for event in turn.events)
 
 
-async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: RunningServer) -> None:
+async def test_speaking_into_a_long_answer_stops_it(server: RunningServer) -> None:
     async with connection(server) as realtime:
         await write(realtime, "count from one to one hundred")
         begun = Turn()
@@ -145,7 +145,7 @@ async def test_speaking_into_a_long_answer_stops_it_and_is_answered(server: Runn
         assert answer.status == "completed" and answer.audio
 
 
-async def test_a_greeting_that_is_asked_for_first_is_one(server: RunningServer) -> None:
+async def test_a_requested_first_greeting_is_a_greeting(server: RunningServer) -> None:
     for asked in ({}, {"instructions": "Greet the user."}):
         async with connection(server) as realtime:
             await realtime.response.create(response=asked)

@@ -60,7 +60,7 @@ def calls_of(done: GenerationDone) -> tuple[ToolCall, ...]:
 
 
 @pytest.mark.parametrize("speech", [False, True])
-def test_a_required_call_comes_at_once_with_valid_arguments(model: SpeechModel, speech: bool) -> None:
+def test_required_calls_come_at_once_with_valid_arguments(model: SpeechModel, speech: bool) -> None:
     rules = CallRules((WEATHER,), required=True, parallel=False)
     ((ids, done),) = run(model, asking("a", rules, speech=speech))
     (call,) = calls_of(done)
@@ -81,7 +81,7 @@ def test_a_required_call_stands_however_doubtful(model: SpeechModel, speech: boo
     assert calls_of(done)
 
 
-def test_replies_under_different_rules_are_decoded_side_by_side(model: SpeechModel) -> None:
+def test_replies_under_different_rules_share_a_decoding_batch(model: SpeechModel) -> None:
     requests = (
         asking("forced", CallRules((WEATHER, NOW), required=True)),
         asking("free", CallRules((NOW,)), max_tokens=60),

@@ -194,7 +194,7 @@ def test_the_next_turn_computes_only_what_is_new() -> None:
     assert engine.done("y").usage.cached_text == 5
 
 
-def test_changed_history_is_computed_again_from_the_first_difference() -> None:
+def test_changed_history_is_recomputed_from_the_first_difference() -> None:
     engine = Harness()
     engine.submit("x", request("7 8 3"))
     engine.run()
@@ -213,7 +213,7 @@ def test_two_callers_are_decoded_in_the_same_rounds() -> None:
     assert engine.said("x") == engine.said("y")
 
 
-def test_a_long_prompt_does_not_stop_a_running_reply() -> None:
+def test_long_prompts_do_not_stop_a_running_reply() -> None:
     engine = Harness()
     engine.runner.max_tokens = 5000
     engine.submit("x", request("90", key="a"))
@@ -226,7 +226,7 @@ def test_a_long_prompt_does_not_stop_a_running_reply() -> None:
     assert all(log[i + 1] == "decode a" for i in pieces[:-1])
 
 
-def test_what_runs_in_the_background_lets_a_later_reply_go_first() -> None:
+def test_background_jobs_let_a_later_reply_go_first() -> None:
     engine = Harness()
     engine.submit("transcript", request("2", key="t", background=True))
     engine.submit("reply", request("2", key="a"))
@@ -246,7 +246,7 @@ def test_cancel_ends_the_reply_and_frees_its_slot() -> None:
     assert engine.said("y") == "2 1"
 
 
-def test_a_failure_ends_only_the_job_that_failed_and_its_cache_is_not_trusted() -> None:
+def test_failures_end_only_their_job_and_its_cache() -> None:
     engine = Harness()
     engine.submit("x", request("5", key="a"))
     engine.runner.fail_on = 3
@@ -259,14 +259,14 @@ def test_a_failure_ends_only_the_job_that_failed_and_its_cache_is_not_trusted() 
     assert engine.said("y") == "5 4 3 2 1"
 
 
-def test_a_prompt_that_does_not_fit_is_said_so() -> None:
+def test_prompts_that_do_not_fit_are_refused() -> None:
     engine = Harness()
     engine.submit("x", request("1 " * 150))
     engine.run()
     assert engine.done("x").reason == "context_full"
 
 
-def test_a_prefetch_leaves_only_the_last_position_to_compute() -> None:
+def test_a_prefetch_leaves_one_position_to_compute() -> None:
     engine = Harness()
     engine.submit("hint", request("4 5 6", audio="u1"), Purpose.PREFETCH)
     engine.run()

@@ -160,7 +160,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
     return tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-def test_a_reply_that_was_cut_is_continued_as_if_no_more_had_been_said(model: SpeechModel) -> None:
+def test_a_reply_continues_from_where_it_was_cut(model: SpeechModel) -> None:
     talk = Conversing(model)
     talk.hear(1.0)
     reply = talk.history.get(talk.answer(100, interrupted=True))
@@ -222,16 +222,14 @@ def play(talk: Conversing, operations: list[tuple[str, int]]) -> Iterator[None]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(OPERATIONS)
-def test_after_any_history_the_next_turn_equals_a_fresh_prefill(
-    model: SpeechModel, operations: list[tuple[str, int]]
-) -> None:
+def test_any_history_gives_the_logits_of_fresh_prefill(model: SpeechModel, operations: list[tuple[str, int]]) -> None:
     talk = Conversing(model)
     for _ in play(talk, operations):
         pass
     talk.check()
 
 
-def test_the_sizes_that_the_meter_gives_add_up_to_the_prompt(model: SpeechModel) -> None:
+def test_the_metered_sizes_add_up_to_the_prompt(model: SpeechModel) -> None:
     talk = Conversing(model)
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, 4096)
     talk.hear(2.0)

@@ -251,7 +251,7 @@ def test_what_was_rendered_is_not_rendered_again(model: SpeechModel, monkeypatch
 # A broken conversation
 
 
-def test_a_conversation_that_names_what_is_not_there_is_broken() -> None:
+def test_naming_unknown_content_breaks_the_conversation() -> None:
     state = ConversationState("x")
     with pytest.raises(ValueError, match="messages 1 to 1 of 0"):
         state.replace(1, 1, ())
@@ -260,7 +260,7 @@ def test_a_conversation_that_names_what_is_not_there_is_broken() -> None:
         state.request(GenerationOptions(True, SamplingParams()))
 
 
-async def test_after_a_failure_the_whole_prompt_goes_to_a_new_conversation() -> None:
+async def test_after_a_failure_the_whole_prompt_is_resent() -> None:
     engine = FakeEngine([done("failed", "out of memory")], [delta("Yes.", 3), done()])
     conversation = EngineConversation(engine, "x")
     rules = CallRules((CallableFunction("now"),))
@@ -374,7 +374,7 @@ class CountingCounter(ApproximateTokenCounter):
         return super().measure(message)
 
 
-async def test_twenty_turns_send_and_count_only_what_is_new() -> None:
+async def test_twenty_turns_send_and_count_only_new_content() -> None:
     engine, counter = CountedEngine(Talkative()), CountingCounter()
     session = {
         "instructions": "Be brief. " * 100,

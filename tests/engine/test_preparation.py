@@ -87,7 +87,7 @@ async def test_others_are_answered_while_one_is_prepared(engine: ThreadedEngine,
     assert runner.kept[0].startswith("engine preparation")
 
 
-async def test_a_reply_that_waits_for_its_grammar_can_be_cancelled(engine: ThreadedEngine, runner: SlowRunner) -> None:
+async def test_replies_waiting_for_a_grammar_can_be_cancelled(engine: ThreadedEngine, runner: SlowRunner) -> None:
     generation = generate(engine, request("3", key="slow"))
     await asyncio.to_thread(runner.begun.wait, 10)
     generation.cancel()
@@ -99,7 +99,7 @@ async def test_a_reply_that_waits_for_its_grammar_can_be_cancelled(engine: Threa
     assert runner.works == 1  # what was compiled for the cancelled reply serves the next
 
 
-async def test_two_that_wait_for_the_same_share_the_work(engine: ThreadedEngine, runner: SlowRunner) -> None:
+async def test_two_waiters_for_one_grammar_share_the_work(engine: ThreadedEngine, runner: SlowRunner) -> None:
     waiting = [asyncio.create_task(outcome(engine, name)) for name in ("slow a", "slow b")]
     await asyncio.to_thread(runner.begun.wait, 10)
     await outcome(engine, "other")  # by then both are in the engine
@@ -119,7 +119,7 @@ async def test_what_cannot_be_prepared_fails_its_reply(
     assert (await outcome(engine, "other")).reason == "stop"
 
 
-def test_a_preparation_that_is_not_needed_is_begun_and_not_waited_for() -> None:
+def test_optional_preparations_start_and_are_not_awaited() -> None:
     started: list[Callable[[], Any]] = []
     preparations = Preparations(lambda work, then, failed: started.append(work))
     assert preparations.begin([Preparation("a", lambda: 1, lambda _: None, needed=False)]) == ()
@@ -140,9 +140,7 @@ def functions(count: int) -> tuple[CallableFunction, ...]:
     return tuple(CallableFunction(f"tool_{index}", json.dumps(schema)) for index in range(count))
 
 
-async def test_a_grammar_that_takes_long_holds_up_only_its_caller(
-    model: SpeechModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_grammars_hold_up_only_their_caller(model: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     compile = constraints.CallGrammar.compile
 
@@ -174,7 +172,7 @@ async def test_a_grammar_that_takes_long_holds_up_only_its_caller(
         engine.stop()
 
 
-def test_a_compiled_grammar_is_kept_and_their_number_is_bounded(model: SpeechModel) -> None:
+def test_compiled_grammars_are_kept_up_to_a_bound(model: SpeechModel) -> None:
     runner = ModelRunner(model)
 
     def missing(count: int) -> list[Preparation]:
@@ -246,7 +244,7 @@ def test_instructions_and_tools_are_counted_once(model: SpeechModel) -> None:
     assert tokenizer.characters == counted > 0
 
 
-def test_a_text_of_any_length_is_counted_in_bounded_time(model: SpeechModel) -> None:
+def test_any_text_is_counted_in_bounded_time(model: SpeechModel) -> None:
     tokenizer = CountingTokenizer(model)
     counter = PromptTokenCounter(tokenizer, model.tokens, 16_384)  # type: ignore[arg-type]
     for length in (2 * EXACT_CHARACTERS, 1_000_000):

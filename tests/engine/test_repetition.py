@@ -92,7 +92,7 @@ def test_a_pause_is_not_the_end(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("laugh", [[1], [1, 2], [1, 2, 3]])
-def test_a_laugh_and_a_row_of_noes_are_no_loop(laugh: list[int]) -> None:
+def test_laughter_and_repeated_noes_are_no_loop(laugh: list[int]) -> None:
     assert judge_text([*range(100, 120), *laugh * 10, *range(200, 220)]) is None
 
 
@@ -118,7 +118,7 @@ def test_text_in_a_loop_is_ended(period: int) -> None:
     assert found.surplus == ids - period  # the loop's first round stays
 
 
-def test_text_in_a_loop_is_found_below_speech_that_is_none() -> None:
+def test_looping_text_is_found_below_non_speech_audio() -> None:
     found, count = judge(islice(cycle(range(100, 106)), 10**4), varied())
     assert found is not None and found.reason == "looped"
     assert count == 5 * 63 + 1 and found.surplus == count - 5 * 6
@@ -151,7 +151,7 @@ def test_endless_padding_is_ended() -> None:
     assert (count, found.surplus) == (260, 250)
 
 
-def test_speech_that_goes_on_without_its_text_is_ended() -> None:
+def test_speech_without_new_text_is_ended() -> None:
     text = [*range(100, 110), *repeat(PAD, 10**4)]
     found, count = judge(text, varied())
     assert found == Degeneration("looped", 0)

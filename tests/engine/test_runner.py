@@ -79,7 +79,7 @@ def test_a_call_without_words_is_all_rest(tokenizer: TextTokenizer) -> None:
     assert (text, state.rest, state.rest_count) == ("", CALL, len(ids))
 
 
-def test_a_call_that_was_cut_off_is_counted_too(tokenizer: TextTokenizer) -> None:
+def test_calls_that_were_cut_off_are_counted(tokenizer: TextTokenizer) -> None:
     call = tokenizer.encode(CALL)
     most = SamplingParams(temperature=0.0, repetition_penalty=1.0, max_tokens=len(call) - 1)
     state, _, ids = generate(ScriptedModel(tokenizer, call), most)
@@ -91,7 +91,7 @@ DOUBTFUL = dataclasses.replace(GREEDY, call_confidence=0.3)
 """The scripted model finds nothing likely: its logits are one and zeros."""
 
 
-def test_a_doubtful_call_is_withdrawn_and_words_come_instead(tokenizer: TextTokenizer) -> None:
+def test_doubtful_calls_are_withdrawn_and_words_come_instead(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     script = [*tokenizer.encode(CALL), tokens.eot, *tokenizer.encode("orry"), tokens.eot]
     state, text, ids = generate(ScriptedModel(tokenizer, script), DOUBTFUL)
@@ -108,7 +108,7 @@ def test_a_likely_call_stands(tokenizer: TextTokenizer) -> None:
     assert generate(model, DOUBTFUL)[0].rest == CALL
 
 
-def test_a_doubtful_call_behind_words_that_were_heard_stands(tokenizer: TextTokenizer) -> None:
+def test_doubtful_calls_behind_words_that_were_heard_stand(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     script = [*tokenizer.encode("one"), *[tokens.audio_0] * 4, tokens.tts_end, *tokenizer.encode(CALL), tokens.eot]
     state, text, _ = generate(ScriptedModel(tokenizer, script), DOUBTFUL)
@@ -121,7 +121,7 @@ def test_a_reply_without_a_call_has_no_rest(tokenizer: TextTokenizer) -> None:
     assert (text, state.rest, state.rest_count) == ("hello", "", 0)
 
 
-def test_the_chances_of_text_ids_are_told_where_they_are_asked_for(tokenizer: TextTokenizer) -> None:
+def test_text_probabilities_come_where_they_are_asked_for(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     said = tokenizer.encode("é!")
     model: Any = ScriptedModel(tokenizer, [*said, tokens.eot])
@@ -153,7 +153,7 @@ def test_a_reply_that_only_repeats_itself_is_ended(tokenizer: TextTokenizer) -> 
     assert ids[: len(ids) - state.surplus] == loop
 
 
-def test_a_reply_in_which_nothing_comes_any_more_is_ended(tokenizer: TextTokenizer) -> None:
+def test_replies_in_which_nothing_new_comes_are_ended(tokenizer: TextTokenizer) -> None:
     tokens = SpecialTokens.from_ids(tokenizer.ids)
     spoken = [*tokenizer.encode("one"), *[tokens.audio_0] * 4]
     state, text, ids = generate(ScriptedModel(tokenizer, [*spoken, *[tokens.tts_pad] * 2000], 4096))

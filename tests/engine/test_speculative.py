@@ -59,7 +59,7 @@ class Talking(Harness):
 # The engine
 
 
-def test_a_reply_made_ahead_waits_while_a_confirmed_one_has_no_speech_in_hand() -> None:
+def test_speculation_waits_while_a_confirmed_reply_lacks_speech() -> None:
     engine = Talking(step_seconds=1 / 25)  # no faster than playback: the machine has no slack
     engine.submit("running", request("60", key="a"))
     engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
@@ -70,7 +70,7 @@ def test_a_reply_made_ahead_waits_while_a_confirmed_one_has_no_speech_in_hand() 
     assert engine.done("draft").reason == "stop"
 
 
-def test_a_reply_is_made_ahead_beside_others_that_have_speech_in_hand() -> None:
+def test_speculation_runs_beside_replies_with_speech_in_hand() -> None:
     engine = Talking()
     engine.submit("running", request("90", key="a"))
     engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
@@ -80,7 +80,7 @@ def test_a_reply_is_made_ahead_beside_others_that_have_speech_in_hand() -> None:
     assert "1" not in engine.said("running").split()
 
 
-def test_a_confirmed_reply_is_prefilled_before_one_made_ahead() -> None:
+def test_confirmed_replies_are_prefilled_before_speculative_ones() -> None:
     engine = Harness()
     engine.submit("draft", request("2", key="a"), Purpose.SPECULATIVE)
     engine.submit("reply", request("2", key="b"))
@@ -96,7 +96,7 @@ def test_a_draft_goes_before_the_background() -> None:
     assert [entry for entry in engine.runner.log if "prefill" in entry] == ["prefill a 0-1", "prefill t 0-1"]
 
 
-def test_a_draft_is_made_only_so_far_until_it_is_confirmed() -> None:
+def test_speculation_is_bounded_until_it_is_confirmed() -> None:
     engine = Harness()
     draft = engine.submit("draft", request("150"), Purpose.SPECULATIVE)
     engine.run()
@@ -107,7 +107,7 @@ def test_a_draft_is_made_only_so_far_until_it_is_confirmed() -> None:
     assert engine.done("draft").reason == "stop"
 
 
-def test_a_draft_that_is_confirmed_late_is_taken_up_at_once() -> None:
+def test_late_confirmations_take_the_speculation_up_at_once() -> None:
     engine = Talking(step_seconds=1 / 25)
     engine.submit("running", request("60", key="a"))
     draft = engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
@@ -117,7 +117,7 @@ def test_a_draft_that_is_confirmed_late_is_taken_up_at_once() -> None:
     assert "1" not in engine.said("running").split()
 
 
-def test_a_reply_ends_the_draft_of_its_conversation_and_takes_its_slot() -> None:
+def test_replies_end_their_conversations_speculation() -> None:
     engine = Harness(slots=1)
     engine.submit("draft", request("150"), Purpose.SPECULATIVE)
     engine.run()
@@ -127,7 +127,7 @@ def test_a_reply_ends_the_draft_of_its_conversation_and_takes_its_slot() -> None
     assert engine.said("reply") == "3 2 1" and engine.core.idle
 
 
-async def test_a_draft_that_waits_can_be_cancelled_while_the_engine_sleeps() -> None:
+async def test_waiting_speculation_is_cancelled_while_the_engine_sleeps() -> None:
     engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
     engine.start()
     try:
@@ -156,7 +156,7 @@ def made_seconds(engine: Harness, name: str) -> float:
     return len(engine.said(name).split()) / SPEECH_IDS_PER_SECOND
 
 
-def test_a_reply_rests_when_it_is_far_ahead_of_playback() -> None:
+def test_replies_rest_when_far_ahead_of_playback() -> None:
     engine = Talking()
     engine.runner.max_tokens = 10**6
     engine.submit("long", played("5000"))
@@ -200,7 +200,7 @@ def test_what_is_not_played_is_made_at_once() -> None:
     assert engine.done("written").reason == "stop" and engine.core.due() is None
 
 
-def test_a_confirmed_reply_is_heard_from_its_confirmation_on() -> None:
+def test_confirmed_replies_are_heard_from_their_confirmation_on() -> None:
     engine = Talking()
     engine.runner.max_tokens = 10**6
     draft = engine.submit("draft", played("5000"), Purpose.SPECULATIVE)
@@ -211,7 +211,7 @@ def test_a_confirmed_reply_is_heard_from_its_confirmation_on() -> None:
     assert made_seconds(engine, "draft") == pytest.approx(MAX_PLAYBACK_LEAD_SECONDS, abs=0.5)
 
 
-async def test_the_thread_wakes_for_a_reply_that_has_rested(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_thread_wakes_for_a_rested_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "MAX_PLAYBACK_LEAD_SECONDS", 0.2)
     monkeypatch.setattr(sequence, "RESUMED_LEAD_SECONDS", 0.1)
     runner, decode = FakeRunner(), FakeRunner.decode
@@ -271,7 +271,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
     return tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-def test_a_dropped_draft_leaves_the_conversation_as_if_it_had_never_been(model: SpeechModel) -> None:
+def test_discarded_speculation_leaves_the_conversation_unchanged(model: SpeechModel) -> None:
     turn = noise(3.0)
     core = EngineCore(ModelRunner(model), slots=2)
     run(core, heard(turn[:30_000]), Purpose.SPECULATIVE)
@@ -282,9 +282,7 @@ def test_a_dropped_draft_leaves_the_conversation_as_if_it_had_never_been(model: 
     assert core.open_slots == 1
 
 
-def test_full_segments_are_computed_while_the_turn_is_open_and_never_again(
-    model: SpeechModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_segments_are_encoded_once_during_the_turn(model: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
     turn = noise(26.0)
     core = EngineCore(ModelRunner(model), slots=2)
     encoded: list[int] = []
@@ -303,7 +301,7 @@ def test_full_segments_are_computed_while_the_turn_is_open_and_never_again(
     assert long == fresh
 
 
-def test_features_of_a_grown_recording_are_those_of_the_whole(model: SpeechModel) -> None:
+def test_a_grown_recording_has_the_features_of_all(model: SpeechModel) -> None:
     turn = noise(27.0)
     grown, whole = ModelRunner(model), ModelRunner(model)
     for seconds in (1, 25, 26, 27):
@@ -341,7 +339,7 @@ class Vocoding(vocoding.Harness):
         return stream, out
 
 
-def test_nothing_is_vocoded_ahead_while_a_confirmed_stream_waits_for_its_first_sound() -> None:
+def test_no_speculative_vocoding_before_confirmed_streams_sound() -> None:
     h = Vocoding()
     waiting, _ = h.open()
     draft, out = h.draft(50)
@@ -353,7 +351,7 @@ def test_nothing_is_vocoded_ahead_while_a_confirmed_stream_waits_for_its_first_s
     assert (waiting.slack(h.now) or 0.0) >= SLACK_SECONDS
 
 
-def test_a_confirmed_stream_that_runs_dry_goes_first_again() -> None:
+def test_confirmed_streams_that_run_dry_go_first_again() -> None:
     h = Vocoding()
     running, _ = h.open()
     h.core.push(running, range(60))
@@ -366,7 +364,7 @@ def test_a_confirmed_stream_that_runs_dry_goes_first_again() -> None:
     assert h.core.step() and out
 
 
-def test_a_stream_ahead_stops_at_what_may_be_held_until_it_is_confirmed() -> None:
+def test_speculative_streams_stop_at_their_bound_until_confirmed() -> None:
     h = Vocoding()
     draft, _ = h.draft(300)
     while h.core.step():
@@ -376,7 +374,7 @@ def test_a_stream_ahead_stops_at_what_may_be_held_until_it_is_confirmed() -> Non
     assert h.core.step() and draft.given_seconds > SPECULATIVE_SECONDS
 
 
-def test_playback_of_a_stream_made_ahead_begins_when_it_is_confirmed() -> None:
+def test_speculative_playback_begins_at_its_confirmation() -> None:
     h = Vocoding()
     draft, _ = h.draft(30)
     h.core.step()

@@ -52,7 +52,7 @@ def opened(engine: FakeEngine) -> list[object]:
         list("Sky scatters blue.\n</think>"),
     ],
 )
-async def test_the_thought_ends_at_its_mark_however_it_comes(pieces: Sequence[str]) -> None:
+async def test_the_thought_ends_at_its_mark_however_split(pieces: Sequence[str]) -> None:
     engine = FakeEngine([*map(delta, pieces), done("cancelled")], [delta("Because.", 4), done()])
     thought, words, end = await answer(engine, request())
     assert (thought, words, end.reason) == ("Sky scatters blue.\n", "Because.", "stop")
@@ -67,21 +67,21 @@ async def test_a_written_answer_is_not_opened_as_speech() -> None:
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
-async def test_a_thought_without_an_end_is_closed_and_answered(reason: str) -> None:
+async def test_thoughts_without_an_end_are_closed_and_answered(reason: str) -> None:
     engine = FakeEngine([delta("Hm <"), done(reason)], [delta("Yes."), done()])
     thought, words, _ = await answer(engine, request())
     assert (thought, words) == ("Hm <", "Yes.")
     assert opened(engine)[1] == "\n<think>\nHm <</think>\n\n<tts_start>"
 
 
-async def test_the_thought_and_the_answer_share_the_limit_of_the_response() -> None:
+async def test_thought_and_answer_share_the_response_limit() -> None:
     engine = FakeEngine([delta("Hm.</think>"), done("cancelled")], [delta("Yes."), done()])
     _, _, end = await answer(engine, request(sampling=SamplingParams(max_tokens=50)))
     assert [one.sampling.max_tokens for one in engine.requests] == [50, 46]
     assert (end.usage.input_text, end.usage.output_text, end.usage.output_audio) == (10, 8, 32)
 
 
-async def test_a_thought_that_leaves_no_room_ends_the_response_for_its_length() -> None:
+async def test_a_thought_without_room_ends_as_incomplete() -> None:
     engine = FakeEngine([delta("Hm."), done("length")])
     _, words, end = await answer(engine, request(sampling=SamplingParams(max_tokens=4)))
     assert (words, end.reason, len(engine.requests)) == ("", "length", 1)
@@ -104,7 +104,7 @@ async def test_a_cancelled_thought_is_not_answered() -> None:
     assert (reasons, len(engine.requests)) == (["cancelled"], 1)
 
 
-async def test_tools_are_called_by_the_answer_and_not_by_the_thought() -> None:
+async def test_tools_are_called_by_the_answer_only() -> None:
     rules = CallRules((CallableFunction("now"),), required=True)
     engine = FakeEngine([delta("Hm.</think>"), done("cancelled")], [done()])
     await answer(engine, replace(request(), calls=rules))
@@ -127,7 +127,7 @@ def test_the_effort_scales_the_checkpoints_own_measure() -> None:
     assert SessionConfig().thinking_budget("high") == 0
 
 
-def test_an_official_folder_gets_the_profile_of_its_name(tmp_path: Path) -> None:
+def test_official_folders_get_the_profile_of_their_name(tmp_path: Path) -> None:
     think, base, other = tmp_path / "Step-Audio-2-mini-Think", tmp_path / "Step-Audio-2-mini-Base", tmp_path / "mine"
     assert load_profile(think).thinking_tokens > 0
     assert load_profile(base).prompt_format == "plain"

@@ -42,7 +42,7 @@ def test_the_model_runs_in_the_engines_thread(engine: ThreadedEngine) -> None:
     assert model.thread == "engine"
 
 
-def test_a_fault_of_the_model_reaches_the_asker_and_not_the_engine(engine: ThreadedEngine) -> None:
+def test_faults_of_the_model_reach_only_the_asker(engine: ThreadedEngine) -> None:
     asked = EngineTurnModel(ThreadNamer(), engine)
     with pytest.raises(ValueError, match="no samples"):
         asked.probability(np.zeros(0, np.float32))

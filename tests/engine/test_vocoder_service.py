@@ -85,7 +85,7 @@ def test_faults_of_the_sound_come_with_its_chunks() -> None:
     assert out[0] is not None and out[0].faults == {"broken_chunks": 2}
 
 
-def test_the_first_sound_needs_eight_tokens_and_no_more() -> None:
+def test_the_first_sound_needs_eight_tokens() -> None:
     h = Harness()
     stream, out = h.open()
     stream.inbox += range(7)
@@ -95,7 +95,7 @@ def test_the_first_sound_needs_eight_tokens_and_no_more() -> None:
     assert tokens_of(out) == [0, 1, 2, 3, 4]
 
 
-def test_the_first_chunk_is_longer_where_tokens_come_slowly() -> None:
+def test_slow_tokens_make_the_first_chunk_longer() -> None:
     h = Harness()
     stream, out = h.open()
     for token in range(13):
@@ -115,7 +115,7 @@ def test_chunks_grow_with_the_lead_over_playback() -> None:
     assert sizes[0] == 5 and sizes[-1] == 25 and sizes == sorted(sizes)
 
 
-def test_every_token_sounds_once_and_the_end_is_told() -> None:
+def test_every_token_sounds_once_before_the_end_event() -> None:
     h = Harness()
     stream, out = h.open()
     for start in range(0, 103, 4):
@@ -147,7 +147,7 @@ def test_a_reply_without_speech_just_ends() -> None:
     assert out == [None]
 
 
-def test_nothing_runs_far_ahead_of_a_listener_who_does_not_take_it() -> None:
+def test_nothing_runs_far_ahead_of_a_slow_listener() -> None:
     h = Harness()
     stream, out = h.open()
     stream.inbox += range(3000)
@@ -158,7 +158,7 @@ def test_nothing_runs_far_ahead_of_a_listener_who_does_not_take_it() -> None:
     assert h.core.step()
 
 
-def test_a_failure_ends_the_replies_of_that_call_only() -> None:
+def test_a_failure_ends_only_that_calls_replies() -> None:
     h = Harness()
     failing, failed = h.open()
     failing.inbox += range(10)
@@ -191,7 +191,7 @@ async def test_a_closed_stream_gives_nothing_more() -> None:
         service.stop()
 
 
-async def test_a_fault_of_the_vocoder_is_raised_where_the_audio_is_awaited() -> None:
+async def test_vocoder_faults_are_raised_where_audio_is_awaited() -> None:
     vocoder = FakeVocoder()
     vocoder.fails = True
     service = ThreadedVocoder(vocoder, {"test": VOICE})

@@ -106,7 +106,7 @@ async def test_no_memory_for_a_cache_fails_that_job(fault: BaseException) -> Non
         assert (await outcome(engine, "bad")).reason == "stop"
 
 
-async def test_a_failing_decode_round_spares_the_callers_outside_it() -> None:
+async def test_a_failing_decode_round_spares_callers_outside_it() -> None:
     runner = FakeRunner()
     runner.fail_on = 2
     async with running(runner) as engine:
@@ -115,7 +115,7 @@ async def test_a_failing_decode_round_spares_the_callers_outside_it() -> None:
         assert (await outcome(engine, "bad")).reason == "stop"
 
 
-async def test_a_reply_that_fails_beside_another_leaves_it_alone() -> None:
+async def test_a_failing_reply_leaves_its_neighbour_alone() -> None:
     runner, decode = FakeRunner(), FakeRunner.decode
 
     def decode_one_badly(states: list[FakeState]) -> None:
@@ -154,7 +154,7 @@ async def test_a_reply_whose_state_is_broken_ends(member: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("command", ["submit", "confirm", "cancel"])
-async def test_a_failing_command_fails_the_job_it_was_for(command: str) -> None:
+async def test_failing_commands_fail_the_job_they_were_for(command: str) -> None:
     async with running(FakeRunner()) as engine:
         core = engine._core
         work = getattr(core, command)
@@ -185,7 +185,7 @@ async def test_a_failing_release_still_ends_what_ran() -> None:
         assert (await outcome(engine, "good")).reason == "stop"
 
 
-async def test_a_listener_that_fails_does_not_hurt_the_engine() -> None:
+async def test_failing_listeners_do_not_hurt_the_engine() -> None:
     async with running(FakeRunner()) as engine:
         deaf = generate(engine, request("90", key="bad"))
         deaf._job.deliver = failing(Panic(), lambda event: True, lambda event: None)  # type: ignore[attr-defined]
@@ -193,7 +193,7 @@ async def test_a_listener_that_fails_does_not_hurt_the_engine() -> None:
         assert (await outcome(engine, "bad")).reason == "stop"
 
 
-async def test_a_cache_that_cannot_be_truncated_is_given_up() -> None:
+async def test_caches_that_cannot_be_truncated_are_given_up() -> None:
     class Fragile(FakeCache):
         def truncate(self, length: int) -> None:
             if self.length:
@@ -211,7 +211,7 @@ async def test_a_cache_that_cannot_be_truncated_is_given_up() -> None:
         assert (await outcome(engine, "bad")).reason == "stop"
 
 
-async def test_a_fault_of_the_scheduler_fails_what_is_there_and_nothing_later() -> None:
+async def test_scheduler_faults_fail_present_jobs_and_nothing_later() -> None:
     async with running(FakeRunner()) as engine:
         choose = engine._core._scheduler.choose
         engine._core._scheduler.choose = failing(RuntimeError("broken here"), lambda jobs: bool(jobs), choose)  # type: ignore[method-assign]
@@ -221,7 +221,7 @@ async def test_a_fault_of_the_scheduler_fails_what_is_there_and_nothing_later() 
         assert (await outcome(engine, "a")).reason == "stop"
 
 
-async def test_what_is_asked_of_a_stopped_engine_fails_at_once() -> None:
+async def test_requests_to_a_stopped_engine_fail_at_once() -> None:
     engine = ThreadedEngine(EngineCore(FakeRunner(), slots=4))
     engine.start()
     engine.stop()
@@ -266,7 +266,7 @@ async def test_a_failing_vocoder_fails_its_stream_alone(method: str, fault: Base
 
 
 @pytest.mark.parametrize("command", ["open", "push", "confirm"])
-async def test_a_failing_command_fails_the_stream_it_was_for(command: str) -> None:
+async def test_failing_commands_fail_the_stream_they_were_for(command: str) -> None:
     async with vocoding_with(vocoding.FakeVocoder()) as service:
         core, calls = service._core, iter([True])
         work = getattr(core, command)
@@ -280,7 +280,7 @@ async def test_a_failing_command_fails_the_stream_it_was_for(command: str) -> No
 
 
 @pytest.mark.parametrize("member", ["buffered", "wanted", "report"])
-async def test_a_stream_whose_state_is_broken_ends_beside_another(member: str) -> None:
+async def test_a_broken_stream_ends_beside_a_healthy_one(member: str) -> None:
     class Broken(vocoding.FakeState):
         pass
 

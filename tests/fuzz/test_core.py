@@ -59,7 +59,7 @@ def test_what_was_found_once_holds(case: dict[str, object], loop: asyncio.Abstra
     suppress_health_check=list(HealthCheck),
 )
 @given(st.binary(min_size=OPENING_BYTES + NUMBER_BYTES, max_size=OPENING_BYTES + 6 * NUMBER_BYTES))
-def test_any_sequence_of_messages_is_answered_by_the_rules(loop: asyncio.AbstractEventLoop, drawn: bytes) -> None:
+def test_any_message_sequence_is_answered_by_the_rules(loop: asyncio.AbstractEventLoop, drawn: bytes) -> None:
     opening, messages = read(drawn)
     try:
         play(loop, opening, messages)

@@ -78,7 +78,7 @@ def test_without_functions_no_call_can_be_begun(grammar: CallGrammar, speech: bo
     assert ids == [] or tokens.tool_call not in ids
 
 
-def test_behind_the_speech_only_a_call_or_the_end_may_stand(grammar: CallGrammar) -> None:
+def test_only_calls_or_the_end_may_follow_speech(grammar: CallGrammar) -> None:
     tokens = grammar.tokens
     constraint = grammar.constrain(CallRules((NOW,)), speech=True, room=100)
     constraint.accept(tokens.tts_end)
@@ -105,7 +105,7 @@ def test_a_required_call_comes_whatever_the_model_wants(grammar: CallGrammar, sp
     assert call.name in ("get_weather", "now")
 
 
-def test_a_named_function_is_forced_by_its_prefix_without_sampling(grammar: CallGrammar) -> None:
+def test_named_functions_are_forced_by_prefix_without_sampling(grammar: CallGrammar) -> None:
     constraint = grammar.constrain(CallRules((NOW,), required=True), speech=False, room=100)
     ids = []
     while (id_ := constraint.forced()) is not None and len(ids) < 50:
@@ -114,14 +114,14 @@ def test_a_named_function_is_forced_by_its_prefix_without_sampling(grammar: Call
     assert grammar._text.decode(ids).startswith("<tool_call>function\nnow\n{")
 
 
-def test_a_call_that_the_model_begins_is_held_to_the_schema(grammar: CallGrammar) -> None:
+def test_calls_that_the_model_begins_fit_the_schema(grammar: CallGrammar) -> None:
     tokens = grammar.tokens
     ids = decode(grammar, CallRules((WEATHER,)), bias={tokens.tool_call: LIKELY, tokens.eot: LIKELY})
     for call in calls_in(grammar, ids):
         jsonschema.validate(json.loads(call.arguments), CITY)
 
 
-def test_where_calls_are_not_parallel_the_reply_ends_behind_the_first(grammar: CallGrammar) -> None:
+def test_without_parallel_calls_the_first_ends_the_reply(grammar: CallGrammar) -> None:
     wants_more = {grammar.tokens.tool_call: LIKELY}
     ids = decode(grammar, CallRules((NOW,), required=True, parallel=False), bias=wants_more)
     assert len(calls_in(grammar, ids)) == 1 and len(ids) < 50
@@ -142,28 +142,28 @@ def test_a_function_without_parameters_takes_none(grammar: CallGrammar) -> None:
 
 
 @pytest.mark.parametrize("room", [130, 400])
-def test_an_argument_without_end_is_closed_before_the_room_is_used_up(grammar: CallGrammar, room: int) -> None:
+def test_endless_arguments_are_closed_before_room_runs_out(grammar: CallGrammar, room: int) -> None:
     never_closes = {grammar._text.encode(text, special=False)[0]: UNLIKELY for text in ('"', "}")}
     ids = decode(grammar, CallRules((WEATHER,), required=True, parallel=False), room=room, bias=never_closes)
     (call,) = calls_in(grammar, ids)
     jsonschema.validate(json.loads(call.arguments), CITY)
 
 
-def test_an_argument_without_end_is_closed_at_the_longest_length(grammar: CallGrammar) -> None:
+def test_endless_arguments_are_closed_at_the_longest_length(grammar: CallGrammar) -> None:
     never_closes = {grammar._text.encode(text, special=False)[0]: UNLIKELY for text in ('"', "}")}
     ids = decode(grammar, CallRules((WEATHER,), required=True, parallel=False), room=4000, bias=never_closes)
     assert len(calls_in(grammar, ids)) == 1
     assert MAX_CALL_IDS < len(ids) < MAX_CALL_IDS + 50
 
 
-def test_the_tag_that_ends_a_call_may_stand_in_its_arguments(grammar: CallGrammar) -> None:
+def test_call_end_tags_may_stand_in_arguments(grammar: CallGrammar) -> None:
     tagged = {"type": "object", "properties": {"tag": {"const": "</tool_call>é"}}, "required": ["tag"]}
     rules = CallRules((CallableFunction("f", json.dumps(tagged)),), required=True, parallel=False)
     (call,) = calls_in(grammar, decode(grammar, rules))
     assert json.loads(call.arguments) == {"tag": "</tool_call>é"}
 
 
-def test_characters_that_the_tokenizer_would_compose_stay_as_the_schema_has_them(grammar: CallGrammar) -> None:
+def test_characters_stay_as_the_schema_has_them(grammar: CallGrammar) -> None:
     decomposed = "e\u0301"
     schema = {"type": "object", "properties": {decomposed: {"const": decomposed}}, "required": [decomposed]}
     rules = CallRules((CallableFunction("f", json.dumps(schema)),), required=True, parallel=False)
@@ -171,7 +171,7 @@ def test_characters_that_the_tokenizer_would_compose_stay_as_the_schema_has_them
     assert json.loads(call.arguments) == {decomposed: decomposed}
 
 
-def test_a_schema_that_makes_no_grammar_counts_as_any_object(grammar: CallGrammar) -> None:
+def test_schemas_without_a_grammar_count_as_any_object(grammar: CallGrammar) -> None:
     broken = CallableFunction("broken", '{"type": "object", "properties": {"a": {"type": "strin"}}}')
     for seed in range(3):
         rules = CallRules((broken, WEATHER), required=True, parallel=False)
@@ -231,7 +231,7 @@ SCHEMAS = _objects(st.recursive(_LEAVES, _nested, max_leaves=5))
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schema=SCHEMAS, seed=st.integers(0, 2**31), speech=st.booleans())
-def test_a_forced_call_of_a_random_model_always_fits_its_schema(
+def test_forced_calls_of_random_models_fit_their_schema(
     grammar: CallGrammar, schema: dict[str, Any], seed: int, speech: bool
 ) -> None:
     assert schema_problem(schema) is None
@@ -271,5 +271,5 @@ def test_a_schema_that_cannot_hold_arguments_is_told(schema: Any, said: str) -> 
         {"properties": {"a": {"type": "array", "uniqueItems": True}}},
     ],
 )
-def test_keywords_that_the_grammar_does_not_know_are_no_problem(schema: Any) -> None:
+def test_keywords_unknown_to_the_grammar_are_no_problem(schema: Any) -> None:
     assert schema_problem(schema) is None

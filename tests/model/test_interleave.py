@@ -50,7 +50,7 @@ def test_a_reply_without_its_end_marker_is_read(tokenizer: TextTokenizer, tokens
     assert (delta.text, delta.speech_codes, decoder.rest) == ("hello", (3,), "")
 
 
-def test_a_tool_call_in_a_text_reply_is_not_shown(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_tool_calls_in_text_replies_are_not_shown(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     decoder = ReplyDecoder(tokenizer, tokens)
     call = "<tool_call>function\nnow\n{}</tool_call>"
     assert decoder.push(tokenizer.encode("one moment" + call)).text == "one moment"

@@ -90,9 +90,7 @@ def test_a_broken_call_is_neither_shown_nor_spoken(tokenizer: TextTokenizer, tok
     assert (text, codes, ids) == ("", [], [tokens.tts_end])
 
 
-def test_the_words_before_a_broken_call_are_spoken_to_their_end(
-    tokenizer: TextTokenizer, tokens: SpecialTokens
-) -> None:
+def test_words_before_a_broken_call_are_spoken_whole(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     text, codes, ids = decode(spoken("one two three" + BROKEN, tokenizer, tokens, 400), tokenizer, tokens)
     assert text == "one two three"
     assert 13 <= len(codes) <= 100  # 13 letters take about a second; the call would take 16
@@ -100,14 +98,14 @@ def test_the_words_before_a_broken_call_are_spoken_to_their_end(
     assert history == "one two three" and shown == codes
 
 
-def test_a_broken_call_in_a_written_reply_leaves_the_rest(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_broken_calls_in_written_replies_leave_the_rest(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = tokenizer.encode("one " + BROKEN + " two")
     text, codes, kept = decode(ids, tokenizer, tokens)
     assert (text, codes) == ("one  two", [])
     assert "style" not in tokenizer.decode(kept)
 
 
-def test_text_that_was_held_back_keeps_its_ids_and_speech(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
+def test_held_back_text_keeps_its_ids_and_speech(tokenizer: TextTokenizer, tokens: SpecialTokens) -> None:
     ids = spoken('{"one": 2} two', tokenizer, tokens, 80)
     text, codes, kept = decode(ids, tokenizer, tokens)
     assert text == '{"one": 2} two' and len(codes) == 80 and kept == ids

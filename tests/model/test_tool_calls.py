@@ -34,13 +34,13 @@ def test_what_is_no_valid_call_stays_text(text: str) -> None:
     assert parse_tool_calls(text) == ParsedReply(text, ())
 
 
-def test_a_tool_that_was_not_offered_is_not_called() -> None:
+def test_tools_that_were_not_offered_are_not_called() -> None:
     text = render_tool_call(SEARCH) + render_tool_call(ToolCall("format_disk", "{}"))
     assert parse_tool_calls(text, {"search"}).calls == (SEARCH,)
     assert parse_tool_calls(text, set()) == ParsedReply(text, ())
 
 
-def test_a_call_that_is_not_ended_is_no_content_beside_others() -> None:
+def test_unfinished_calls_beside_others_are_no_content() -> None:
     sound = render_tool_call(ToolCall("now", "{}"))
     reply = parse_tool_calls(f"One moment.{sound}</tool_call><tool_call>function\nnow\n{{")
     assert (reply.content, len(reply.calls)) == ("One moment.", 1)

@@ -82,14 +82,14 @@ def test_only_offered_tools_are_called() -> None:
         assert all(e.call is None or e.call.name in offered for e in scene.exchanges)
 
 
-def test_tools_of_one_session_have_names_of_their_own() -> None:
+def test_tools_of_one_session_have_distinct_names() -> None:
     rng = random.Random(2)
     for _ in range(200):
         names = [tool.name for tool in domain.draw_scene(rng, 2).tools]
         assert len(set(names)) == len(names)
 
 
-def test_the_time_is_read_from_the_prompt_unless_a_tool_tells_it() -> None:
+def test_time_is_read_from_prompt_unless_tools_exist() -> None:
     assert _exchange("time", MOMENT).reply_text == "It is three fifteen p m."
     assert _exchange("time", domain.Situation()).reply_text == "Sorry, I do not know the time."
     exchange = _equipped("time", 0)
@@ -97,7 +97,7 @@ def test_the_time_is_read_from_the_prompt_unless_a_tool_tells_it() -> None:
     assert json.loads(exchange.call.arguments) == {}
 
 
-def test_small_sums_are_known_and_great_ones_need_a_calculator() -> None:
+def test_small_sums_are_known_large_ones_need_calculators() -> None:
     assert _exchange("plus", MOMENT, a="five", b="three").reply_text == "Five plus three is eight."
     assert _exchange("plus", MOMENT, a="five hundred", b="three").reply_text == domain.CANNOT
     tools = by_capability([offer(tool) for tool in CATALOGUE if tool.capability == "calculate"])

@@ -50,7 +50,7 @@ def test_matrices_and_the_rest_are_trained() -> None:
     assert layer.weight.grad is None
 
 
-def test_training_goes_on_after_a_stop_as_if_there_had_been_none() -> None:
+def test_resumed_training_equals_training_without_a_stop() -> None:
     whole = _layer()
     _train(whole, _optimizers(whole), 12)
     first = _layer()
@@ -65,7 +65,7 @@ def test_training_goes_on_after_a_stop_as_if_there_had_been_none() -> None:
     torch.testing.assert_close(second.bias, whole.bias)
 
 
-def test_a_new_encoder_is_to_give_what_the_old_one_gave() -> None:
+def test_new_encoders_are_trained_towards_the_old_rows() -> None:
     torch.manual_seed(3)
     adapter = Adapter(AUDIO)
     rows = [torch.randn(count, AUDIO.n_audio_state) for count in (16, 11)]
@@ -77,7 +77,7 @@ def test_a_new_encoder_is_to_give_what_the_old_one_gave() -> None:
     assert float(difference(adapter, narrow).detach()) > 0.1, "what the narrow one never gave is to be zero"
 
 
-def test_a_decoder_made_wider_says_the_same_and_all_of_it_learns() -> None:
+def test_widening_keeps_the_function_and_everything_then_learns() -> None:
     torch.manual_seed(4)
     old, sizes = checkpoint_mind(CHECKPOINT)
     vocabulary = Vocabulary(CHECKPOINT)
@@ -101,7 +101,7 @@ def test_a_decoder_made_wider_says_the_same_and_all_of_it_learns() -> None:
     assert all(bool(x.any()) for x in new)
 
 
-def test_sentences_outside_the_domain_are_plain_words_that_ask_nothing_of_nano(tmp_path: Path) -> None:
+def test_open_sentences_ask_nothing_of_nanos_domain(tmp_path: Path) -> None:
     said = (
         "The old bridge fell into the river.  Run!",
         "What time is it?",

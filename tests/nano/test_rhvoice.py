@@ -14,7 +14,7 @@ RED_WATER = [
 ]
 
 
-def test_every_phone_knows_its_two_neighbours_on_each_side() -> None:
+def test_every_phone_knows_two_neighbours_on_each_side() -> None:
     labels = full_context(RED_WATER)
     assert [label.split("@")[0] for label in labels[:4]] == [
         "x^x-pau+r=eh",

@@ -94,7 +94,7 @@ def test_the_loss_is_on_answers_only(vocabulary: Vocabulary) -> None:
     assert all(sequence.weights[given:])
 
 
-def test_words_that_are_only_to_be_read_aloud_carry_no_loss(vocabulary: Vocabulary) -> None:
+def test_words_that_are_only_read_carry_no_loss(vocabulary: Vocabulary) -> None:
     writer, sequence = Writer(vocabulary), Sequence_()
     writer.say(sequence, _spoken("The sixteen is brown."), aloud_only=True)
     learned = [id_ for id_, weight in zip(sequence.ids, sequence.weights, strict=True) if weight]
@@ -103,7 +103,7 @@ def test_words_that_are_only_to_be_read_aloud_carry_no_loss(vocabulary: Vocabula
     assert sum(id_ >= vocabulary.code0 for id_ in learned) == 24
 
 
-def test_speech_is_laid_out_in_groups_with_its_words_in_order(vocabulary: Vocabulary) -> None:
+def test_speech_is_grouped_with_its_words_in_order(vocabulary: Vocabulary) -> None:
     spoken = _spoken("Hello, how can I help you?")
     ids = reply_ids(spoken, vocabulary.tokenizer, vocabulary.tokens)
     assert ids[-1] == vocabulary.tts_end
@@ -117,7 +117,7 @@ def test_speech_is_laid_out_in_groups_with_its_words_in_order(vocabulary: Vocabu
     ("text", "rises"),
     [("Anything else?", True), ("Hello. Anything else?", True), ("What else?", False), ("Anything else.", False)],
 )
-def test_questions_for_yes_or_no_rise_over_their_last_word(text: str, rises: bool) -> None:
+def test_yes_or_no_questions_rise_over_their_end(text: str, rises: bool) -> None:
     words = text.split()
     phones = [code_id(PHONES.index(phone), 1, 4) for phone in ("eh", "l", "s")]
     spoken = Spoken(text, tuple(1 + 3 * k for k in range(len(words))), (0, *phones * len(words), 0))
@@ -140,7 +140,7 @@ def _voice(tmp_path: Path, *texts: str) -> Voice:
     return Voice([path])
 
 
-def test_texts_never_spoken_are_put_together_from_those_that_were(tmp_path: Path) -> None:
+def test_unspoken_texts_are_built_from_spoken_ones(tmp_path: Path) -> None:
     voice = _voice(tmp_path, "It is nine in Rome.", "It is cold in Oslo.", "Okay.")
     spliced = voice.get("It is cold in Rome.", random.Random(0))
     assert spliced is not None
@@ -151,7 +151,7 @@ def test_texts_never_spoken_are_put_together_from_those_that_were(tmp_path: Path
     assert voice.get("It is warm in Rome.", random.Random(0)) is None
 
 
-def test_a_text_of_several_sentences_is_spoken_sentence_by_sentence(tmp_path: Path) -> None:
+def test_several_sentences_are_spoken_one_by_one(tmp_path: Path) -> None:
     voice = _voice(tmp_path, "It is nine in Rome.", "Okay.")
     both = voice.get("Okay. It is nine in Rome.", random.Random(0))
     assert both is not None

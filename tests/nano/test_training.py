@@ -23,7 +23,7 @@ MINUTES = 30
 
 
 @pytest.mark.training
-def test_all_stages_run_and_leave_a_checkpoint_that_loads(tmp_path: Path) -> None:
+def test_all_stages_run_and_their_checkpoint_loads(tmp_path: Path) -> None:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     missing += [name for name in MODULES if importlib.util.find_spec(name) is None]
     try:

@@ -18,7 +18,7 @@ def judges() -> Discriminators:
     return Discriminators()
 
 
-def test_features_of_a_perfect_copy_match_and_those_of_hiss_do_not(judges: Discriminators) -> None:
+def test_features_of_copies_match_and_of_hiss_differ(judges: Discriminators) -> None:
     time = torch.arange(7680) / 24000
     true = (2 * torch.pi * 220 * time).sin()[None] * 0.3
     hiss = 0.3 * torch.randn(true.shape, generator=torch.Generator().manual_seed(1))

@@ -113,13 +113,13 @@ UNKNOWN_TO_THE_SDK = (
 
 
 @pytest.mark.parametrize("case", CLIENT, ids=rule)
-def test_the_table_s_messages_are_what_the_sdk_s_beta_clients_send(case: dict[str, Any]) -> None:
+def test_table_messages_equal_those_of_beta_clients(case: dict[str, Any]) -> None:
     if case["rule"] not in BEYOND_THE_SDK:
         BETA_CLIENT.validate_python(case["beta"])
 
 
 @pytest.mark.parametrize("example", SERVER_EXAMPLES, ids=str)
-def test_server_events_are_what_the_sdk_s_beta_types_say(example: Example) -> None:
+def test_server_events_are_what_beta_types_say(example: Example) -> None:
     event = decode_server_event(json.dumps(example.event)).model_dump(mode="json")
     for message in beta().translate_out(event):
         message = {"event_id": "event_1", **message}
@@ -146,13 +146,13 @@ def test_no_word_of_ga_is_left(example: Example) -> None:
 
 @pytest.mark.parametrize("dialect", [beta(), StepFun("conv_1")], ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize("example", CLIENT_EXAMPLES, ids=str)
-def test_ga_messages_are_read_in_the_older_dialects_too(dialect: Beta, example: Example) -> None:
+def test_ga_messages_are_read_in_older_dialects(dialect: Beta, example: Example) -> None:
     if example.event["type"] == "session.update":
         return  # StepFun's defaults come with the first one
     assert decode_object(dialect.translate_in(copy.deepcopy(example.event))) == decode_object(example.event)
 
 
-def test_an_item_is_created_before_anything_is_said_about_it() -> None:
+def test_items_are_created_before_events_about_them() -> None:
     """The beta library throws inside its socket handler otherwise."""
     fragments = {"other_events", "out_of_band", "items", "false_alarm", "thinking"}
     for name in {example.flow for example in SERVER_EXAMPLES} - fragments:
@@ -204,14 +204,14 @@ SESSIONS = st.builds(
 
 
 @given(SESSIONS)
-def test_a_session_that_is_sent_back_as_it_was_shown_is_in_force(wanted: Session) -> None:
+def test_sessions_that_are_sent_back_are_in_force(wanted: Session) -> None:
     shown = beta().translate_out(SessionCreated(session=wanted).model_dump(mode="json"))[0]["session"]
     update = beta().translate_in({"type": "session.update", "session": shown})
     assert merge(session(), update["session"]) == wanted
 
 
 @given(st.text(max_size=20), st.sampled_from([("audio",), ("text",)]))
-def test_what_a_beta_client_asks_for_is_what_a_ga_client_would_have(text: str, modalities: tuple[Any, ...]) -> None:
+def test_beta_clients_get_what_ga_clients_would(text: str, modalities: tuple[Any, ...]) -> None:
     names = ["text", "audio"] if modalities == ("audio",) else ["text"]
     asked = {"type": "response.create", "response": {"modalities": names, "instructions": text}}
     params = ResponseParams(output_modalities=modalities, instructions=text)
@@ -252,7 +252,7 @@ def test_no_client_message_breaks_a_dialect(message: dict[str, Any], model: str 
 
 
 @pytest.mark.parametrize("example", SERVER_EXAMPLES, ids=str)
-def test_every_server_event_can_be_told_in_every_dialect(example: Example) -> None:
+def test_every_server_event_exists_in_every_dialect(example: Example) -> None:
     event = decode_server_event(json.dumps(example.event))
     for dialect in (beta(), StepFun("conv_1")):
         assert all(json.loads(text)["event_id"] for text in Connection(Ids("t"), dialect).encode(event))
@@ -299,7 +299,7 @@ SERVER_EVENTS = (
 
 
 @given(SERVER_EVENTS, st.sampled_from(["step-audio-2-mini", None]))
-def test_whatever_a_server_event_holds_can_be_told_in_every_dialect(event: Any, model: str | None) -> None:
+def test_any_server_event_translates_to_every_dialect(event: Any, model: str | None) -> None:
     texts = Connection(Ids("t"), older_dialect(model, "conv_1")).encode(event)
     assert len(texts) == {"session.created": 2, "conversation.item.done": 0}.get(event.type, 1)
     assert all("type" in json.loads(text) and "event_id" in json.loads(text) for text in texts)
@@ -338,7 +338,7 @@ def test_a_message_shows_its_shape(message: dict[str, Any], expected: str | None
     assert shape(message) == expected
 
 
-def test_the_first_telling_message_settles_the_dialect_for_good() -> None:
+def test_the_first_telling_message_settles_the_dialect() -> None:
     old = Connection(Ids("t"), suspected=beta())
     old.decode('{"type":"response.create"}')
     assert old.dialect.name == "ga"
@@ -354,7 +354,7 @@ def test_the_first_telling_message_settles_the_dialect_for_good() -> None:
 
 
 @pytest.mark.parametrize("stray", ["voice", "modalities", "turn_detection", "input_audio_format", "temperature"])
-def test_a_beta_key_beside_a_type_leaves_the_dialect(stray: str) -> None:
+def test_beta_keys_beside_a_type_leave_the_dialect(stray: str) -> None:
     connection = Connection(Ids("t"), suspected=beta())
     update = {"type": "session.update", "event_id": "c1", "session": {"type": "realtime", stray: 0.8}}
     with pytest.raises(ProtocolError) as refused:
@@ -385,13 +385,13 @@ def test_older_dialects_ignore_unknown_keys(dialect: Beta) -> None:
         ({"type": "response.create", "session": {"instructions": "x"}}, "session"),
     ],
 )
-def test_ga_has_no_place_for_what_the_beta_ignores(message: dict[str, Any], param: str) -> None:
+def test_ga_has_no_place_for_ignored_beta_keys(message: dict[str, Any], param: str) -> None:
     with pytest.raises(ProtocolError) as refused:
         Connection(Ids("t")).decode(json.dumps(message))
     assert (refused.value.code, refused.value.param) == ("unknown_parameter", param)
 
 
-def test_a_message_that_settles_the_dialect_is_read_in_it() -> None:
+def test_messages_that_settle_the_dialect_are_read_there() -> None:
     connection = Connection(Ids("t"), suspected=beta())
     event = connection.decode('{"type":"response.create","response":{"modalities":["text"]}}')
     assert event == ResponseCreate(response=ResponseParams(output_modalities=("text",)))
@@ -410,5 +410,5 @@ def test_a_message_that_settles_the_dialect_is_read_in_it() -> None:
         (None, "beta"),
     ],
 )
-def test_the_model_s_name_tells_the_older_dialects_apart(model: str | None, name: str) -> None:
+def test_model_names_tell_the_older_dialects_apart(model: str | None, name: str) -> None:
     assert older_dialect(model, "conv_1").name == name

@@ -49,14 +49,14 @@ def test_refusals(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["sent"][:60])
-def test_an_error_event_says_the_same_to_the_sdk(case: dict[str, Any]) -> None:
+def test_error_events_equal_those_of_the_sdk(case: dict[str, Any]) -> None:
     error = refusal(case["sent"])
     parsed = SERVER.validate_json(encode(error_event(error), "event_1"), strict=True)
     assert parsed.type == "error"
     assert (parsed.error.code, parsed.error.message) == (error.code, error.message)
 
 
-def test_an_error_takes_the_id_of_the_event_that_caused_it() -> None:
+def test_errors_take_the_id_of_their_event() -> None:
     error = ProtocolError("invalid_value", "No.")
     assert error_event(error, "c1").error.event_id == "c1"
     error.event_id = "c2"
@@ -84,7 +84,7 @@ def test_base64_is_read_without_padding_and_across_lines(data: bytes, padding: s
     assert append(text.rstrip("=") + padding).audio == data
 
 
-def test_fifteen_mebibytes_of_audio_fit_and_one_byte_more_does_not() -> None:
+def test_fifteen_mebibytes_of_audio_fit_exactly() -> None:
     most = encode_base64(bytes(MAX_AUDIO_BYTES))
     assert len(append(most).audio) == MAX_AUDIO_BYTES
     error = refusal(json.dumps({"type": "input_audio_buffer.append", "audio": most + "AAAAAAAA"}))
@@ -124,7 +124,7 @@ def test_quoted_values_are_cut() -> None:
     assert len(refusal(json.dumps({"type": "input_audio_buffer.append", "audio": "*" * 100_000})).message) < 600
 
 
-def test_times_may_be_fractions_and_whole_numbers_may_have_a_point() -> None:
+def test_times_may_be_fractions_or_integral_floats() -> None:
     event = decode('{"type":"conversation.item.truncate","item_id":"i","content_index":0.0,"audio_end_ms":940.7}')
     assert event == ConversationItemTruncate(item_id="i", content_index=0, audio_end_ms=940)
 
@@ -133,7 +133,7 @@ def test_the_last_of_two_equal_keys_counts() -> None:
     assert decode('{"type":"nope","type":"response.cancel"}') == ResponseCancel()
 
 
-def test_an_unknown_server_event_is_an_error_for_the_client() -> None:
+def test_unknown_server_events_are_errors_for_the_client() -> None:
     with pytest.raises(ProtocolError, match="Supported values"):
         decode_server_event('{"type":"response.video.delta"}')
 

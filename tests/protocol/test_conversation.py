@@ -49,7 +49,7 @@ def refusal(*arguments: object, action: str, on: Conversation[str]) -> ProtocolE
     return caught.value
 
 
-def test_items_go_to_the_end_the_front_or_behind_another() -> None:
+def test_items_go_first_last_or_behind_another() -> None:
     talk = conversation("a", "b")
     talk.add(user("end"), "")
     talk.add(user("front"), "", previous_item_id="root")
@@ -102,7 +102,7 @@ def test_items_are_bounded() -> None:
     assert caught.value.code == "conversation_full"
 
 
-def test_what_is_said_takes_the_place_of_the_oldest() -> None:
+def test_announced_items_replace_the_oldest() -> None:
     talk = conversation(*(str(number) for number in range(MAX_ITEMS)))
     talk.make_room()
     talk.add(user("next"), "next")
@@ -110,7 +110,7 @@ def test_what_is_said_takes_the_place_of_the_oldest() -> None:
     assert "0" not in talk
 
 
-def test_audio_stays_out_of_the_item_but_for_retrieving() -> None:
+def test_audio_stays_outside_items_except_for_retrieval() -> None:
     talk = conversation()
     given = UserMessage(id="a", content=(InputText(text="x"), InputAudio(audio=b"\0\0")))
     entry = talk.add(given, "")
@@ -119,7 +119,7 @@ def test_audio_stays_out_of_the_item_but_for_retrieving() -> None:
     assert with_audio(entry.item, 0, b"\0\0") == entry.item
 
 
-def test_truncation_ends_at_the_audio_and_takes_the_transcript() -> None:
+def test_truncation_ends_at_the_audio_without_transcript() -> None:
     talk = conversation()
     entry = talk.add(spoken("a"), "payload")
     entry.audio_ms = 1000
@@ -143,7 +143,7 @@ def test_a_truncation_behind_the_audio_changes_nothing(behind: int) -> None:
         talk.truncate("a", 0, 900)
 
 
-def test_a_reply_truncated_while_it_ends_keeps_no_transcript() -> None:
+def test_replies_truncated_while_they_end_lose_their_transcript() -> None:
     talk = conversation()
     talk.add(opening_message("a"), "").audio_ms = 800
     assert talk.truncate("a", 0, 300).audio_end_ms == 300
@@ -151,7 +151,7 @@ def test_a_reply_truncated_while_it_ends_keeps_no_transcript() -> None:
     assert talk.retrieve("a").item == AssistantMessage(id="a", content=(OutputAudio(),))
 
 
-def test_an_update_shows_the_item_as_it_is_now() -> None:
+def test_updates_show_the_item_as_it_is() -> None:
     talk = conversation()
     talk.add(opening_message("a"), "")
     assert talk.update(spoken("a")) == spoken("a")
@@ -170,7 +170,7 @@ def test_only_speech_of_the_assistant_is_truncated() -> None:
     assert refusal("speech", 1, 0, action="truncate", on=talk).param == "content_index"
 
 
-def test_transcripts_of_the_user_are_kept_in_the_item() -> None:
+def test_user_transcripts_are_kept_in_the_item() -> None:
     talk = conversation("typed")
     talk.add(UserMessage(id="said", content=(InputAudio(),)), "")
     talk.set_transcript("said", 0, "What time is it?")

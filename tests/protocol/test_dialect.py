@@ -57,7 +57,7 @@ def test_ids_are_unique_between_sessions_and_within_one() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_ids_tell_what_they_name_and_fit_the_contract() -> None:
+def test_ids_have_telling_prefixes_and_fit_the_contract() -> None:
     ids = Ids()
     kinds = {
         "sess_": ids.session(),

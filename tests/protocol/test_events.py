@@ -93,7 +93,7 @@ def test_what_the_contract_requires_we_require_or_default(event_class: type[Base
     assert not required & optional_here
 
 
-def test_absent_fields_are_left_out_and_listed_nulls_stay() -> None:
+def test_absent_fields_are_omitted_and_listed_nulls_stay() -> None:
     event = ConversationItemAdded(item=FunctionCall(id="item_1", name="f", call_id="call_1", arguments=""))
     document = json.loads(encode(event))
     assert document["previous_item_id"] is None
@@ -129,7 +129,7 @@ def test_null_in_an_optional_place_means_not_given() -> None:
     assert given == decode('{"type":"response.create","response":{}}')
 
 
-def test_a_session_patch_keeps_its_nulls_and_free_json() -> None:
+def test_session_patches_keep_nulls_and_free_json() -> None:
     patch = {"type": "realtime", "audio": {"input": {"turn_detection": None}}, "tools": [{"parameters": {"a": None}}]}
     event = decode(json.dumps({"type": "session.update", "session": patch}))
     assert isinstance(event, SessionUpdate)
@@ -163,7 +163,7 @@ def _null_keys(value: Any) -> list[str]:
     return [key for key, element in value.items() if element is None] + inner
 
 
-def test_the_assistants_words_may_come_by_the_name_that_they_had_in_beta() -> None:
+def test_assistant_text_may_have_its_beta_name() -> None:
     parts = [{"type": "text", "text": "Hello."}, {"type": "audio", "transcript": "Again."}]
     event = decode(
         json.dumps(

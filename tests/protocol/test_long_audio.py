@@ -54,7 +54,7 @@ def test_it_is_found_however_it_is_written(written: str) -> None:
     assert isinstance(event, InputAudioBufferAppend) and event.audio == AUDIO
 
 
-def test_the_recordings_of_an_item_are_decoded_in_steps_each() -> None:
+def test_recordings_of_an_item_are_decoded_in_steps() -> None:
     parts = [{"type": "input_audio", "audio": TEXT}, {"type": "input_text", "text": '"audio":"'}]
     item = {"type": "message", "role": "user", "content": [*parts, parts[0]]}
     steps, event = steps_and_event(json.dumps({"type": "conversation.item.create", "item": item}))
@@ -74,13 +74,13 @@ def decode_text(text: str) -> object:
 @pytest.mark.parametrize(
     "audio", [TEXT[:-4] + "=AAA", TEXT[:600_000] + "=" + TEXT[600_001:], TEXT[:700_000] + "!" * 4 + TEXT[700_004:]]
 )
-def test_long_audio_that_is_no_base64_is_refused_with_its_place(audio: str) -> None:
+def test_long_invalid_base64_is_refused_with_its_place(audio: str) -> None:
     with pytest.raises(ProtocolError) as refused:
         decode(append(audio, event_id="c1"))
     assert (refused.value.code, refused.value.param, refused.value.event_id) == ("invalid_value", "audio", "c1")
 
 
-def test_what_is_forgiven_in_short_audio_is_forgiven_in_long() -> None:
+def test_long_audio_is_forgiven_what_short_audio_is() -> None:
     for written in (TEXT.rstrip("="), "\r\n".join((TEXT[:1_000_000], TEXT[1_000_000:]))):
         event = decode(append(written))
         assert isinstance(event, InputAudioBufferAppend) and event.audio == AUDIO
@@ -91,7 +91,7 @@ def test_too_much_audio_is_refused() -> None:
         decode(append("A" * (MAX_AUDIO_BYTES * 4 // 3 + 8)))
 
 
-def test_a_long_message_that_is_kept_is_refused_whatever_it_calls_audio() -> None:
+def test_long_kept_messages_are_refused_under_any_name() -> None:
     with pytest.raises(ProtocolError, match="characters") as refused:
         decode(json.dumps({"type": "session.update", "event_id": "c1", "audio": "A" * MAX_SETTINGS_CHARACTERS}))
     assert refused.value.event_id == "c1"

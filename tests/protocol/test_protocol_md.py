@@ -44,14 +44,14 @@ def test_every_example_is_an_event(example: str) -> None:
 
 
 @pytest.mark.parametrize("example", BETA_EXAMPLES, ids=lambda line: json.loads(line)["type"])
-def test_every_example_of_the_beta_shape_is_an_event(example: str) -> None:
+def test_every_beta_example_is_an_event(example: str) -> None:
     if json.loads(example)["type"] in CLIENT_TYPES:
         Connection(Ids("t"), Beta("conv_1")).decode(example)
     else:
         BETA_SERVER.validate_json(example, strict=True)
 
 
-def test_a_beta_session_is_shown_as_it_is_told() -> None:
+def test_beta_sessions_are_shown_as_documented() -> None:
     update, updated = (json.loads(line) for line in BETA_EXAMPLES[:2])
     assert updated["session"] == updated["session"] | update["session"]
     first = Session(id="sess_1", model="gpt-4o-realtime-preview", expires_at=1764000000)

@@ -106,7 +106,7 @@ def test_a_reply_out_of_band_is_the_example() -> None:
     assert documents(events) == events_of("out_of_band")
 
 
-def test_a_failed_reply_closes_its_item_and_says_why() -> None:
+def test_failed_replies_close_their_item_with_a_reason() -> None:
     stream = ResponseStream(response(), predecessor)
     stream.create()
     stream.start_message("item_a1")
@@ -237,7 +237,7 @@ def play(script: Script) -> tuple[list[ServerEvent], Conversation[None]]:
 
 
 @given(SCRIPTS)
-def test_every_event_of_any_reply_is_what_the_sdk_types_say(script: Script) -> None:
+def test_events_of_any_reply_match_the_sdk_types(script: Script) -> None:
     events, _ = play(script)
     for event in events:
         text = encode(event, "event_1")
@@ -246,7 +246,7 @@ def test_every_event_of_any_reply_is_what_the_sdk_types_say(script: Script) -> N
 
 
 @given(SCRIPTS)
-def test_created_is_first_and_done_is_last_and_once(script: Script) -> None:
+def test_created_comes_first_and_done_last_and_once(script: Script) -> None:
     kinds = [event.type for event in play(script)[0]]
     assert kinds[0] == "response.created" and kinds.count("response.created") == 1
     assert kinds[-1] == "response.done" and kinds.count("response.done") == 1
@@ -291,7 +291,7 @@ def test_the_deltas_joined_are_the_text_everywhere(script: Script) -> None:
 
 
 @given(SCRIPTS)
-def test_items_start_empty_and_end_in_the_status_of_the_reply(script: Script) -> None:
+def test_items_start_empty_and_end_with_the_status(script: Script) -> None:
     shown = documents(play(script)[0])
     for event in shown:
         if event["type"].endswith("item.added"):

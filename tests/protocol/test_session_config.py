@@ -60,7 +60,7 @@ def test_an_empty_update_changes_nothing() -> None:
     assert merge(SESSION, {}) == SESSION
 
 
-def test_turn_detection_without_type_keeps_the_type_and_the_other_fields() -> None:
+def test_turn_detection_without_type_keeps_other_fields() -> None:
     changed = merge(SESSION, input_patch(turn_detection={"threshold": 0.7}))
     assert changed.turn_detection == ServerVad(threshold=0.7)
     changed = merge(changed, input_patch(turn_detection={"silence_duration_ms": 200, "create_response": False}))
@@ -75,7 +75,7 @@ def test_another_turn_detection_takes_over_what_both_have() -> None:
     assert server.turn_detection == ServerVad(interrupt_response=False)
 
 
-def test_the_echo_always_says_whether_responses_are_created_and_interrupted() -> None:
+def test_the_echo_states_both_automatic_response_settings() -> None:
     for type_ in ("server_vad", "semantic_vad"):
         shown = merge(SESSION, input_patch(turn_detection={"type": type_})).model_dump()
         detection = shown["audio"]["input"]["turn_detection"]
@@ -220,7 +220,7 @@ def test_an_idle_timeout_has_bounds(milliseconds: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "get weather", "get.weather", "wetter_für", "a" * 65, "f\n"])
-def test_a_function_s_name_is_of_the_api_s_form(name: str) -> None:
+def test_function_names_have_the_form_of_the_api(name: str) -> None:
     error = refused({"tools": [{"type": "function", "name": name}]})
     assert (error.code, error.param) == ("invalid_value", "session.tools[0].name")
 
@@ -253,7 +253,7 @@ def test_the_type_cannot_change() -> None:
     assert refused({"type": "x"}).code == "invalid_value"
 
 
-def test_the_voice_is_frozen_once_the_assistant_has_spoken() -> None:
+def test_the_voice_freezes_once_the_assistant_has_spoken() -> None:
     assert merge(SESSION, output_patch(voice="anna")).voice == "anna"
     assert merge(SESSION, output_patch(voice={"id": "voice_1"})).voice == "voice_1"
     error = refused(output_patch(voice="anna"), audio_produced=True)
@@ -337,7 +337,7 @@ def test_faults_are_named_by_their_path(update: dict[str, Any], code: str, param
     assert (error.code, error.param) == (code, param)
 
 
-def test_turn_detection_needs_a_type_where_there_was_none() -> None:
+def test_turn_detection_needs_a_type_if_none_was() -> None:
     off = merge(SESSION, input_patch(turn_detection=None))
     error = refused(input_patch(turn_detection={"threshold": 0.5}), off)
     assert (error.code, error.param) == (
@@ -364,7 +364,7 @@ def test_an_unknown_voice_is_served_by_the_default() -> None:
     assert served_voice("anna", ("default", "anna")) == "anna"
 
 
-def test_a_response_takes_the_session_where_it_says_nothing() -> None:
+def test_responses_take_unset_values_from_the_session() -> None:
     config = configure_response(SESSION)
     assert config.speech and not config.out_of_band
     assert (config.instructions, config.voice, config.max_output_tokens) == (
@@ -437,7 +437,7 @@ NESTED = [
 
 
 @given(st.sampled_from([(field,) for field in FIELDS] + NESTED), st.integers(1, 4), JSON)
-def test_any_patch_is_merged_or_refused_as_a_whole(path: tuple[str, ...], depth: int, value: object) -> None:
+def test_any_patch_is_merged_or_refused_whole(path: tuple[str, ...], depth: int, value: object) -> None:
     update: Any = value
     for key in reversed(path[:depth]):
         update = {key: update}

@@ -62,7 +62,7 @@ def test_a_child_that_fails_is_killed_and_replaced(child: Child, request_: str, 
     assert child.pid != pid
 
 
-def test_a_request_that_is_not_read_is_given_up(child: Child) -> None:
+def test_requests_that_are_not_read_are_given_up(child: Child) -> None:
     pid = child.pid
     assert pid is not None
     os.kill(pid, 19)  # SIGSTOP: it reads nothing, and the pipe holds 64 kB
@@ -71,7 +71,7 @@ def test_a_request_that_is_not_read_is_given_up(child: Child) -> None:
     assert child.ask("next") == "next"
 
 
-def test_a_child_that_was_killed_by_others_is_replaced(child: Child) -> None:
+def test_children_killed_by_others_are_replaced(child: Child) -> None:
     assert child.pid is not None
     os.kill(child.pid, 9)
     os.waitpid(child.pid, os.WNOHANG)
@@ -85,7 +85,7 @@ def test_a_child_that_was_killed_by_others_is_replaced(child: Child) -> None:
     assert answer == "next"
 
 
-def test_a_child_that_does_not_start_is_not_tried_at_once_again() -> None:
+def test_children_that_do_not_start_are_retried_later() -> None:
     child = Child(MODULE, ["broken"])
     with pytest.raises(ChildUnavailable):
         child.start()

@@ -69,7 +69,9 @@ async def test_without_budget_only_known_schemas_are_answered(sandbox: SchemaSan
         ({"type": "object", "properties": {"x": {"pattern": "("}}}, "regex"),
     ],
 )
-async def test_what_makes_no_grammar_is_refused_with_the_reason(sandbox: SchemaSandbox, schema: Any, text: str) -> None:
+async def test_schemas_without_a_grammar_are_refused_with_reasons(
+    sandbox: SchemaSandbox, schema: Any, text: str
+) -> None:
     verdict = await sandbox(schema, math.inf)
     assert verdict.problem is not None and text in verdict.problem
 
@@ -82,7 +84,7 @@ async def test_nesting_is_bounded(sandbox: SchemaSandbox) -> None:
     assert verdict.problem is not None and "deep" in verdict.problem
 
 
-async def test_who_has_spent_much_waits_in_a_lane_of_its_own(sandbox: SchemaSandbox) -> None:
+async def test_heavy_users_wait_in_their_own_lane(sandbox: SchemaSandbox) -> None:
     costly = asyncio.ensure_future(sandbox({**INTERSECTION, "title": "slow lane"}, 1.0))
     await asyncio.sleep(0)
     plain = await sandbox({**PLAIN, "title": "quick lane"}, math.inf)
@@ -90,7 +92,7 @@ async def test_who_has_spent_much_waits_in_a_lane_of_its_own(sandbox: SchemaSand
     assert (await costly).limit
 
 
-async def test_sessions_that_ask_for_the_same_schema_compile_it_once(sandbox: SchemaSandbox) -> None:
+async def test_equal_schemas_are_compiled_once_for_all_sessions(sandbox: SchemaSandbox) -> None:
     verdicts = await asyncio.gather(*(sandbox({**PLAIN, "title": "same"}, math.inf) for _ in range(8)))
     assert sum(verdict.spent > 0 for verdict in verdicts) <= 1
 
@@ -103,7 +105,7 @@ def test_an_answer_of_another_form_is_a_refusal(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(("limit", "asked"), [("memory", 1), ("crash", 1), ("time", 1), ("late", 2)])
-def test_a_failure_is_remembered_unless_the_machine_was_busy(
+def test_failures_are_remembered_unless_the_machine_was_busy(
     monkeypatch: pytest.MonkeyPatch, limit: Any, asked: int
 ) -> None:
     calls = []
@@ -127,7 +129,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sandbox._known) == 3
 
 
-def test_a_child_that_cannot_start_refuses_for_the_moment(tmp_path: Path) -> None:
+def test_children_that_cannot_start_refuse_for_the_moment(tmp_path: Path) -> None:
     sandbox = SchemaSandbox(tmp_path)  # no tokenizer
     began = time.monotonic()
     verdict = sandbox.probe(PLAIN)

@@ -107,7 +107,7 @@ def test_audio_goes_on_after_a_gap() -> None:
     play(talk)
 
 
-def test_a_pause_of_the_network_is_no_end_of_turn() -> None:
+def test_network_pauses_end_no_turn() -> None:
     """Shorter than the gap: what was sent late is heard as one turn."""
 
     async def talk(caller: Caller) -> None:
@@ -122,7 +122,7 @@ def test_a_pause_of_the_network_is_no_end_of_turn() -> None:
     play(talk)
 
 
-def test_no_silence_is_assumed_while_nothing_waits_for_audio() -> None:
+def test_no_silence_is_assumed_unless_something_needs_audio() -> None:
     async def talk(caller: Caller) -> None:
         await be_silent(caller, 0.5)
         received = caller.session.parts.audio_input.received
@@ -132,7 +132,7 @@ def test_no_silence_is_assumed_while_nothing_waits_for_audio() -> None:
     play(talk)
 
 
-def test_a_client_that_commits_by_hand_gets_no_silence() -> None:
+def test_clients_that_commit_by_hand_get_no_silence() -> None:
     async def talk(caller: Caller) -> None:
         await speak(caller, 0.5)
         await asyncio.sleep(10.0)

@@ -44,7 +44,7 @@ def test_a_turn_keeps_what_a_begun_turn_needs() -> None:
     assert len(mic.take(17_600)) == 17_000
 
 
-def test_a_turn_begins_no_earlier_than_what_is_kept() -> None:
+def test_turns_begin_no_earlier_than_the_kept_audio() -> None:
     mic = microphone(keep_s=0.1)
     hear(mic, ramp(16_000))
     assert mic.begin_turn(100) == 16_000 - 1600
@@ -66,7 +66,7 @@ def test_a_change_of_format_loses_no_sample() -> None:
     assert mic.received == 32_000
 
 
-def test_uncommitted_audio_counts_also_when_it_is_no_longer_kept() -> None:
+def test_uncommitted_audio_counts_even_when_no_longer_kept() -> None:
     mic = microphone(keep_s=0.1)
     hear(mic, ramp(16_000))
     assert mic.uncommitted_ms == 1000
@@ -74,7 +74,7 @@ def test_uncommitted_audio_counts_also_when_it_is_no_longer_kept() -> None:
     assert (mic.uncommitted_ms, mic.kept) == (0, 0)
 
 
-def test_a_turn_in_many_small_pieces_is_kept_whole_and_in_order() -> None:
+def test_turns_in_many_small_pieces_are_kept_whole() -> None:
     mic = microphone()
     mic.detect(EndpointingConfig())
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, 320 * 211).astype(np.float32)

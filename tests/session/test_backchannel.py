@@ -33,7 +33,7 @@ async def say_over(caller: Caller, word: NDArray[np.float32]) -> list[str]:
 
 
 @pytest.mark.parametrize("text", ["Yeah.", "uh-huh", "okay", "Right.", "mhm", "嗯", ""])
-async def test_a_backchannel_at_full_voice_or_a_voice_without_words_does_not_take_the_floor(text: str) -> None:
+async def test_backchannels_and_wordless_voices_leave_the_floor(text: str) -> None:
     async with call(answer(), heard(text), settings=listening()) as caller:
         assert await say_over(caller, YES) == [PAUSED, RESUMED]
         assert caller.session.floor is Floor.REPLYING
@@ -60,7 +60,7 @@ async def test_any_other_word_takes_it(text: str) -> None:
     ],
     ids=["unlikely", "going on", "nothing, unlikely", "longer", "no chances", "failed", "late"],
 )
-async def test_where_the_model_is_not_sure_the_floor_is_taken(unsure: Sequence[Step] | None) -> None:
+async def test_uncertain_transcripts_take_the_floor(unsure: Sequence[Step] | None) -> None:
     async with call(answer(), unsure or [Gate()], settings=listening()) as caller:
         assert (await say_over(caller, YES))[:2] == [PAUSED, STARTED]
         (started,) = caller.of(wire.InputAudioBufferSpeechStarted)
@@ -76,7 +76,7 @@ async def test_the_model_hears_the_word_from_its_start() -> None:
         assert np.abs(samples).max() == pytest.approx(np.abs(YES).max(), abs=0.01)
 
 
-async def test_a_voice_that_goes_on_takes_the_floor_whatever_its_first_word() -> None:
+async def test_speech_that_goes_on_takes_the_floor() -> None:
     gap = np.concatenate((YES[: 16 * 400], sounds.silence(0.13), STOP, STOP))
     async with call(answer(), [Gate()], [Gate()], settings=listening()) as caller:
         assert STARTED in await say_over(caller, gap)
@@ -95,12 +95,12 @@ async def test_only_a_paused_reply_waits_for_words(interruption: str) -> None:
         assert STARTED in await say_over(caller, YES)
 
 
-async def test_an_operator_who_lists_no_words_has_none_written_down() -> None:
+async def test_without_listed_words_nothing_is_transcribed() -> None:
     async with call(answer(), heard("yeah"), settings=listening(), config=SessionConfig(backchannels=())) as caller:
         assert STARTED in await say_over(caller, YES)
 
 
-async def test_the_end_of_a_reply_may_be_answered_with_a_yes() -> None:
+async def test_a_yes_may_answer_the_end_of_replies() -> None:
     script = [delta("Shall I?", 50), done()]  # two seconds of speech
     async with call(script, heard("yes"), settings=listening()) as caller:
         caller.send("response.create")
@@ -109,7 +109,7 @@ async def test_the_end_of_a_reply_may_be_answered_with_a_yes() -> None:
         assert (await hear(caller, YES, 0.7))[:2] == [PAUSED, STARTED]
 
 
-async def test_a_caller_who_hangs_up_meanwhile_leaves_no_question() -> None:
+async def test_callers_that_hang_up_leave_no_open_question() -> None:
     async with call(answer(), [Gate()], settings=listening()) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)

@@ -69,7 +69,7 @@ async def test_generation_and_vocoder_stop_at_once() -> None:
         assert caller.vocoder.streams[0].closed
 
 
-async def test_nothing_of_a_cancelled_response_is_sent_after_its_end() -> None:
+async def test_cancelled_responses_send_nothing_after_their_end() -> None:
     gate = Gate()
     async with call([delta("One", 50), gate, *reply("two", "three")]) as caller:
         caller.send("response.create")
@@ -93,7 +93,7 @@ async def test_audio_that_waits_is_taken_back() -> None:
         assert len(caller.of(wire.ResponseOutputAudioDelta)) <= 1
 
 
-async def test_the_transcript_in_the_closing_events_is_what_the_deltas_said() -> None:
+async def test_closing_events_repeat_the_transcript_of_the_deltas() -> None:
     async with call([delta("One "), delta("two ", 50), Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -105,7 +105,7 @@ async def test_the_transcript_in_the_closing_events_is_what_the_deltas_said() ->
         assert item.status == "incomplete"
 
 
-async def test_the_history_keeps_what_was_played_by_the_clock() -> None:
+async def test_the_history_keeps_what_playback_has_reached() -> None:
     async with call([delta("One", 50), Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -120,7 +120,7 @@ async def test_the_history_keeps_what_was_played_by_the_clock() -> None:
         assert len(kept.ids) == 51
 
 
-async def test_a_reply_of_which_nothing_was_heard_is_not_told_to_the_model() -> None:
+async def test_replies_that_were_never_heard_leave_the_prompt() -> None:
     async with call([delta("One", 50), Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -131,7 +131,7 @@ async def test_a_reply_of_which_nothing_was_heard_is_not_told_to_the_model() -> 
         assert remembered(caller) is None
 
 
-async def test_audio_that_still_plays_after_response_done_is_cut_too() -> None:
+async def test_audio_still_playing_after_response_done_is_cut() -> None:
     async with call(reply("One", tokens=50)) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)
@@ -144,7 +144,7 @@ async def test_audio_that_still_plays_after_response_done_is_cut_too() -> None:
         assert kept.heard_samples == pytest.approx(24_000, abs=1)
 
 
-async def test_a_reply_that_was_played_to_its_end_is_kept_whole() -> None:
+async def test_replies_played_to_their_end_are_kept_whole() -> None:
     async with call(reply("One", tokens=50)) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)
@@ -173,7 +173,7 @@ async def test_the_clients_truncate_overrides_the_clock() -> None:
         assert kept.heard_samples == 9_600
 
 
-async def test_a_truncate_behind_the_audio_is_refused_and_the_item_stays() -> None:
+async def test_truncation_beyond_the_audio_is_refused_without_effect() -> None:
     async with call(reply("One", tokens=25)) as caller:
         caller.send("response.create")
         item_id = (await caller.expect(wire.ResponseOutputAudioDelta)).item_id
@@ -203,7 +203,7 @@ async def test_the_transports_report_counts_more_than_the_clock() -> None:
         assert kept.heard_samples == 5 * SAMPLES_PER_TOKEN
 
 
-async def test_the_clients_cancel_closes_the_response_and_keeps_what_was_sent() -> None:
+async def test_cancelled_responses_close_and_keep_what_was_sent() -> None:
     async with call([delta("One", 50), Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -220,7 +220,7 @@ async def test_the_clients_cancel_closes_the_response_and_keeps_what_was_sent() 
         assert kept.heard_samples == 50 * SAMPLES_PER_TOKEN
 
 
-async def test_a_cancel_before_the_first_word_ends_without_items() -> None:
+async def test_cancelling_before_the_first_word_leaves_no_items() -> None:
     async with call([Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseCreated)
@@ -229,7 +229,7 @@ async def test_a_cancel_before_the_first_word_ends_without_items() -> None:
         assert (finished.response.status, finished.response.output) == ("cancelled", ())
 
 
-async def test_a_response_cancelled_in_the_same_breath_never_runs() -> None:
+async def test_responses_cancelled_immediately_never_run() -> None:
     async with call([Gate()]) as caller:
         caller.send("response.create")
         caller.send("response.cancel")
@@ -239,7 +239,7 @@ async def test_a_response_cancelled_in_the_same_breath_never_runs() -> None:
         assert finished.response.status == "in_progress"
 
 
-async def test_a_cancel_of_nothing_is_refused_in_the_words_that_clients_match() -> None:
+async def test_cancelling_nothing_gives_the_error_that_clients_match() -> None:
     async with call() as caller:
         caller.send("response.cancel", event_id="c1")
         error = await caller.expect_error()
@@ -247,7 +247,7 @@ async def test_a_cancel_of_nothing_is_refused_in_the_words_that_clients_match() 
         assert error.message.startswith("Cancellation failed")
 
 
-async def test_a_cancel_of_another_response_leaves_this_one_alone() -> None:
+async def test_cancelling_another_response_leaves_this_one_alone() -> None:
     gate = Gate()
     async with call([gate, *reply("Hi.")]) as caller:
         caller.send("response.create")
@@ -269,7 +269,7 @@ async def test_the_next_turn_after_an_interruption_is_answered() -> None:
         assert caller.session.floor in (Floor.AUDIBLE, Floor.NOBODY)
 
 
-async def test_audio_is_sent_only_so_far_ahead_of_the_ear() -> None:
+async def test_audio_is_sent_only_a_bounded_lead_ahead() -> None:
     limits = SessionLimits(lead_s=1.0)
     async with call([delta("One", 100), done()], config=SessionConfig(limits=limits)) as caller:
         caller.send("response.create")
@@ -292,7 +292,7 @@ async def test_the_clients_cancel_takes_back_audio_that_waits() -> None:
         assert len(caller.of(wire.ResponseOutputAudioDelta)) <= 1
 
 
-async def test_speech_after_the_end_of_generation_takes_back_audio_that_waits() -> None:
+async def test_speech_after_generation_takes_back_waiting_audio() -> None:
     async with call(reply("One", tokens=25)) as caller:
         caller.channel.pause()
         caller.send("response.create")
@@ -307,7 +307,7 @@ async def test_speech_after_the_end_of_generation_takes_back_audio_that_waits() 
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-async def test_a_truncate_of_a_running_reply_holds_whatever_is_sent_of_it_later(interrupted: bool) -> None:
+async def test_truncating_a_running_reply_covers_what_follows(interrupted: bool) -> None:
     gate = Gate()
     async with call([delta("One", 50), gate, delta("two", 50), Gate() if interrupted else done()]) as caller:
         caller.send("response.create")
@@ -328,7 +328,7 @@ async def test_a_truncate_of_a_running_reply_holds_whatever_is_sent_of_it_later(
         assert kept.heard_samples == 9_600
 
 
-async def test_a_response_asked_for_while_the_last_one_plays_is_not_ended_by_that_playback() -> None:
+async def test_the_next_response_outlives_its_predecessors_playback() -> None:
     async with call(reply("One", tokens=1), [Gate()]) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)
@@ -351,7 +351,7 @@ async def test_a_truncated_reply_is_not_waited_for() -> None:
         assert caller.session.floor is Floor.NOBODY
 
 
-async def test_the_stop_goes_out_with_the_audio_that_completes_the_threshold() -> None:
+async def test_the_stop_comes_with_the_audio_at_threshold() -> None:
     """So within 20 ms of it, of which the server spends none waiting: the clock stands still meanwhile."""
     appends = [np.zeros(320, "<i2")] * 30 + [np.full(320, 8000, "<i2")] * 20
     ears = Endpointer(LoudnessDetector())

@@ -54,7 +54,7 @@ async def test_a_result_of_no_call_is_refused(call_id: str) -> None:
         assert await refused(caller, item=result(call_id)) == UNKNOWN
 
 
-async def test_each_of_two_calls_gets_one_result_in_any_order() -> None:
+async def test_two_calls_get_one_result_each_in_order() -> None:
     async with call(calling(rest=TWICE), reply("Both.")) as caller:
         first, second = await calls(caller)
         await create(caller, result(second.call_id, "two"))
@@ -63,7 +63,7 @@ async def test_each_of_two_calls_gets_one_result_in_any_order() -> None:
         assert await refused(caller, item=result(first.call_id)) == UNKNOWN
 
 
-async def test_a_result_that_was_deleted_may_be_given_anew() -> None:
+async def test_deleted_results_may_be_given_again() -> None:
     async with call() as caller:
         await create(caller, function_call("c"))
         item_id = await create(caller, result("c"))
@@ -78,7 +78,7 @@ async def test_a_call_that_was_deleted_is_unknown() -> None:
         assert await refused(caller, item=result("c")) == UNKNOWN
 
 
-async def test_a_call_made_out_of_band_may_have_a_result() -> None:
+async def test_calls_made_out_of_band_may_have_results() -> None:
     async with call(calling(rest=TWICE)) as caller:
         first, _ = await calls(caller, conversation="none")
         await create(caller, result(first.call_id))
@@ -103,7 +103,7 @@ async def test_a_call_without_an_id_gets_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "get weather", "get.weather", "<tool_call>", "a" * 65])
-async def test_a_call_of_the_client_has_a_name_of_the_api_s_form(name: str) -> None:
+async def test_client_made_calls_have_api_function_names(name: str) -> None:
     async with call() as caller:
         assert await refused(caller, item=function_call("c", name)) == ("invalid_value", "item.name")
 
@@ -117,7 +117,7 @@ async def test_a_result_comes_behind_its_call(place: str) -> None:
         assert (await refused(caller, item=result("c"), previous_item_id=place))[1] == "previous_item_id"
 
 
-async def test_the_items_of_a_response_s_input_are_held_to_the_same() -> None:
+async def test_items_of_response_input_obey_the_same_rules() -> None:
     async with call() as caller:
         await create(caller, function_call("known"))
         refusals: tuple[tuple[list[dict[str, Any]], str], ...] = (
@@ -138,7 +138,7 @@ async def test_the_items_of_a_response_s_input_are_held_to_the_same() -> None:
         await caller.expect(wire.ResponseDone)
 
 
-async def test_a_tool_of_the_server_answers_no_call_that_was_deleted() -> None:
+async def test_server_tools_answer_no_deleted_call() -> None:
     gate = Gate()
     tools = FakeTools({"clock": ToolResult("Noon.")}, {"clock": gate})
     async with call(calling(rest=render_tool_call(ToolCall("clock", "{}"))), tools=tools) as caller:

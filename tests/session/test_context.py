@@ -81,7 +81,7 @@ def test_a_conversation_that_fits_is_left_alone() -> None:
     assert spoken(history) == [True] * 5
 
 
-def test_the_speech_of_the_oldest_replies_goes_first_and_their_words_stay() -> None:
+def test_the_oldest_replies_lose_speech_and_keep_words() -> None:
     history = conversation(10)
     context, _ = keeper(history, size(history) - 1)
     assert fit(context)
@@ -104,7 +104,7 @@ def test_the_last_replies_keep_their_speech() -> None:
     assert spoken(history)[-SPOKEN_REPLIES:] == [True] * len(spoken(history)[-SPOKEN_REPLIES:])
 
 
-def test_then_the_oldest_turns_go_up_to_a_users_turn() -> None:
+def test_next_the_oldest_turns_go_as_whole_exchanges() -> None:
     history = conversation(20, question=40)
     context, _ = keeper(history, 600)
     assert fit(context)
@@ -122,13 +122,13 @@ def test_the_last_turn_stays_whatever_its_size() -> None:
     assert not fit(context)
 
 
-def test_the_instructions_and_the_longest_reply_have_their_room() -> None:
+def test_instructions_and_the_longest_reply_have_reserved_room() -> None:
     history = conversation(5)
     token_counter = LetterMeter(size(history) + REPLY_TOKENS + 16 + 9)
     assert ContextWindow(history, token_counter, 0.5).fit(PREAMBLE, "auto", REPLY_TOKENS)
 
 
-def test_a_reply_may_have_half_the_context_at_most() -> None:
+def test_replies_may_have_half_the_context_at_most() -> None:
     history = conversation(5)
     token_counter = LetterMeter(2 * (size(history) + 30))
     assert not ContextWindow(history, token_counter, 0.5).fit(PREAMBLE, "auto", 10**6)
@@ -150,14 +150,14 @@ def test_disabled_is_never_cut() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "most"), [(0.9, 540), (0.5, 300), (0.2, 120)])
-def test_the_retention_ratio_is_what_stays_of_the_room(ratio: float, most: int) -> None:
+def test_the_retention_ratio_is_the_share_that_stays(ratio: float, most: int) -> None:
     history = conversation(10)
     context, _ = keeper(history, 600)
     assert fit(context, RetentionRatio(retention_ratio=ratio))
     assert most - 60 <= size(history) <= most
 
 
-def test_the_clients_token_limit_is_the_room_where_it_is_smaller() -> None:
+def test_a_smaller_token_limit_of_clients_is_used() -> None:
     history = conversation(10)
     context, _ = keeper(history, 10_000)
     limit = TokenLimits(post_instructions=400)
@@ -166,7 +166,7 @@ def test_the_clients_token_limit_is_the_room_where_it_is_smaller() -> None:
     assert size(history) <= 200
 
 
-def test_cuts_are_few_and_every_id_is_measured_once() -> None:
+def test_cuts_are_few_and_ids_are_measured_once() -> None:
     history = conversation(0)
     context, token_counter = keeper(history, 2000)
     cuts = 0

@@ -60,7 +60,7 @@ SETTINGS: dict[str, Any] = {"audio": {"input": {"format": {"type": "audio/pcm", 
 
 
 @pytest.mark.parametrize("gated", [True, False])
-async def test_our_own_voice_from_the_loudspeaker_does_not_interrupt_us(gated: bool) -> None:
+async def test_our_own_echo_does_not_interrupt_us(gated: bool) -> None:
     script = [delta("One", 125), Gate()]
     async with call(
         script, vocoder=SpeakingVocoder(), settings=SETTINGS, config=SessionConfig(echo_gate=gated)
@@ -85,7 +85,7 @@ async def test_the_client_may_switch_the_gate() -> None:
         assert STARTED in await on_a_loudspeaker(caller, 5.0, {})
 
 
-def test_the_reference_is_what_plays_when_the_microphone_hears() -> None:
+def test_the_reference_is_what_plays_at_that_moment() -> None:
     ledger, now = PlayoutLedger(), 100.0
     ours = EchoReference(ledger, lambda: now)
     assert not ours.during(0, 0).any()

@@ -9,7 +9,7 @@ from realtime.session.input.echo_reference import EchoReference
 from realtime.session.playout import PlayoutLedger
 
 
-def test_adding_speech_costs_the_same_however_much_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_speech_has_constant_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """It copied the whole reply for each delta: 2.6 s of the event loop in a reply of 130 s."""
     copied = 0
     concatenate = np.concatenate
@@ -27,7 +27,7 @@ def test_adding_speech_costs_the_same_however_much_there_was(monkeypatch: pytest
     assert copied < 2 * 130 * 24_000
 
 
-def test_what_plays_is_read_in_small_and_large_pieces_alike() -> None:
+def test_small_and_large_reads_give_the_same_reference() -> None:
     speech = np.sin(np.arange(48_000) * 0.05).astype(np.float32)
 
     def heard(step: int) -> np.ndarray:

@@ -78,7 +78,7 @@ async def test_a_long_pause_is_asked_about_again() -> None:
     assert model.heard == sorted(set(model.heard)), "each time with more silence"
 
 
-async def test_a_pause_during_a_slow_answer_is_asked_about_next() -> None:
+async def test_pauses_during_slow_answers_are_asked_about_next() -> None:
     model = Answers(0.98)
     model.answering.clear()
     async with call(parts={"end_of_turn": model}) as caller:

@@ -53,13 +53,13 @@ async def talk_over(caller: Caller, sound: NDArray[np.float32], silence: float =
 @pytest.mark.parametrize(
     "sound", [COUGH, sounds.door(2, -16), sounds.hum(130, level_db=-16)], ids=["cough", "door", "mhm"]
 )
-async def test_what_was_nothing_pauses_and_resumes_and_is_not_told(sound: NDArray[np.float32]) -> None:
+async def test_false_interruptions_pause_and_resume_without_events(sound: NDArray[np.float32]) -> None:
     async with call([delta("One", 200), Gate()], settings=listening()) as caller:
         assert await talk_over(caller, sound) == [PAUSED, RESUMED]
         assert caller.session.floor is Floor.REPLYING
 
 
-async def test_a_word_ends_the_reply_with_its_true_start() -> None:
+async def test_words_cancel_the_reply_from_their_true_start() -> None:
     async with call([delta("One", 200), Gate()], settings=listening()) as caller:
         types = await talk_over(caller, STOP)
         assert types[:2] == [PAUSED, STARTED]
@@ -74,7 +74,7 @@ async def test_play_on_tells_nothing_of_a_false_alarm() -> None:
         assert await talk_over(caller, COUGH) == []
 
 
-async def test_the_verdict_comes_within_a_second_of_the_voice() -> None:
+async def test_the_verdict_comes_within_a_second() -> None:
     async with call([delta("One", 200), Gate()], settings=listening()) as caller:
         types = await talk_over(caller, sounds.hum(130, (3.0,), -16), silence=0)
         assert types[0] == PAUSED
@@ -83,7 +83,7 @@ async def test_the_verdict_comes_within_a_second_of_the_voice() -> None:
         assert started.audio_start_ms < 1040
 
 
-async def test_the_turn_that_interrupted_is_committed_from_its_start() -> None:
+async def test_interrupting_turns_are_committed_from_their_start() -> None:
     async with call([delta("One", 200), Gate()], reply("Yes?"), settings=listening()) as caller:
         await talk_over(caller, STOP)
         (committed,) = caller.of(wire.InputAudioBufferCommitted)
@@ -93,7 +93,7 @@ async def test_the_turn_that_interrupted_is_committed_from_its_start() -> None:
         assert np.abs(audio).max() == pytest.approx(np.abs(STOP).max(), abs=0.01)
 
 
-async def test_a_false_alarm_is_no_part_of_the_next_turn_but_for_its_padding() -> None:
+async def test_false_interruptions_leave_only_padding_in_later_turns() -> None:
     async with call([delta("One", 200), Gate()], reply("Yes?"), settings=listening()) as caller:
         await talk_over(caller, COUGH, silence=2.0)
         await hear(caller, STOP)
@@ -101,7 +101,7 @@ async def test_a_false_alarm_is_no_part_of_the_next_turn_but_for_its_padding() -
         assert len(audio) < len(STOP) + 16_000
 
 
-async def test_a_microphone_that_falls_silent_does_not_leave_the_reply_hanging() -> None:
+async def test_silent_microphones_do_not_leave_the_reply_paused() -> None:
     limits = SessionLimits(overlap_s=0.05)
     config = SessionConfig(limits=limits)
     async with call([delta("One", 200), Gate()], settings=listening(), config=config) as caller:
@@ -225,7 +225,7 @@ class SweepVocoder(FakeVocoder):
         return SweepStream(voice, None, speculative=speculative)
 
 
-async def test_the_sound_with_pauses_is_the_sound_without_them_minus_the_silence() -> None:
+async def test_paused_sound_is_the_sound_plus_silence() -> None:
     alarms = [COUGH, sounds.hum(130, level_db=-16), COUGH, sounds.door(3, -16)]
     noisy = np.concatenate([part for alarm in alarms for part in (sounds.silence(0.7), alarm)])
     noisy = np.concatenate((noisy, sounds.silence(4.0)))
@@ -242,7 +242,7 @@ async def test_the_sound_with_pauses_is_the_sound_without_them_minus_the_silence
     assert np.array_equal(heard[0], heard[1])
 
 
-async def test_what_is_remembered_as_heard_leaves_the_pauses_out() -> None:
+async def test_the_heard_audio_leaves_pauses_out() -> None:
     script = [delta("One", 200), Gate()]
     sound = np.concatenate((sounds.silence(0.7), COUGH, sounds.silence(1.0), STOP, sounds.silence(0.7)))
     async with call(script, reply("Yes?"), vocoder=SweepVocoder(), settings=listening()) as caller:

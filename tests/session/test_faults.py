@@ -41,7 +41,7 @@ def contents(caller: Caller, request: int) -> list[Any]:
 # What clients do wrong
 
 
-async def test_a_frame_that_cannot_be_read_is_an_error_and_the_session_lives() -> None:
+async def test_unreadable_frames_are_errors_and_the_session_lives() -> None:
     async with call() as caller:
         caller.channel.put(ProtocolError("invalid_value", "Invalid value: 'nope'.", param="type", event_id="c1"))
         error = await caller.expect_error()
@@ -91,7 +91,7 @@ async def test_ten_minutes_of_noise_grow_no_memory() -> None:
         assert await caller.settle() == []
 
 
-async def test_ten_minutes_of_loud_noise_become_turns_of_bounded_length() -> None:
+async def test_endless_noise_becomes_turns_of_bounded_length() -> None:
     noise = np.random.default_rng(0).integers(-9000, 9000, 24_000).astype("<i2").tobytes()
     async with call(config=limited(history_audio_s=200.0)) as caller:
         for _ in range(600):
@@ -116,7 +116,7 @@ async def test_uncommitted_audio_without_turn_detection_is_bounded() -> None:
         await caller.expect(wire.InputAudioBufferCommitted)
 
 
-async def test_a_turn_left_open_without_turn_detection_is_bounded() -> None:
+async def test_open_turns_are_bounded_without_turn_detection() -> None:
     async with call(config=limited(turn_s=5.0)) as caller:
         caller.say(0.5)
         await caller.expect(wire.InputAudioBufferSpeechStarted)
@@ -139,7 +139,7 @@ async def test_minutes_in_one_append_let_others_run() -> None:
 # The model side
 
 
-async def test_a_full_context_forgets_the_oldest_turns_and_asks_again() -> None:
+async def test_full_contexts_drop_the_oldest_turns_and_retry() -> None:
     async with call([done("context_full")], reply("Hi.")) as caller:
         await create(caller, text_item("Rules.", role="system"))
         await fill(caller, 5)
@@ -160,7 +160,7 @@ async def test_what_was_forgotten_stays_forgotten() -> None:
         assert contents(caller, 2)[0] == "question 3"
 
 
-async def test_a_turn_that_fits_no_context_fails_and_says_so() -> None:
+async def test_turns_that_fit_no_context_fail_with_reason() -> None:
     async with call([done("context_full")], [done("context_full")]) as caller:
         await create(caller, text_item("old"))
         await create(caller, text_item("much too long"))
@@ -188,9 +188,7 @@ async def test_the_retention_ratio_says_how_much_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("reason", "status"), [("looped", "incomplete"), ("silent", "completed")])
-async def test_a_reply_that_said_nothing_new_any_more_ends_and_is_remembered_without_that(
-    reason: str, status: str
-) -> None:
+async def test_repetitive_replies_end_and_keep_only_new_content(reason: str, status: str) -> None:
     ended = replace(done(reason), surplus=9)
     async with call([delta("One", 5), delta("", 8), ended]) as caller:
         finished = await respond(caller)
@@ -205,7 +203,7 @@ async def test_a_reply_that_said_nothing_new_any_more_ends_and_is_remembered_wit
 @pytest.mark.parametrize(
     "script", [[done("failed", "boom")], [delta("One", 5), done("failed", "boom")], [delta("One"), ValueError("boom")]]
 )
-async def test_a_failing_engine_fails_the_response_and_not_the_session(script: list[Any]) -> None:
+async def test_engine_failures_fail_the_response_only(script: list[Any]) -> None:
     async with call(script) as caller:
         response = (await respond(caller)).response
         assert response.status == "failed"
@@ -215,7 +213,7 @@ async def test_a_failing_engine_fails_the_response_and_not_the_session(script: l
         assert (await respond(caller)).response.status == "completed"
 
 
-async def test_a_failing_vocoder_fails_the_response_and_stops_the_engine() -> None:
+async def test_vocoder_failures_fail_the_response_and_stop_generation() -> None:
     async with call([delta("One", 5), Gate()], vocoder=FakeVocoder(ValueError("boom"))) as caller:
         assert (await respond(caller)).response.status == "failed"
         assert caller.engine.generations[0].cancelled
@@ -225,7 +223,7 @@ async def test_a_failing_vocoder_fails_the_response_and_stops_the_engine() -> No
 # Peers that go or do not read
 
 
-async def test_a_client_that_vanishes_mid_reply_leaves_nothing_behind() -> None:
+async def test_clients_that_vanish_mid_reply_leave_nothing_behind() -> None:
     before = asyncio.all_tasks()
     async with call([delta("One", 50), Gate()], [delta("Two", 50), Gate()]) as caller:
         caller.send("response.create")
@@ -241,7 +239,7 @@ async def test_a_client_that_vanishes_mid_reply_leaves_nothing_behind() -> None:
         assert caller.channel.closed == (1000, "channel_closed")
 
 
-async def test_a_client_that_vanishes_during_speech_leaves_nothing_behind() -> None:
+async def test_clients_that_vanish_during_speech_leave_nothing_behind() -> None:
     before = asyncio.all_tasks()
     async with call() as caller:
         caller.say(0.5)
@@ -261,7 +259,7 @@ async def test_a_client_that_never_reads_is_closed() -> None:
         assert caller.vocoder.streams[0].closed
 
 
-async def test_audio_for_a_client_that_never_reads_is_bounded() -> None:
+async def test_audio_for_clients_that_never_read_is_bounded() -> None:
     async with call([delta("One", 1000), done()]) as caller:
         caller.channel.pause()
         caller.send("response.create")
@@ -269,7 +267,7 @@ async def test_audio_for_a_client_that_never_reads_is_bounded() -> None:
         assert caller.session.parts.outbox.audio_samples <= 2.3 * 24_000
 
 
-async def test_answers_for_a_client_that_never_reads_are_bounded() -> None:
+async def test_answers_for_clients_that_never_read_are_bounded() -> None:
     async with call(config=limited(outbox_bytes=10_000)) as caller:
         caller.channel.pause()
         for _ in range(100):
@@ -295,7 +293,7 @@ async def test_a_second_caller_does_not_disturb_the_first() -> None:
 # The end
 
 
-async def test_a_session_ends_at_its_age_and_says_why() -> None:
+async def test_sessions_end_at_their_age_with_a_reason() -> None:
     async with call(config=limited(session_s=0.05)) as caller:
         assert (await caller.expect_error()).code == "session_expired"
         await caller.task
@@ -311,7 +309,7 @@ async def test_a_draining_server_says_so() -> None:
         assert (error.type, error.code) == ("server_error", "server_draining")
 
 
-async def test_a_fault_of_ours_closes_the_session_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_faults_close_the_session_without_details(caplog: pytest.LogCaptureFixture) -> None:
     async with call() as caller:
         caller.channel.put(RuntimeError("our secret"))
         error = await caller.expect_error()
@@ -323,7 +321,7 @@ async def test_a_fault_of_ours_closes_the_session_without_its_details(caplog: py
     assert record.exc_info is not None
 
 
-async def test_every_record_names_its_session_and_none_tells_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_records_name_their_session_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="realtime")
     async with call(reply("tender secret"), [delta("a secret"), ValueError("fault")]) as caller:
         await create(caller, text_item("private question"))

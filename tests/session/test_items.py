@@ -37,7 +37,7 @@ async def respond(caller: Caller, **response: Any) -> wire.ResponseDone:
     return await caller.expect(wire.ResponseDone)
 
 
-async def test_items_of_the_client_become_messages_of_the_model() -> None:
+async def test_client_items_become_messages_of_the_model() -> None:
     speech = np.full(2400, 8000, "<i2").tobytes()
     async with call() as caller:
         await create(caller, text_item("Be kind.", role="system"))
@@ -103,7 +103,7 @@ async def test_a_deleted_item_is_gone_for_the_model() -> None:
 
 
 @pytest.mark.parametrize("verb", ["retrieve", "delete", "truncate"])
-async def test_an_unknown_item_is_an_error_of_its_own_code(verb: str) -> None:
+async def test_unknown_items_have_an_error_of_their_own(verb: str) -> None:
     fields = {"content_index": 0, "audio_end_ms": 0} if verb == "truncate" else {}
     async with call() as caller:
         caller.send(f"conversation.item.{verb}", item_id="nope", event_id="rci_nope", **fields)
@@ -123,7 +123,7 @@ async def test_a_retrieved_item_holds_the_users_audio() -> None:
         assert len(part.audio) / 48_000 == pytest.approx(1.8, abs=0.07)
 
 
-async def test_an_item_too_long_for_a_message_is_retrieved_without_its_audio() -> None:
+async def test_too_long_items_are_retrieved_without_audio() -> None:
     async with call() as caller:
         caller.turn_detection(None)
         caller.say(20.0)
@@ -135,7 +135,7 @@ async def test_an_item_too_long_for_a_message_is_retrieved_without_its_audio() -
         assert item.content == (InputAudio(),)
 
 
-async def test_a_truncated_item_can_be_retrieved_and_shows_no_transcript() -> None:
+async def test_truncated_items_are_retrieved_without_transcript() -> None:
     async with call(reply("One", tokens=25)) as caller:
         done_event = await respond(caller)
         item_id = done_event.response.output[0].id
@@ -180,7 +180,7 @@ async def test_the_voice_is_frozen_once_it_was_heard() -> None:
         assert (await caller.expect_error()).code == "cannot_update_voice"
 
 
-async def test_updates_before_and_behind_a_request_hold_in_order() -> None:
+async def test_updates_around_a_request_apply_in_order() -> None:
     async with call() as caller:
         caller.update(output_modalities=["text"])
         caller.send("response.create")
@@ -199,7 +199,7 @@ async def test_output_audio_clear_is_not_for_a_websocket() -> None:
 # Out of band
 
 
-async def test_a_response_out_of_band_leaves_the_conversation_alone() -> None:
+async def test_out_of_band_responses_leave_the_conversation_alone() -> None:
     async with call(reply("route")) as caller:
         finished = await respond(caller, conversation="none", output_modalities=["text"], metadata={"topic": "x"})
         assert finished.response.conversation_id is None
@@ -209,7 +209,7 @@ async def test_a_response_out_of_band_leaves_the_conversation_alone() -> None:
         assert not caller.engine.requests[1].messages
 
 
-async def test_a_response_out_of_band_answers_its_own_input() -> None:
+async def test_out_of_band_responses_answer_their_own_input() -> None:
     async with call() as caller:
         await create(caller, text_item("first", "a"))
         await create(caller, text_item("second", "b"))
@@ -246,7 +246,7 @@ async def test_responses_out_of_band_run_beside_the_conversations() -> None:
         assert main.response.conversation_id is not None
 
 
-async def test_a_response_out_of_band_is_not_interrupted_by_speech() -> None:
+async def test_speech_does_not_interrupt_out_of_band_responses() -> None:
     gate = Gate()
     async with call([delta("One", 5), gate, done()]) as caller:
         caller.send("response.create", response={"conversation": "none"})
@@ -258,7 +258,7 @@ async def test_a_response_out_of_band_is_not_interrupted_by_speech() -> None:
         assert (await caller.expect(wire.ResponseDone)).response.status == "completed"
 
 
-async def test_a_response_out_of_band_is_cancelled_by_its_id() -> None:
+async def test_out_of_band_responses_are_cancelled_by_id() -> None:
     async with call([delta("One", 5), Gate()]) as caller:
         caller.send("response.create", response={"conversation": "none"})
         id = (await caller.expect(wire.ResponseCreated)).response.id

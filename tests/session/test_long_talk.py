@@ -186,7 +186,7 @@ async def talk() -> AsyncIterator[Talk]:
         engine.stop()
 
 
-async def test_an_hour_of_talk_costs_the_same_in_its_last_turn_as_in_its_first() -> None:
+async def test_an_hours_last_turn_costs_no_more() -> None:
     async with talk() as hour:
         for number in range(60):
             await hour.turn(interrupt=number % 10 == 9)

@@ -50,7 +50,7 @@ async def respond(caller: Caller, **response: Any) -> wire.ResponseDone:
 # Listing
 
 
-async def test_a_servers_tools_are_listed_as_an_item_and_offered() -> None:
+async def test_tools_of_a_server_are_listed_and_offered() -> None:
     async with call(servers=FakeServers({"docs": FakeTools({"search": FOUND})})) as caller:
         caller.update(tools=[mcp(require_approval="never")])
         await caller.expect(wire.McpListToolsCompleted)
@@ -69,13 +69,13 @@ async def test_a_servers_tools_are_listed_as_an_item_and_offered() -> None:
         assert names(caller) == ["search"]
 
 
-async def test_the_servers_of_a_session_that_begins_with_them_are_listed_too() -> None:
+async def test_servers_named_at_the_start_are_listed_too() -> None:
     servers = FakeServers({"docs": FakeTools({"search": FOUND})})
     async with call(servers=servers, settings={"tools": [mcp()]}) as caller:
         await caller.expect(wire.McpListToolsCompleted)
 
 
-async def test_a_server_that_fails_costs_its_tools_and_nothing_else() -> None:
+async def test_failing_servers_cost_only_their_tools() -> None:
     servers = FakeServers({"docs": "it is down", "good": FakeTools({"search": FOUND})})
     async with call(servers=servers) as caller:
         await connect(caller, mcp("docs"), mcp("good"))
@@ -85,7 +85,7 @@ async def test_a_server_that_fails_costs_its_tools_and_nothing_else() -> None:
         assert names(caller) == ["search"]
 
 
-async def test_a_server_that_is_not_contacted_is_refused_at_once() -> None:
+async def test_servers_that_are_never_contacted_are_refused_directly() -> None:
     async with call(servers=FakeServers({})) as caller:
         caller.update(tools=[mcp("forbidden")])
         error = await caller.expect_error()
@@ -143,7 +143,7 @@ async def test_tools_of_the_same_name_are_told_apart() -> None:
         assert names(caller) == ["b_search"] and caller.engine.requests[-1].calls.required
 
 
-async def test_a_response_may_name_servers_of_the_session_and_no_others() -> None:
+async def test_responses_may_name_only_servers_of_the_session() -> None:
     async with call(servers=FakeServers({"docs": FakeTools({"search": FOUND})})) as caller:
         await connect(caller, mcp())
         await respond(caller, tools=[mcp()])
@@ -171,7 +171,7 @@ async def test_secrets_are_kept_and_never_told() -> None:
 # ReplyToolCalls
 
 
-async def test_a_call_runs_inside_the_response_and_the_reply_continues_by_itself() -> None:
+async def test_server_calls_run_inside_the_response_that_continues() -> None:
     tools = FakeTools({"search": FOUND})
     async with call(
         calling("Let me look.", rest=SEARCH), reply("Here."), servers=FakeServers({"docs": tools})
@@ -205,7 +205,7 @@ async def test_a_call_runs_inside_the_response_and_the_reply_continues_by_itself
         assert told[-1] == TOLD and told[-2].role == "assistant"
 
 
-async def test_a_call_that_fails_is_told_as_failed_and_in_words() -> None:
+async def test_failed_calls_are_reported_as_failed_with_text() -> None:
     tools = FakeTools({"search": ToolResult("Error: no.", ToolFault("http", "no.", 401))})
     async with call(calling(rest=SEARCH), reply("Sorry."), servers=FakeServers({"docs": tools})) as caller:
         await connect(caller, mcp(require_approval="never"))
@@ -218,7 +218,7 @@ async def test_a_call_that_fails_is_told_as_failed_and_in_words() -> None:
         assert caller.engine.requests[1].messages[-1].role == "input"
 
 
-async def test_several_calls_run_at_once_and_are_told_in_order() -> None:
+async def test_several_calls_run_together_and_end_in_order() -> None:
     gate = Gate()
     tools = FakeTools({"search": FOUND, "slow": ToolResult("At last.")}, {"slow": gate})
     rest = render_tool_call(ToolCall("slow", "{}")) + SEARCH
@@ -237,7 +237,7 @@ async def test_several_calls_run_at_once_and_are_told_in_order() -> None:
         assert roles[-3:] == ["assistant", "input", "input"]
 
 
-async def test_a_client_function_beside_it_is_told_last_and_the_client_goes_on() -> None:
+async def test_client_functions_come_last_and_the_client_continues() -> None:
     rest = render_tool_call(ToolCall("mine", "{}")) + SEARCH
     function = {"type": "function", "name": "mine"}
     servers = FakeServers({"docs": FakeTools({"search": FOUND})})
@@ -280,7 +280,7 @@ def decide(caller: Caller, request_id: str, approve: bool, **fields: Any) -> Non
     caller.send("conversation.item.create", item=item, event_id="decide")
 
 
-async def test_the_client_is_asked_before_a_call_unless_it_says_otherwise() -> None:
+async def test_clients_approve_calls_unless_they_said_otherwise() -> None:
     tools = FakeTools({"search": FOUND})
     async with call(calling(rest=SEARCH), reply("Here."), servers=FakeServers({"docs": tools})) as caller:
         await connect(caller, mcp())
@@ -297,7 +297,7 @@ async def test_the_client_is_asked_before_a_call_unless_it_says_otherwise() -> N
         assert caller.engine.requests[1].messages[-1] == TOLD
 
 
-async def test_a_refused_call_is_not_made_and_the_model_is_told() -> None:
+async def test_refused_calls_are_not_made_and_are_reported() -> None:
     tools = FakeTools({"search": FOUND})
     async with call(calling(rest=SEARCH), reply("As you like."), servers=FakeServers({"docs": tools})) as caller:
         await connect(caller, mcp())
@@ -353,7 +353,7 @@ def wordy(characters: int) -> FakeTools:
     return tools
 
 
-async def test_a_server_whose_tools_are_too_long_is_told_with_size_and_limit() -> None:
+async def test_servers_with_too_long_tools_name_the_limit() -> None:
     servers = FakeServers({"long": wordy(70_000), "good": FakeTools({"find": FOUND})})
     async with call(servers=servers) as caller:
         await connect(caller, mcp("long"), mcp("good"))

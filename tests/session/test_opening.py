@@ -66,6 +66,6 @@ async def test_without_an_opening_nothing_is_added() -> None:
         assert caller.engine.requests[0].messages == ()
 
 
-def test_a_greeting_of_the_client_is_answered_after_the_opening() -> None:
+def test_client_greetings_are_answered_after_the_opening() -> None:
     said = Message("assistant", (Tokens((1,)),))
     assert OPENING.with_opening((said, Message("human", "x"))) == (HELLO, said, Message("human", "x"))

@@ -50,7 +50,7 @@ async def test_events_arrive_in_order() -> None:
     assert (outbox.size, outbox.audio_samples) == (0, 0)
 
 
-async def test_retracted_audio_is_not_sent_and_all_else_keeps_its_order() -> None:
+async def test_retracted_audio_is_dropped_and_the_order_stays() -> None:
     channel = MemoryChannel()
     outbox = Outbox(channel, SessionLimits())
     outbox.put_audio(audio("a"), 240, retractable=True)
@@ -92,7 +92,7 @@ async def test_sending_is_told_when_the_transport_took_it() -> None:
         assert sent == ["a"]
 
 
-async def test_the_next_event_goes_out_when_the_session_knows_of_the_last() -> None:
+async def test_the_next_event_waits_for_the_last_acknowledgement() -> None:
     channel, took = MemoryChannel(), list[int]()
     outbox = Outbox(channel, SessionLimits(), took.append)
     async with running(outbox):
@@ -109,7 +109,7 @@ async def test_the_next_event_goes_out_when_the_session_knows_of_the_last() -> N
     assert len(took) == 2
 
 
-async def test_a_peer_that_takes_nothing_for_too_long_is_a_slow_reader() -> None:
+async def test_peers_that_take_nothing_become_slow_readers() -> None:
     channel = MemoryChannel()
     channel.pause()
     outbox = Outbox(channel, SessionLimits(send_timeout_s=0.02))
@@ -118,7 +118,7 @@ async def test_a_peer_that_takes_nothing_for_too_long_is_a_slow_reader() -> None
         await outbox.run()
 
 
-async def test_more_than_fits_is_dropped_and_ends_the_session() -> None:
+async def test_overflow_is_dropped_and_ends_the_session() -> None:
     outbox = Outbox(MemoryChannel(), SessionLimits(outbox_bytes=2_000))
     for _ in range(1000):
         outbox.put(other())

@@ -20,7 +20,7 @@ def ledger(*sent: tuple[str, int, float]) -> PlayoutLedger:
     return new
 
 
-def test_a_client_plays_in_real_time_from_the_first_audio() -> None:
+def test_clients_play_in_real_time_from_first_audio() -> None:
     speech = ledger(("a", 3 * SECOND, 10.0))
     assert speech.remaining(11.0) == pytest.approx(2.0)
     assert speech.cut(11.0) == {"a": SECOND}
@@ -32,12 +32,12 @@ def test_what_comes_while_it_plays_queues_behind() -> None:
     assert speech.cut(12.5) == {"b": SECOND // 2}
 
 
-def test_a_gap_in_the_sending_is_a_gap_in_the_hearing() -> None:
+def test_gaps_in_sending_are_gaps_in_playback() -> None:
     speech = ledger(("a", SECOND, 10.0), ("a", SECOND, 15.0))
     assert speech.cut(15.5) == {"a": SECOND + SECOND // 2}
 
 
-def test_what_was_heard_to_its_end_is_not_cut() -> None:
+def test_what_was_heard_to_its_end_stays_whole() -> None:
     assert ledger(("a", SECOND, 10.0)).cut(11.0) == {}
 
 
@@ -64,7 +64,7 @@ def test_the_transports_report_counts_and_never_runs_back() -> None:
     assert speech.cut(99.0) == {"a": 500}
 
 
-def test_a_report_of_more_than_was_sent_is_all_that_was_sent() -> None:
+def test_progress_is_limited_to_what_was_sent() -> None:
     speech = ledger(("a", SECOND, 10.0))
     speech.played("a", 5 * SECOND, 10.1)
     assert speech.remaining(10.0) == 0
@@ -90,7 +90,7 @@ def test_a_forgotten_item_takes_no_time() -> None:
     assert speech.remaining(10.0) == 0
 
 
-def test_audio_that_arrives_for_an_item_that_was_cut_is_ignored() -> None:
+def test_late_audio_of_a_cut_item_is_ignored() -> None:
     speech = ledger(("a", SECOND, 10.0))
     speech.cut(10.5)
     speech.sent("a", SECOND, 10.6)
@@ -98,7 +98,7 @@ def test_audio_that_arrives_for_an_item_that_was_cut_is_ignored() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 2 * SECOND), st.floats(0, 2)), min_size=1, max_size=20), st.floats(0, 60))
-def test_heard_is_never_more_than_sent_nor_than_time_allows(pieces: list[tuple[int, float]], wait: float) -> None:
+def test_heard_is_bounded_by_sent_audio_and_time(pieces: list[tuple[int, float]], wait: float) -> None:
     speech, now = PlayoutLedger(), 100.0
     for samples, pause in pieces:
         now += pause
@@ -120,7 +120,7 @@ def test_nothing_is_heard_while_the_playback_is_paused() -> None:
     assert speech.cut(16.0) == {"a": 2 * SECOND}
 
 
-def test_what_is_sent_during_a_pause_plays_behind_it() -> None:
+def test_audio_sent_during_a_pause_plays_after_it() -> None:
     speech = ledger(("a", SECOND, 10.0))
     speech.pause(10.5)
     speech.queued("a", SECOND)
@@ -129,7 +129,7 @@ def test_what_is_sent_during_a_pause_plays_behind_it() -> None:
     assert speech.remaining(13.5) == pytest.approx(1.0)
 
 
-def test_a_cut_during_a_pause_counts_what_was_heard_before_it() -> None:
+def test_cuts_during_pauses_count_what_was_heard_before() -> None:
     speech = ledger(("a", 3 * SECOND, 10.0))
     speech.pause(11.0)
     assert speech.cut(12.0) == {"a": SECOND}
@@ -147,7 +147,7 @@ def test_playback_ends_though_a_transport_reports_too_little() -> None:
     assert speech.remaining(11.0) == 0.0
 
 
-def test_playback_goes_on_while_a_late_transport_reports_progress() -> None:
+def test_playback_continues_while_a_late_transport_reports() -> None:
     speech = ledger(("a", 4 * SECOND, 10.0))
     for now in (12.0, 13.0, 14.0, 15.0):  # two seconds behind the clock
         speech.played("a", int(now - 12.0) * SECOND, now)
@@ -163,7 +163,7 @@ def test_playback_ends_when_reports_stop() -> None:
     assert speech.ends_in(16.1) == 0.0
 
 
-def test_a_short_remainder_is_not_looked_at_all_the_time() -> None:
+def test_short_remainders_are_not_polled_all_the_time() -> None:
     speech = ledger(("a", SECOND, 10.0))
     speech.played("a", SECOND - 100, 10.5)
     assert speech.ends_in(10.9) >= 0.05

@@ -153,16 +153,16 @@ def test_no_order_of_events_makes_the_wire_illegal(
     asyncio.run(play([move for move, _ in talk], [together for _, together in talk], interruption, words))
 
 
-def test_a_reply_may_be_talked_over_again_and_again() -> None:
+def test_replies_may_be_interrupted_again_and_again() -> None:
     asyncio.run(play(["create", *["speak", "silence", "word", "silence"] * 4], [False] * 17, "pause"))
 
 
-def test_every_start_has_its_stop_where_the_client_leaves_turns_to_the_server() -> None:
+def test_starts_and_stops_pair_when_servers_detect_turns() -> None:
     rules = asyncio.run(play(["speak", "hush", "speak", "silence", "speak", "silence"] * 3, [False] * 18))
     assert rules.speaking is None and len(rules.stopped) >= 3
 
 
-def test_words_that_are_written_down_in_a_talk_give_the_floor_back_or_take_it() -> None:
+def test_transcribed_words_return_the_floor_or_take_it() -> None:
     """The talks above do reach both verdicts."""
     talk, words = ["create", *["hush", "word", "silence"] * 3], ["yeah", "nothing", "stop"]
     rules = asyncio.run(play(talk, [False] * len(talk), "pause", words))

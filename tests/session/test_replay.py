@@ -137,7 +137,7 @@ async def test_a_difference_is_named() -> None:
     assert told is not None and "event 4 differs in" in told
 
 
-async def test_a_recording_that_was_cut_off_replays_as_far_as_it_goes() -> None:
+async def test_truncated_recordings_replay_as_far_as_they_go() -> None:
     memory, caller = await recorded_turn()
     lines = memory.journal.getvalue().splitlines()
     half = [*lines[: len(lines) // 2], lines[len(lines) // 2][:10]]

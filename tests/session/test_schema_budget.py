@@ -33,7 +33,7 @@ class Check:
         return self.verdict if budget_s > 0 else SchemaVerdict(unpaid=True)
 
 
-async def test_a_session_that_has_spent_its_budget_is_told_and_lives() -> None:
+async def test_sessions_over_their_schema_budget_get_an_error() -> None:
     clock, check = FakeClock(), Check(spent=1.0)
     async with call(schema_check=check, clock=clock) as caller:
         for _ in range(int(SESSION_SCHEMA_SECONDS)):

@@ -29,7 +29,7 @@ async def replies(caller: Caller, count: int) -> list[wire.ResponseDone]:
     return [await caller.expect(wire.ResponseDone) for _ in range(count)]
 
 
-async def test_the_result_is_an_item_and_the_reply_continues_by_itself() -> None:
+async def test_results_are_items_and_the_reply_continues() -> None:
     script = calling("One moment.", rest=CLOCK)
     async with call(script, reply("Noon."), tools=FakeTools({"clock": NOON})) as caller:
         caller.send("response.create")
@@ -48,7 +48,7 @@ async def test_the_result_is_an_item_and_the_reply_continues_by_itself() -> None
         assert told[-2].role == "assistant"
 
 
-async def test_the_model_is_told_of_the_servers_tools_beside_the_clients() -> None:
+async def test_tools_of_server_and_client_are_both_declared() -> None:
     async with call(tools=FakeTools({"clock": NOON, "lookup": NOON}), settings={"tools": [LOOKUP]}) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)
@@ -56,7 +56,7 @@ async def test_the_model_is_told_of_the_servers_tools_beside_the_clients() -> No
         assert names == ["lookup", "clock"]
 
 
-async def test_a_function_of_the_client_goes_before_a_tool_of_the_same_name() -> None:
+async def test_client_functions_hide_server_tools_of_their_name() -> None:
     tools = FakeTools({"lookup": NOON})
     script = calling(rest=render_tool_call(ToolCall("lookup", "{}")))
     async with call(script, tools=tools, settings={"tools": [LOOKUP]}) as caller:
@@ -66,7 +66,7 @@ async def test_a_function_of_the_client_goes_before_a_tool_of_the_same_name() ->
         assert not tools.calls and not outputs(caller)
 
 
-async def test_with_a_call_for_the_client_beside_it_the_client_goes_on() -> None:
+async def test_with_a_client_call_pending_the_client_continues() -> None:
     rest = CLOCK + render_tool_call(ToolCall("lookup", "{}"))
     async with call(calling(rest=rest), tools=FakeTools({"clock": NOON}), settings={"tools": [LOOKUP]}) as caller:
         caller.send("response.create")
@@ -75,7 +75,7 @@ async def test_with_a_call_for_the_client_beside_it_the_client_goes_on() -> None
         assert len(outputs(caller)) == 1 and len(caller.engine.requests) == 1
 
 
-async def test_several_tools_run_at_once_and_are_answered_once() -> None:
+async def test_several_tools_run_together_with_one_answer() -> None:
     gate = Gate()
     tools = FakeTools({"clock": NOON, "slow": ToolResult("Done.")}, {"slow": gate})
     rest = render_tool_call(ToolCall("slow", "{}")) + CLOCK
@@ -90,7 +90,7 @@ async def test_several_tools_run_at_once_and_are_answered_once() -> None:
         assert len(caller.engine.requests) == 2
 
 
-async def test_a_forced_choice_holds_for_the_calls_and_not_for_the_answer() -> None:
+async def test_forced_choices_hold_for_calls_and_not_answers() -> None:
     async with call(
         calling(rest=CLOCK), tools=FakeTools({"clock": NOON}), settings={"tool_choice": "required"}
     ) as caller:
@@ -110,7 +110,7 @@ async def test_an_own_tool_may_be_chosen_by_name() -> None:
         assert [function.name for function in caller.engine.requests[0].calls.functions] == ["clock"]
 
 
-async def test_a_failed_tool_is_told_in_words_and_the_reply_goes_on() -> None:
+async def test_failed_tools_are_described_and_the_reply_continues() -> None:
     broken = ToolResult("Error: no network.", ToolFault("execution", "no network."))
     async with call(calling(rest=CLOCK), reply("Sorry."), tools=FakeTools({"clock": broken})) as caller:
         caller.send("response.create")
@@ -118,7 +118,7 @@ async def test_a_failed_tool_is_told_in_words_and_the_reply_goes_on() -> None:
         assert outputs(caller)[0].output == "Error: no network."
 
 
-async def test_a_result_may_ask_for_the_voice_of_the_answer_to_it() -> None:
+async def test_results_may_choose_the_voice_of_their_answer() -> None:
     tools = FakeTools({"clock": ToolResult("Found.", voice="other")})
     async with call(calling("Hm.", rest=CLOCK), reply("Like this."), reply("As before."), tools=tools) as caller:
         caller.send("response.create")
@@ -150,7 +150,7 @@ async def test_outside_the_conversation_only_the_client_is_called() -> None:
 # While somebody speaks
 
 
-async def test_a_result_that_comes_while_the_user_speaks_waits_for_the_turn() -> None:
+async def test_results_during_user_speech_wait_for_the_turn() -> None:
     gate = Gate()
     tools = FakeTools({"clock": NOON}, {"clock": gate})
     async with call(calling(rest=CLOCK), reply("Noon."), tools=tools) as caller:
@@ -170,7 +170,7 @@ async def test_a_result_that_comes_while_the_user_speaks_waits_for_the_turn() ->
         assert [message.role for message in caller.engine.requests[1].messages][-2:] == ["input", "human"]
 
 
-async def test_a_result_that_comes_while_another_reply_runs_is_told_behind_it() -> None:
+async def test_results_during_another_reply_are_answered_after_it() -> None:
     gate, speaking = Gate(), Gate()
     tools = FakeTools({"clock": NOON}, {"clock": gate})
     long = [*reply("Meanwhile.")[:1], speaking, *reply("")[1:]]
@@ -187,7 +187,7 @@ async def test_a_result_that_comes_while_another_reply_runs_is_told_behind_it() 
         assert len(caller.engine.requests) == 3
 
 
-async def test_a_session_that_ends_takes_its_tools_with_it() -> None:
+async def test_ending_sessions_end_their_tools() -> None:
     gate = Gate()
     tools = FakeTools({"clock": NOON}, {"clock": gate})
     async with call(calling(rest=CLOCK), tools=tools) as caller:
@@ -212,7 +212,7 @@ async def test_a_session_may_take_some_of_them() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"server_tools": ["shell"]}, {"tool_choice": {"type": "function", "name": "x"}}])
-async def test_a_tool_that_the_server_does_not_have_is_refused(fields: dict[str, Any]) -> None:
+async def test_unknown_server_tools_are_refused(fields: dict[str, Any]) -> None:
     async with call(tools=FakeTools({"clock": NOON})) as caller:
         caller.update(**fields)
         error = await caller.expect_error()

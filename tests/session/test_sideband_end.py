@@ -10,7 +10,7 @@ from realtime.protocol.codec import decode_object
 from tests.fakes import MemoryChannel, call
 
 
-async def test_an_event_that_comes_while_a_side_connection_drains_is_dropped() -> None:
+async def test_events_for_a_draining_side_connection_are_dropped() -> None:
     async with call() as caller:
         side = MemoryChannel()
         attached = asyncio.create_task(caller.session.attach(side))

@@ -42,7 +42,7 @@ def figures(caller: Caller) -> Mapping[str, float | None]:
     return caller.reports[-1][1]
 
 
-async def test_nothing_of_a_reply_made_ahead_is_told_before_the_turn_is_over() -> None:
+async def test_speculation_sends_nothing_before_the_end_of_turn() -> None:
     async with call(reply("Hi.")) as caller:
         pause(caller)
         await caller.settle()
@@ -50,7 +50,7 @@ async def test_nothing_of_a_reply_made_ahead_is_told_before_the_turn_is_over() -
         assert caller.types() == TOLD_BEFORE_THE_END
 
 
-async def test_a_reply_made_ahead_is_told_in_the_order_of_the_protocol() -> None:
+async def test_speculative_replies_keep_the_protocols_event_order() -> None:
     async with call(reply("Hi.")) as caller:
         pause(caller)
         await caller.settle()
@@ -64,7 +64,7 @@ async def test_a_reply_made_ahead_is_told_in_the_order_of_the_protocol() -> None
         ]
 
 
-async def test_the_reply_made_ahead_is_the_reply_to_the_committed_audio() -> None:
+async def test_speculative_replies_answer_exactly_the_committed_audio() -> None:
     async with call() as caller:
         pause(caller)
         await caller.settle()
@@ -80,7 +80,7 @@ async def test_the_reply_made_ahead_is_the_reply_to_the_committed_audio() -> Non
         assert len(part.audio) // 2 == pytest.approx(len(samples_of(generation.request.messages[-1])) * 1.5, abs=2)
 
 
-async def test_a_reply_still_in_the_making_is_taken_over_and_goes_on() -> None:
+async def test_unfinished_speculation_is_taken_over_and_continues() -> None:
     gate = Gate()
     async with call([delta("One", 5), gate, delta(" two.", 5), done()]) as caller:
         pause(caller)
@@ -94,7 +94,7 @@ async def test_a_reply_still_in_the_making_is_taken_over_and_goes_on() -> None:
         assert sum(len(e.delta) for e in caller.of(wire.ResponseOutputAudioDelta)) == 10 * 960 * 2
 
 
-async def test_when_the_user_goes_on_the_reply_is_dropped_without_a_trace() -> None:
+async def test_resumed_speech_drops_speculation_without_a_trace() -> None:
     gate = Gate()
     async with call([delta("Too early.", 5), gate], reply("Right.")) as caller:
         pause(caller)
@@ -134,7 +134,7 @@ async def test_what_was_made_in_vain_is_counted() -> None:
         assert (report["wasted_drafts"], report["wasted_ids"], report["wasted_audio_ms"]) == (1, 21, 200.0)
 
 
-async def test_the_trace_of_a_reply_made_ahead_begins_at_the_pause() -> None:
+async def test_the_trace_of_speculation_begins_at_the_pause() -> None:
     async with call() as caller:
         pause(caller)
         await caller.settle()
@@ -149,7 +149,7 @@ async def test_the_trace_of_a_reply_made_ahead_begins_at_the_pause() -> None:
         assert report["queued_ms"] == pytest.approx(1 - 300)
 
 
-async def test_the_usage_of_a_reply_made_ahead_is_the_engines() -> None:
+async def test_the_usage_of_speculation_is_the_engines() -> None:
     async with call() as caller:
         pause(caller)
         await caller.settle()
@@ -158,7 +158,7 @@ async def test_the_usage_of_a_reply_made_ahead_is_the_engines() -> None:
         assert usage is not None and (usage.input_tokens, usage.output_tokens) == (15, 20)
 
 
-async def test_function_calls_made_ahead_are_told_when_the_turn_is_over() -> None:
+async def test_speculative_function_calls_wait_for_the_turn_end() -> None:
     rest = render_tool_call(ToolCall("now", "{}"))
     async with call(calling("Wait.", rest=rest)) as caller:
         caller.update(tools=[{"type": "function", "name": "now", "parameters": {"type": "object"}}])
@@ -170,7 +170,7 @@ async def test_function_calls_made_ahead_are_told_when_the_turn_is_over() -> Non
         assert [event.name for event in caller.of(wire.ResponseFunctionCallArgumentsDone)] == ["now"]
 
 
-async def test_a_conversation_that_was_changed_during_the_pause_is_answered_anew() -> None:
+async def test_conversations_changed_during_the_pause_are_answered_anew() -> None:
     async with call(reply("Stale."), reply("Fresh.")) as caller:
         pause(caller)
         await caller.settle()
@@ -185,7 +185,7 @@ async def test_a_conversation_that_was_changed_during_the_pause_is_answered_anew
 
 
 @pytest.mark.parametrize("event", ["input_audio_buffer.commit", "input_audio_buffer.clear"])
-async def test_a_turn_that_the_client_ends_leaves_no_draft(event: str) -> None:
+async def test_turns_that_clients_end_leave_no_speculation(event: str) -> None:
     gate = Gate()
     async with call([delta("Hi.", 5), gate]) as caller:
         pause(caller)
@@ -198,7 +198,7 @@ async def test_a_turn_that_the_client_ends_leaves_no_draft(event: str) -> None:
         assert not caller.of(wire.ResponseCreated)
 
 
-async def test_a_caller_who_hangs_up_in_a_pause_leaves_no_draft() -> None:
+async def test_callers_that_hang_up_leave_no_speculation() -> None:
     gate = Gate()
     async with call([delta("Hi.", 5), gate]) as caller:
         pause(caller)
@@ -217,7 +217,7 @@ async def test_a_draft_that_failed_is_made_again() -> None:
         assert "".join(e.delta for e in caller.of(wire.ResponseOutputAudioTranscriptDelta)) == "Again."
 
 
-async def test_barge_in_stops_a_reply_that_was_made_ahead() -> None:
+async def test_barge_in_stops_a_speculative_reply() -> None:
     gate = Gate()
     async with call([delta("Hi.", 5), gate]) as caller:
         pause(caller)
@@ -231,7 +231,7 @@ async def test_barge_in_stops_a_reply_that_was_made_ahead() -> None:
         gate.open()
 
 
-async def test_a_lull_is_prefetched_as_the_turn_that_it_would_end() -> None:
+async def test_pauses_are_prefetched_as_the_turn_they_end() -> None:
     async with call() as caller:
         caller.be_silent(0.5)
         caller.say(1.0)
@@ -244,7 +244,7 @@ async def test_a_lull_is_prefetched_as_the_turn_that_it_would_end() -> None:
         assert caller.engine.requests == [prefetched]
 
 
-async def test_no_reply_is_made_ahead_where_none_will_be_asked_for() -> None:
+async def test_no_speculation_where_no_reply_will_be_requested() -> None:
     async with call() as caller:
         caller.turn_detection({"type": "server_vad", "create_response": False})
         pause(caller)
@@ -252,7 +252,7 @@ async def test_no_reply_is_made_ahead_where_none_will_be_asked_for() -> None:
         assert not caller.engine.generations
 
 
-async def test_no_reply_is_made_ahead_on_a_key_whose_responses_are_used_up() -> None:
+async def test_no_speculation_for_keys_without_responses_left() -> None:
     clock = FakeClock()
     quota = Quota(QuotaLimits(responses_per_minute=1), clock)
     quota.take_response()
@@ -281,7 +281,7 @@ async def test_work_ahead_can_be_switched_off() -> None:
         assert figures(caller)["ahead_ms"] is None
 
 
-async def test_full_segments_of_a_long_turn_are_prefetched_while_the_user_speaks() -> None:
+async def test_full_segments_of_long_turns_are_prefetched_early() -> None:
     async with call() as caller:
         caller.say(52.0)
         await caller.settle_until(lambda: caller.session.parts.audio_input.received > 51 * 16_000)

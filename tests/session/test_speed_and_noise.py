@@ -14,7 +14,7 @@ def heard(caller: Caller) -> int:
     return sum(len(event.delta) // 2 for event in caller.of(wire.ResponseOutputAudioDelta))
 
 
-async def test_the_speech_is_as_much_shorter_as_it_is_faster() -> None:
+async def test_faster_speech_is_shorter_in_proportion() -> None:
     async with call(reply("A b c.", tokens=100)) as caller:
         caller.update(audio={"output": {"speed": 1.25}})
         caller.send("response.create")
@@ -22,7 +22,7 @@ async def test_the_speech_is_as_much_shorter_as_it_is_faster() -> None:
         assert heard(caller) == 100 * SAMPLES_PER_TOKEN * 4 // 5
 
 
-async def test_what_was_heard_is_counted_in_what_the_model_said() -> None:
+async def test_heard_audio_is_counted_before_speeding_up() -> None:
     """The client heard 1 s at double length: that is half a second of the model's speech."""
     async with call(reply("A b c.", tokens=100)) as caller:
         caller.update(audio={"output": {"speed": 0.5}})
@@ -39,7 +39,7 @@ async def test_what_was_heard_is_counted_in_what_the_model_said() -> None:
         assert (tokens.heard_samples, tokens.speed) == (24_000, 0.5)
 
 
-async def test_noise_is_lowered_and_no_sample_of_a_commit_is_lost() -> None:
+async def test_noise_reduction_keeps_every_sample_of_a_commit() -> None:
     noise = (np.random.default_rng(0).standard_normal(72_000) * 300).astype("<i2")
     async with call() as caller:
         caller.update(audio={"input": {"turn_detection": None, "noise_reduction": {"type": "far_field"}}})
@@ -57,7 +57,7 @@ async def test_noise_is_lowered_and_no_sample_of_a_commit_is_lost() -> None:
         assert np.abs(audio.samples[-16_000:]).mean() < 0.3 * np.abs(noise / 32768).mean()
 
 
-async def test_speech_is_found_where_it_is_also_behind_noise_reduction() -> None:
+async def test_speech_is_found_in_place_behind_noise_reduction() -> None:
     async with call() as caller:
         caller.update(audio={"input": {"noise_reduction": {"type": "near_field", "strength": 0.5}}})
         caller.say_something()

@@ -21,7 +21,7 @@ def thought(text: str) -> TokenDelta:
     return TokenDelta("", (), (), thought=text)
 
 
-async def test_a_thought_comes_before_the_words_and_is_in_no_item() -> None:
+async def test_thoughts_come_before_words_and_outside_items() -> None:
     async with call([thought("Hm, "), thought("noon."), delta("It is noon.", 5), done()], config=THINKS) as caller:
         caller.send("response.create")
         response = (await caller.expect(wire.ResponseDone)).response
@@ -36,7 +36,7 @@ async def test_a_thought_comes_before_the_words_and_is_in_no_item() -> None:
         assert item.content == (OutputAudio(transcript="It is noon."),)
 
 
-async def test_the_next_prompt_holds_the_answer_and_not_the_thought() -> None:
+async def test_the_next_prompt_has_answers_without_thoughts() -> None:
     async with call([thought("Hm."), delta("Noon.", 5), done()], config=THINKS) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)
@@ -47,7 +47,7 @@ async def test_the_next_prompt_holds_the_answer_and_not_the_thought() -> None:
         assert said.content[0].ids == (1, 2, 2, 2, 2, 2)  # type: ignore[union-attr]
 
 
-async def test_a_thought_that_is_cut_off_is_ended_all_the_same() -> None:
+async def test_thoughts_that_are_cut_off_are_ended() -> None:
     gate = Gate()
     async with call([thought("Hm"), gate, done()], config=THINKS) as caller:
         caller.send("response.create")
@@ -60,7 +60,7 @@ async def test_a_thought_that_is_cut_off_is_ended_all_the_same() -> None:
         gate.open()
 
 
-async def test_the_effort_of_a_response_goes_before_that_of_the_session() -> None:
+async def test_response_effort_takes_precedence_over_session_effort() -> None:
     async with call(config=THINKS) as caller:
         caller.update(reasoning={"effort": "low"})
         caller.send("response.create")
@@ -70,7 +70,7 @@ async def test_the_effort_of_a_response_goes_before_that_of_the_session() -> Non
         assert [request.thinking for request in caller.engine.requests] == [512, 0]
 
 
-async def test_a_model_that_does_not_think_is_never_asked_to() -> None:
+async def test_models_that_do_not_think_are_never_asked() -> None:
     async with call() as caller:
         caller.send("response.create", response={"reasoning": {"effort": "high"}})
         await caller.expect(wire.ResponseDone)
@@ -86,7 +86,7 @@ def told(dialect: Dialect, *, include: tuple[str, ...] | None = None) -> list[st
     return [json.loads(message)["type"] for event in events for message in connection.encode(event)]
 
 
-def test_only_clients_that_know_of_thoughts_are_told_of_them() -> None:
+def test_only_clients_that_know_thoughts_get_them() -> None:
     both = ["response.thinking.delta", "response.thinking.done"]
     assert told(GA) == told(Beta("conv_1")) == []
     assert told(StepFun("conv_1")) == both

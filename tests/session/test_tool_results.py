@@ -75,7 +75,7 @@ async def test_results_stand_in_the_order_of_their_calls(order: tuple[int, ...])
         assert results(caller) == ["weather\n21 degrees", "now\n12:00", "light\non"]
 
 
-async def test_calls_of_one_function_are_told_apart_by_their_arguments() -> None:
+async def test_calls_of_one_function_differ_by_their_arguments() -> None:
     made = calls(("weather", PARIS), ("weather", ROME), ("now", "{}"))
     async with call(made, reply("Done."), settings=TOOLS) as caller:
         paris, rome, now = await respond(caller)
@@ -138,7 +138,7 @@ async def test_the_input_of_a_response_binds_its_results() -> None:
         assert results(caller) == ["weather\n21 degrees", "now\n12:00"]
 
 
-def test_the_call_of_a_result_is_not_in_the_prompt() -> None:
+def test_the_call_of_a_result_leaves_the_prompt() -> None:
     bound = tool_result("a", "call_1")
     assert bound.call_id == "call_1"
     assert bound == tool_result("a") == Message("input", (Text("a"), Text(AFTER_TOOL_RESULT)))

@@ -57,7 +57,7 @@ def tokens_of(message: Message) -> list[Tokens]:
 # What the model is told
 
 
-async def test_tools_are_declared_behind_the_system_turn_in_the_models_format() -> None:
+async def test_tools_are_declared_in_the_models_format() -> None:
     async with call(settings={**TOOLS, "instructions": "Help."}) as caller:
         await respond(caller)
         system, schemas = caller.engine.requests[0].messages
@@ -70,7 +70,7 @@ async def test_tools_are_declared_behind_the_system_turn_in_the_models_format() 
         )
 
 
-async def test_the_prompt_that_is_made_ahead_declares_them_too() -> None:
+async def test_the_speculative_prompt_declares_tools_too() -> None:
     async with call(settings=TOOLS) as caller:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
@@ -112,7 +112,7 @@ async def test_a_response_may_have_tools_of_its_own(response: dict[str, Any], na
         ({"tool_choice": "required", "parallel_tool_calls": False}, ["get_weather", "now"], True, False),
     ],
 )
-async def test_the_choice_of_tools_becomes_a_rule_of_decoding(
+async def test_the_choice_of_tools_becomes_a_decoding_rule(
     response: dict[str, Any], names: list[str], required: bool, parallel: bool
 ) -> None:
     async with call(settings=TOOLS) as caller:
@@ -122,7 +122,7 @@ async def test_the_choice_of_tools_becomes_a_rule_of_decoding(
         assert (rules.required, rules.parallel) == (required, parallel)
 
 
-async def test_the_session_may_ask_for_one_call_at_a_time() -> None:
+async def test_sessions_may_ask_for_single_calls() -> None:
     async with call(settings={**TOOLS, "parallel_tool_calls": False}) as caller:
         await respond(caller)
         await respond(caller, parallel_tool_calls=True)
@@ -158,9 +158,7 @@ async def refuse_all(schema: Any, budget_s: float) -> SchemaVerdict:
         ({"tools": [NOW], "tool_choice": {"type": "function", "name": "then"}}, "tool_choice"),
     ],
 )
-async def test_a_function_that_cannot_be_called_is_refused_and_nothing_changes(
-    fields: dict[str, Any], param: str
-) -> None:
+async def test_uncallable_functions_are_refused_without_effect(fields: dict[str, Any], param: str) -> None:
     async with call(schema_check=refuse_all) as caller:
         caller.update(**fields, instructions="changed")
         error = await caller.expect_error()
@@ -176,7 +174,7 @@ async def test_a_function_that_cannot_be_called_is_refused_and_nothing_changes(
 # What the client is told
 
 
-async def test_a_call_comes_in_the_order_of_the_protocol() -> None:
+async def test_calls_keep_the_protocols_event_order() -> None:
     async with call(calling(rest=PARIS), settings=TOOLS) as caller:
         finished = await respond(caller)
         assert caller.types()[1:] == [
@@ -199,7 +197,7 @@ async def test_a_call_comes_in_the_order_of_the_protocol() -> None:
         assert told.arguments == '{"city": "Paris"}'
 
 
-async def test_a_spoken_lead_in_is_done_before_the_call() -> None:
+async def test_a_spoken_lead_in_ends_before_the_call() -> None:
     async with call(calling("Let me look.", rest=PARIS), settings=TOOLS) as caller:
         finished = await respond(caller)
         message, called = finished.response.output
@@ -229,7 +227,7 @@ async def test_several_calls_are_told_one_after_the_other() -> None:
         "just words",
     ],
 )
-async def test_what_is_no_call_of_an_offered_function_is_skipped(rest: str) -> None:
+async def test_calls_of_functions_not_offered_are_skipped(rest: str) -> None:
     async with call(calling("Hm.", rest=rest), settings=TOOLS) as caller:
         finished = await respond(caller)
         assert finished.response.status == "completed"
@@ -247,7 +245,7 @@ async def test_where_no_tool_is_offered_none_is_called() -> None:
         assert calls_of(await respond(caller)) == []
 
 
-async def test_a_written_reply_keeps_the_words_around_its_calls() -> None:
+async def test_written_replies_keep_the_words_around_calls() -> None:
     script: list[Step] = [delta("Looking."), *calling(rest=PARIS + " Soon.")]
     async with call(script, settings={**TOOLS, "output_modalities": ["text"]}) as caller:
         message, called = (await respond(caller)).response.output
@@ -263,7 +261,7 @@ async def test_a_call_outside_the_conversation_leaves_no_item() -> None:
         assert declared(caller) == ["get_weather", "now"]
 
 
-async def test_a_client_may_answer_a_call_before_it_reads_the_end_of_the_response() -> None:
+async def test_calls_may_be_answered_before_the_response_ends() -> None:
     async with call(calling(rest=PARIS), reply("Sunny."), settings=TOOLS) as caller:
         caller.send("response.create")
         called = (await caller.expect(wire.ResponseOutputItemDone)).item
@@ -308,7 +306,7 @@ async def answer(caller: Caller) -> list[Message]:
 RESULT = Message("input", (Text("21 degrees"), Text(AFTER_TOOL_RESULT)))
 
 
-async def test_the_calling_turn_is_replayed_by_its_ids_and_the_result_follows() -> None:
+async def test_the_calling_turn_is_replayed_before_its_result() -> None:
     async with call(calling("Let me look.", rest=PARIS, tokens=2), reply("Sunny."), settings=TOOLS) as caller:
         await respond(caller)
         caller.clock.now += 60
@@ -326,7 +324,7 @@ async def test_a_call_without_words_is_replayed_whole() -> None:
         assert result == RESULT
 
 
-async def test_a_call_survives_that_its_lead_in_was_interrupted() -> None:
+async def test_calls_survive_an_interrupted_lead_in() -> None:
     async with call(calling("Let me look.", rest=PARIS, tokens=50), reply("Sunny."), settings=TOOLS) as caller:
         finished = await respond(caller)
         spoken = finished.response.output[0].id
@@ -338,7 +336,7 @@ async def test_a_call_survives_that_its_lead_in_was_interrupted() -> None:
         assert calls.ids == (3, 3, 3)
 
 
-async def test_a_call_survives_that_nothing_of_its_lead_in_was_heard() -> None:
+async def test_calls_survive_a_lead_in_nobody_heard() -> None:
     async with call(calling("Let me look.", rest=PARIS, tokens=50), reply("Sunny."), settings=TOOLS) as caller:
         finished = await respond(caller)
         spoken = finished.response.output[0].id
@@ -349,7 +347,7 @@ async def test_a_call_survives_that_nothing_of_its_lead_in_was_heard() -> None:
         assert result == RESULT
 
 
-async def test_a_lead_in_stays_a_whole_turn_when_its_call_is_deleted() -> None:
+async def test_lead_ins_stay_whole_when_calls_are_deleted() -> None:
     async with call(calling("Let me look.", rest=PARIS, tokens=2), reply("Sunny."), settings=TOOLS) as caller:
         finished = await respond(caller)
         caller.send("conversation.item.delete", item_id=finished.response.output[1].id)
@@ -358,7 +356,7 @@ async def test_a_lead_in_stays_a_whole_turn_when_its_call_is_deleted() -> None:
         assert [part.ids for part in tokens_of(said)] == [(1, 2, 2)]
 
 
-async def test_a_call_that_was_skipped_is_replayed_as_the_model_wrote_it() -> None:
+async def test_skipped_calls_are_replayed_as_the_model_wrote() -> None:
     wrong = render_tool_call(ToolCall("format_disk", "{}"))
     async with call(calling("Hm.", rest=wrong, tokens=2), reply("Sorry."), settings=TOOLS) as caller:
         await respond(caller)
@@ -367,7 +365,7 @@ async def test_a_call_that_was_skipped_is_replayed_as_the_model_wrote_it() -> No
         assert [part.ids for part in tokens_of(said)] == [(1, 2, 2, 3, 3, 3)]
 
 
-async def test_a_reply_that_runs_out_of_tokens_still_makes_the_calls_that_are_whole() -> None:
+async def test_out_of_tokens_complete_calls_are_still_made() -> None:
     script = [*calling(rest="")[:-1], done("length", rest=PARIS + "<tool_call>function\nnow", rest_count=3)]
     async with call(script, settings=TOOLS) as caller:
         finished = await respond(caller)
@@ -381,7 +379,7 @@ UNREADABLE = '<tool_call>function\nget_weather\n{"city": '
 
 
 @pytest.mark.parametrize("script", [calling(rest=UNREADABLE), [replace(done(), malformed=True)]])
-async def test_a_reply_that_is_only_a_broken_call_fails(script: list[Step]) -> None:
+async def test_replies_of_only_a_broken_call_fail(script: list[Step]) -> None:
     async with call(script, reply("Hello."), settings=TOOLS) as caller:
         finished = await respond(caller)
         assert finished.response.status == "failed" and not finished.response.output

@@ -39,7 +39,7 @@ def ends(caller: Caller) -> list[str]:
     return [event.item_id for event in caller.seen if isinstance(event, kinds)]
 
 
-async def test_the_words_of_a_turn_come_as_deltas_and_then_whole() -> None:
+async def test_the_words_come_as_deltas_and_then_whole() -> None:
     async with call(reply("Noon."), words("What time", " is it?"), settings=ON, config=AT_ONCE) as caller:
         caller.say_something()
         completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
@@ -60,7 +60,7 @@ async def test_the_tokens_of_a_transcript_are_counted() -> None:
         assert (details.text_tokens, details.audio_tokens) == (USAGE.input_text, USAGE.input_audio)
 
 
-async def test_the_item_has_its_transcript_before_it_is_told() -> None:
+async def test_the_transcript_is_kept_before_it_is_sent() -> None:
     async with call(words("Hi."), settings=BY_HAND, config=AT_ONCE) as caller:
         commit(caller)
         completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
@@ -70,7 +70,7 @@ async def test_the_item_has_its_transcript_before_it_is_told() -> None:
         assert item.content[0].transcript == "Hi."
 
 
-async def test_the_model_hears_the_turn_alone_and_writes_greedily() -> None:
+async def test_the_model_hears_only_the_turn_decoding_greedily() -> None:
     config = SessionConfig(transcription_prompt="Write.", limits=SessionLimits(transcript_grace_s=0.0))
     async with call(words("Hi."), settings=BY_HAND, config=config) as caller:
         commit(caller, seconds=2.0)
@@ -95,7 +95,7 @@ async def test_without_the_setting_nothing_is_written_down() -> None:
         assert len(caller.engine.requests) == 1
 
 
-async def test_a_transcript_waits_for_the_first_audio_of_the_reply() -> None:
+async def test_transcripts_wait_for_the_replys_first_audio() -> None:
     before, after = Gate(), Gate()
     script: list[Step] = [delta("One."), before, delta("Two.", 5), after, done()]
     async with call(script, words("Hi."), settings=ON, config=AT_ONCE) as caller:
@@ -109,7 +109,7 @@ async def test_a_transcript_waits_for_the_first_audio_of_the_reply() -> None:
         after.open()
 
 
-async def test_a_transcript_waits_for_the_end_of_a_written_reply() -> None:
+async def test_transcripts_wait_for_the_end_of_written_replies() -> None:
     gate = Gate()
     settings = {**ON, "output_modalities": ["text"]}
     async with call([delta("One."), gate, done()], words("Hi."), settings=settings, config=AT_ONCE) as caller:
@@ -122,7 +122,7 @@ async def test_a_transcript_waits_for_the_end_of_a_written_reply() -> None:
         assert caller.of(wire.ResponseDone)
 
 
-async def test_a_transcript_does_not_wait_for_a_reply_that_was_cancelled() -> None:
+async def test_transcripts_do_not_wait_for_cancelled_replies() -> None:
     gate = Gate()
     async with call([gate, *reply("Never.")], words("Hi."), settings=ON, config=AT_ONCE) as caller:
         caller.say_something()
@@ -140,7 +140,7 @@ async def test_a_turn_that_is_not_answered_is_transcribed() -> None:
         assert not caller.of(wire.ResponseCreated)
 
 
-async def test_a_response_that_is_asked_for_behind_a_commit_goes_first() -> None:
+async def test_responses_requested_after_a_commit_go_first() -> None:
     async with call(reply("Noon."), words("Hi."), settings=BY_HAND) as caller:
         commit(caller)
         await caller.settle()
@@ -175,7 +175,7 @@ async def test_turns_are_transcribed_one_after_the_other() -> None:
         ([delta("Hi")], "internal_error"),
     ],
 )
-async def test_a_failure_is_told_of_the_item_and_is_no_error(script: list[Step], code: str) -> None:
+async def test_transcription_failures_belong_to_the_item(script: list[Step], code: str) -> None:
     async with call(script, words("Next."), settings=BY_HAND, config=AT_ONCE) as caller:
         commit(caller)
         failed = await caller.expect(wire.InputAudioTranscriptionFailed)
@@ -186,7 +186,7 @@ async def test_a_failure_is_told_of_the_item_and_is_no_error(script: list[Step],
         assert len(ends(caller)) == 2
 
 
-async def test_an_item_that_was_deleted_is_never_told_as_completed() -> None:
+async def test_deleted_items_never_get_completed_transcripts() -> None:
     gate = Gate()
     async with call([gate, *words("Hi.")], settings=BY_HAND, config=AT_ONCE) as caller:
         commit(caller)
@@ -225,7 +225,7 @@ async def test_a_caller_who_leaves_leaves_no_transcript_behind() -> None:
 # Sessions that only transcribe
 
 
-async def test_a_transcription_session_writes_every_turn_down_and_answers_none() -> None:
+async def test_transcription_sessions_write_every_turn_and_answer_none() -> None:
     async with call(words("One."), words("Two."), settings=ONLY, config=AT_ONCE) as caller:
         (created,) = caller.of(wire.SessionCreated)
         assert created.session.object == "realtime.transcription_session"
@@ -257,7 +257,7 @@ async def test_a_transcription_session_is_updated_like_any_other() -> None:
         assert isinstance(human, tuple) and isinstance(human[0], Audio) and len(human[0].samples) == 8000
 
 
-async def test_a_long_silence_is_not_answered_in_a_transcription_session() -> None:
+async def test_transcription_sessions_do_not_answer_long_silence() -> None:
     detection = {"type": "server_vad", "idle_timeout_ms": 5000}
     settings = {**ONLY, "audio": {"input": {"turn_detection": detection}}}
     async with call(settings=settings) as caller:
@@ -276,7 +276,7 @@ def test_a_wrong_transcription_session_is_refused() -> None:
         first_settings(SessionConfig(), Ids("t"), patch={**ONLY, "audio": {"input": {"format": {"type": "mp3"}}}})
 
 
-async def test_how_likely_the_words_are_is_told_to_who_asks() -> None:
+async def test_log_probabilities_come_on_request() -> None:
     chosen = (TokenLogProb(b"Hi", -0.25), TokenLogProb(b"\xc3", -1.5))
     script: list[Step] = [TokenDelta("Hi", (), (1, 1), logprobs=chosen), done()]
     asked = BY_HAND | {"include": ["item.input_audio_transcription.logprobs"]}
@@ -291,7 +291,7 @@ async def test_how_likely_the_words_are_is_told_to_who_asks() -> None:
         ]
 
 
-async def test_nobody_else_is_told_how_likely_the_words_are() -> None:
+async def test_log_probabilities_come_only_on_request() -> None:
     async with call(words("Hi."), settings=BY_HAND, config=AT_ONCE) as caller:
         commit(caller)
         completed = await caller.expect(wire.InputAudioTranscriptionCompleted)
@@ -304,7 +304,7 @@ async def test_nobody_else_is_told_how_likely_the_words_are() -> None:
 HINTS = {"model": "whisper-1", "language": "en", "prompt": "A call to a garage.", "keywords": ["Škoda", "V60"]}
 
 
-async def test_what_the_client_says_of_the_speech_stands_behind_the_prompt() -> None:
+async def test_transcription_prompts_stand_behind_the_models_own() -> None:
     async with call(words("Hi."), settings=_hinted(HINTS), config=AT_ONCE) as caller:
         commit(caller)
         await caller.expect(wire.InputAudioTranscriptionCompleted)
@@ -315,7 +315,7 @@ async def test_what_the_client_says_of_the_speech_stands_behind_the_prompt() -> 
         )
 
 
-async def test_a_model_that_knows_one_prompt_only_is_told_no_hints() -> None:
+async def test_models_with_one_fixed_prompt_get_no_hints() -> None:
     config = replace(AT_ONCE, transcription_hints=False)
     async with call(words("Hi."), settings=_hinted(HINTS), config=config) as caller:
         commit(caller)

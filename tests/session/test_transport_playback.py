@@ -22,7 +22,7 @@ def detection(**fields: Any) -> dict[str, Any]:
     return {"audio": {"input": {"turn_detection": {"type": "server_vad", **fields}}}}
 
 
-async def test_a_reply_that_may_not_be_interrupted_is_not_cleared() -> None:
+async def test_uninterruptible_replies_are_not_cleared() -> None:
     async with call(long(), settings=detection(interrupt_response=False), channel=PlayingChannel()) as caller:
         caller.say_something()
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -33,7 +33,7 @@ async def test_a_reply_that_may_not_be_interrupted_is_not_cleared() -> None:
         assert not caller.of(wire.OutputAudioBufferCleared)
 
 
-async def test_a_barge_in_clears_the_playback_behind_the_cancelled_audio() -> None:
+async def test_barge_in_clears_playback_behind_the_cancelled_audio() -> None:
     async with call(long(), channel=PlayingChannel()) as caller:
         caller.say_something()
         first = await caller.expect(wire.ResponseOutputAudioDelta)
@@ -45,7 +45,7 @@ async def test_a_barge_in_clears_the_playback_behind_the_cancelled_audio() -> No
         assert "response.output_audio.delta" not in kinds[kinds.index("output_audio_buffer.cleared") :]
 
 
-async def test_a_client_that_owns_its_playback_is_not_told() -> None:
+async def test_clients_that_own_their_playback_get_no_clear() -> None:
     async with call(long()) as caller:
         caller.say_something()
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -55,7 +55,7 @@ async def test_a_client_that_owns_its_playback_is_not_told() -> None:
         assert not caller.of(wire.OutputAudioBufferCleared)
 
 
-async def test_the_client_may_clear_the_playback_of_its_transport() -> None:
+async def test_clients_may_clear_the_playback_of_their_transport() -> None:
     async with call(long(), channel=PlayingChannel()) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseOutputAudioDelta)
@@ -66,7 +66,7 @@ async def test_the_client_may_clear_the_playback_of_its_transport() -> None:
         await caller.settle_until(lambda: caller.session.floor is Floor.NOBODY)
 
 
-async def test_playback_that_goes_on_after_the_response_can_be_cleared() -> None:
+async def test_playback_after_the_response_can_be_cleared() -> None:
     async with call(reply("Long.", tokens=100), channel=PlayingChannel()) as caller:
         caller.send("response.create")
         await caller.expect(wire.ResponseDone)

@@ -53,7 +53,7 @@ async def test_the_first_event_is_the_session_in_force() -> None:
         assert created.session.instructions == "Be brief."
 
 
-async def test_a_spoken_turn_is_answered_in_the_order_of_the_protocol() -> None:
+async def test_spoken_turns_are_answered_in_protocol_order() -> None:
     async with call(reply("Hi.", tokens=5)) as caller:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
@@ -82,7 +82,7 @@ async def test_a_turns_events_share_one_item_id() -> None:
         ({"type": "audio/pcm", "rate": 8000}, 8_000),
     ],
 )
-async def test_times_count_the_audio_that_was_sent_whatever_its_rate(format: dict[str, object], rate: int) -> None:
+async def test_times_count_received_audio_at_any_rate(format: dict[str, object], rate: int) -> None:
     async with call() as caller:
         caller.update(audio={"input": {"format": format}})
         caller.rate = rate
@@ -106,7 +106,7 @@ async def test_telephone_formats_are_heard(type: str, loud: int) -> None:
         assert len(audio_of(caller.engine.requests[0].messages[-1]).samples) > 16_000
 
 
-async def test_the_model_hears_the_turn_with_padding_and_silence_around_it() -> None:
+async def test_the_model_hears_the_turn_padded_with_silence() -> None:
     async with call() as caller:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
@@ -126,7 +126,7 @@ async def test_instructions_come_first_with_their_placeholders_filled() -> None:
         assert caller.engine.requests[0].messages[0] == Message("system", "Today is Friday.")
 
 
-async def test_braces_in_the_client_s_instructions_are_its_own() -> None:
+async def test_braces_in_client_instructions_are_left_alone() -> None:
     config = SessionConfig(instructions="Today is {today}.", render=lambda text: text.replace("{today}", "Friday"))
     async with call(config=config) as caller:
         shown = caller.of(wire.SessionCreated)[0].session
@@ -141,7 +141,7 @@ async def test_braces_in_the_client_s_instructions_are_its_own() -> None:
             assert [request.messages[0] for request in caller.engine.requests[-2:]] == [Message("system", told)] * 2
 
 
-async def test_the_next_turn_knows_the_reply_by_the_ids_of_the_model() -> None:
+async def test_the_next_turn_repeats_the_replys_own_ids() -> None:
     async with call(reply("One.", tokens=2), reply("Two.")) as caller:
         for _ in range(2):
             caller.say_something()
@@ -152,7 +152,7 @@ async def test_the_next_turn_knows_the_reply_by_the_ids_of_the_model() -> None:
         assert tokens_of(caller.engine.requests[1].messages[1]) == Tokens((1, 2, 2), None)
 
 
-async def test_each_turns_audio_has_an_id_of_its_own() -> None:
+async def test_the_audio_of_each_turn_has_an_id() -> None:
     async with call() as caller:
         for _ in range(3):
             caller.say_something()
@@ -172,7 +172,7 @@ async def test_the_engine_is_warned_when_a_turn_begins() -> None:
         assert request.messages[-1] == Message("human", None)
 
 
-async def test_without_create_response_the_turn_only_joins_the_conversation() -> None:
+async def test_without_create_response_turns_only_join_the_conversation() -> None:
     async with call() as caller:
         caller.turn_detection({"type": "server_vad", "create_response": False})
         caller.say_something()
@@ -191,7 +191,7 @@ async def test_semantic_vad_waits_by_its_eagerness() -> None:
         await caller.expect(wire.InputAudioBufferSpeechStopped)
 
 
-async def test_a_word_as_short_as_no_is_a_turn() -> None:
+async def test_words_as_short_as_no_are_turns() -> None:
     async with call() as caller:
         caller.be_silent(0.4)
         caller.say(0.15)
@@ -199,7 +199,7 @@ async def test_a_word_as_short_as_no_is_a_turn() -> None:
         await caller.expect(wire.ResponseDone)
 
 
-async def test_a_turn_that_never_ends_is_committed_at_its_limit() -> None:
+async def test_endless_turns_are_committed_at_their_limit() -> None:
     limits = SessionLimits(turn_s=2.0)
     async with call(config=SessionConfig(limits=limits)) as caller:
         caller.say(2.5)
@@ -212,7 +212,7 @@ async def test_a_turn_that_never_ends_is_committed_at_its_limit() -> None:
 # Manual turns
 
 
-async def test_a_manual_turn_is_answered_only_when_asked_for() -> None:
+async def test_manual_turns_are_answered_only_on_request() -> None:
     async with call() as caller:
         caller.turn_detection(None)
         caller.be_silent(0.2)
@@ -226,7 +226,7 @@ async def test_a_manual_turn_is_answered_only_when_asked_for() -> None:
         assert not caller.of(wire.InputAudioBufferSpeechStarted)
 
 
-async def test_commit_and_create_in_one_go_answer_that_item() -> None:
+async def test_commit_with_create_answers_that_item() -> None:
     async with call() as caller:
         caller.turn_detection(None)
         caller.say(0.5)
@@ -236,7 +236,7 @@ async def test_commit_and_create_in_one_go_answer_that_item() -> None:
         assert [message.role for message in caller.engine.requests[0].messages] == ["human"]
 
 
-async def test_a_commit_of_less_than_100_ms_is_refused() -> None:
+async def test_commits_of_less_than_100_ms_are_refused() -> None:
     async with call() as caller:
         caller.turn_detection(None)
         caller.say(0.09)
@@ -258,7 +258,7 @@ async def test_a_cleared_buffer_is_empty() -> None:
         assert (await caller.expect_error()).code == "input_audio_buffer_commit_empty"
 
 
-async def test_a_commit_during_speech_ends_the_turn_without_speech_stopped() -> None:
+async def test_commits_during_speech_end_turns_without_speech_stopped() -> None:
     async with call() as caller:
         caller.be_silent(0.3)
         caller.say(0.5)
@@ -270,7 +270,7 @@ async def test_a_commit_during_speech_ends_the_turn_without_speech_stopped() -> 
         assert "input_audio_buffer.speech_stopped" not in await caller.settle()
 
 
-async def test_turn_detection_switched_off_during_speech_leaves_the_commit_to_the_client() -> None:
+async def test_turns_left_open_by_detection_off_await_commits() -> None:
     async with call() as caller:
         caller.be_silent(0.3)
         caller.say(0.5)
@@ -283,7 +283,7 @@ async def test_turn_detection_switched_off_during_speech_leaves_the_commit_to_th
         assert started.item_id == stopped.item_id == committed.item_id
 
 
-async def test_a_commit_by_hand_after_a_turn_of_the_vad_is_an_item_of_its_own() -> None:
+async def test_manual_commits_after_vad_turns_are_separate_items() -> None:
     async with call() as caller:
         caller.say_something()
         first = await caller.expect(wire.InputAudioBufferCommitted)
@@ -295,7 +295,7 @@ async def test_a_commit_by_hand_after_a_turn_of_the_vad_is_an_item_of_its_own() 
         assert not caller.of(wire.Error)
 
 
-async def test_times_stay_right_when_turn_detection_was_off_for_a_while() -> None:
+async def test_times_stay_right_across_detection_pauses() -> None:
     async with call() as caller:
         caller.turn_detection(None)
         caller.say(2.0)
@@ -307,7 +307,7 @@ async def test_times_stay_right_when_turn_detection_was_off_for_a_while() -> Non
         assert started.audio_start_ms == pytest.approx(2000 + 1000 - 300, abs=40)
 
 
-async def test_silence_after_a_reply_is_answered_when_the_client_wants_that() -> None:
+async def test_silence_after_a_reply_is_answered_on_request() -> None:
     async with call(reply("Hi.", tokens=1), reply("Still there?")) as caller:
         caller.turn_detection({"type": "server_vad", "idle_timeout_ms": 5000})
         caller.say_something()
@@ -337,7 +337,7 @@ async def test_a_typed_turn_is_spoken() -> None:
         assert caller.engine.requests[0].messages == (Message("human", "What time is it?"),)
 
 
-async def test_a_text_response_has_no_audio_and_opens_no_voice() -> None:
+async def test_text_responses_have_no_audio_and_no_voice() -> None:
     async with call([delta("It is "), delta("noon."), done()]) as caller:
         caller.send("response.create", response={"output_modalities": ["text"]})
         finished = await caller.expect(wire.ResponseDone)
@@ -348,7 +348,7 @@ async def test_a_text_response_has_no_audio_and_opens_no_voice() -> None:
         assert finished.response.output_modalities == ("text",)
 
 
-async def test_a_response_takes_its_own_instructions_tokens_and_metadata() -> None:
+async def test_responses_take_their_own_instructions_tokens_and_metadata() -> None:
     config = SessionConfig(instructions="Speak English.")
     async with call(config=config) as caller:
         metadata = {"client_event_id": "x1"}
@@ -389,7 +389,7 @@ async def test_the_usage_is_the_engines() -> None:
         assert (usage.total_tokens, usage.input_token_details.audio_tokens) == (35, 5)
 
 
-async def test_the_figures_of_a_reply_count_all_its_audio() -> None:
+async def test_reply_figures_count_all_its_audio() -> None:
     async with call([delta("One", 25), done()]) as caller:
         caller.say_something()
         await caller.expect(wire.ResponseDone)
@@ -416,7 +416,7 @@ async def test_a_reply_without_words_completes_with_no_item() -> None:
         assert (response.status, response.output) == ("completed", ())
 
 
-async def test_a_second_response_is_refused_by_the_clients_event_id() -> None:
+async def test_second_responses_are_refused_by_event_id() -> None:
     gate = Gate()
     async with call([gate, *reply("Hi.")]) as caller:
         caller.send("response.create")
@@ -429,7 +429,7 @@ async def test_a_second_response_is_refused_by_the_clients_event_id() -> None:
         await caller.expect(wire.ResponseDone)
 
 
-async def test_speech_while_the_client_forbids_interruption_is_answered_next() -> None:
+async def test_uninterruptible_replies_leave_speech_for_the_next_answer() -> None:
     gate = Gate()
     async with call([delta("One", 5), gate, *reply("two.")], reply("Three.")) as caller:
         caller.turn_detection({"type": "server_vad", "interrupt_response": False})
@@ -446,7 +446,7 @@ async def test_speech_while_the_client_forbids_interruption_is_answered_next() -
         assert [message.role for message in caller.engine.requests[1].messages] == ["assistant", "human"]
 
 
-async def test_the_time_in_the_instructions_stands_still_from_the_first_word_to_the_answer() -> None:
+async def test_instruction_time_is_fixed_from_the_first_word() -> None:
     """Or the prompt that was prepared while the user spoke would be another one than that of the answer."""
     minutes = count()
     async with call(

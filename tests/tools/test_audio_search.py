@@ -46,7 +46,7 @@ def test_clips_are_found_by_their_words(tmp_path: Path, query: str, name: str | 
     assert best(ClipIndex.read(folder_of_clips(tmp_path)), query) == name
 
 
-def test_a_rare_word_counts_for_more_than_a_common_one() -> None:
+def test_rare_words_count_more_than_common_ones() -> None:
     texts = ["the cat", "the dog", "the the the bird"]
     index = ClipIndex([Clip(Path(f"{at}.wav"), text) for at, text in enumerate(texts)])
     assert best(index, "the cat") == "0"
@@ -83,7 +83,7 @@ def speaking(voice_of: VoiceOf, folder: Path) -> Registry:
     return Registry([audio_search(ClipIndex.read(folder_of_clips(folder)), voice_of)])
 
 
-async def test_the_answer_is_spoken_in_the_voice_of_the_best_clip(tmp_path: Path) -> None:
+async def test_answers_are_spoken_in_the_best_clips_voice(tmp_path: Path) -> None:
     tools = speaking(lambda clip: f"clip:{clip.name}", tmp_path)
     result = await tools.call("audio_search", '{"query": "Berlin"}')
     assert result.voice == "clip:anna" and "the weather in Berlin is fine" in result.output

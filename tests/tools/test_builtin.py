@@ -34,7 +34,7 @@ async def ask(tool: BuiltinTool, **arguments: Any) -> str:
 # get_time
 
 
-async def test_the_time_is_told_in_the_zone_that_is_asked_for() -> None:
+async def test_time_is_given_in_the_requested_zone() -> None:
     clock = get_time(lambda: NOON)
     assert await ask(clock, timezone="Asia/Shanghai") == "Monday, 9 March 2026, 20:00 (Asia/Shanghai, UTC+0800)"
     assert (await ask(clock)).startswith("Monday, 9 March 2026, ")
@@ -100,7 +100,7 @@ def test_what_has_no_value_is_told(expression: str, said: str) -> None:
 
 
 @given(st.text("0123456789.+-*/%()^ episqrtlognax,_", max_size=60))
-def test_no_text_does_more_than_have_a_value_or_none(expression: str) -> None:
+def test_any_text_has_a_value_or_none(expression: str) -> None:
     try:
         assert shown(evaluate(expression))
     except ToolError as error:
@@ -144,7 +144,7 @@ def served(
         server.server_close()
 
 
-async def test_an_endpoint_is_asked_with_the_argument_in_its_place_and_the_key() -> None:
+async def test_endpoints_are_asked_with_argument_and_key() -> None:
     with served(body=b'{"temperature": 21,\n "sky": "\\u6674"}') as (url, asked):
         tool = weather(Endpoint.read(f"{url}/v1/{{location}}?units=metric Authorization: Bearer k", "weather_url"))
         assert await ask(tool, location="São Paulo/&x") == '{"temperature": 21, "sky": "晴"}'
@@ -153,7 +153,7 @@ async def test_an_endpoint_is_asked_with_the_argument_in_its_place_and_the_key()
         assert headers["Authorization"] == "Bearer k"
 
 
-async def test_without_a_placeholder_the_argument_is_a_query_parameter() -> None:
+async def test_without_placeholders_arguments_are_query_parameters() -> None:
     with served(body=b"plain words") as (url, asked):
         assert await ask(web_search(Endpoint.read(f"{url}/find?n=3", "")), query="a b") == "plain words"
         assert asked[0][0] == "/find?n=3&query=a%20b"
@@ -167,7 +167,7 @@ async def test_without_a_placeholder_the_argument_is_a_query_parameter() -> None
         (200, b"", {}, "empty answer"),
     ],
 )
-async def test_a_service_that_fails_is_told_without_its_address(
+async def test_failing_services_are_reported_without_their_address(
     status: int, body: bytes, headers: dict[str, str], said: str
 ) -> None:
     with served(status, body, headers) as (url, asked):
@@ -197,7 +197,7 @@ async def test_arguments_that_are_none_are_told() -> None:
         assert result.fault is not None and "The arguments are no JSON" in result.output
 
 
-async def test_a_tool_that_hangs_or_breaks_is_a_result_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+async def test_hanging_or_broken_tools_give_ordinary_results(caplog: pytest.LogCaptureFixture) -> None:
     async def hang(arguments: Mapping[str, Any]) -> str:
         await asyncio.sleep(60)
         return ""
@@ -225,7 +225,7 @@ async def test_a_tool_that_hangs_or_breaks_is_a_result_like_any_other(caplog: py
         (ToolConfig(("audio_search",), clips=Path("/nowhere")), "does not exist"),
     ],
 )
-def test_a_tool_that_lacks_what_it_needs_is_told_at_start(config: ToolConfig, said: str) -> None:
+def test_tools_that_lack_something_are_named_at_start(config: ToolConfig, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build_tools(config, lambda clip: None)
 

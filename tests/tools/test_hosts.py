@@ -38,10 +38,10 @@ def test_a_rule_names_hosts(setting: str, url: str, allowed: bool) -> None:
     [["127.0.0.1"], ["10.1.2.3"], ["169.254.169.254"], ["::1"], ["fe80::1%eth0"], ["fd00::1"], ["::ffff:10.0.0.1"],
      ["0.0.0.0"], ["224.0.0.1"], ["93.184.216.34", "192.168.0.1"], []],
 )  # fmt: skip
-def test_a_wildcard_does_not_lead_into_a_private_network(addresses: list[str]) -> None:
+def test_wildcards_do_not_lead_into_private_networks(addresses: list[str]) -> None:
     assert HostPolicy.read("*").choose_address("innocent.net", 443, addresses) is None
 
 
-def test_public_addresses_and_hosts_named_exactly_are_connected_to() -> None:
+def test_public_addresses_and_exact_hosts_are_connected_to() -> None:
     assert HostPolicy.read("*").choose_address("a.net", 443, ["93.184.216.34"]) == "93.184.216.34"
     assert HostPolicy.read("localhost").choose_address("localhost", 80, ["127.0.0.1"]) == "127.0.0.1"

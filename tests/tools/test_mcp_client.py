@@ -120,7 +120,7 @@ async def test_tools_are_listed_with_their_schemas_and_called() -> None:
         assert [result.output for result in results] == ["1", "2", "3", "4", "5"]
 
 
-async def test_what_goes_wrong_in_a_call_is_a_result() -> None:
+async def test_faults_of_calls_are_results() -> None:
     async with served() as url, connect(at(url), LOCAL, call_timeout_s=0.5) as tools:
         failed = await tools.call("fail", "{}")
         assert failed.fault is not None and failed.fault.kind == "execution"
@@ -132,7 +132,7 @@ async def test_what_goes_wrong_in_a_call_is_a_result() -> None:
         assert (await tools.call("add", '{"a": 1, "b": 1}')).output == "2"
 
 
-async def test_a_server_that_goes_away_is_told_in_the_call() -> None:
+async def test_servers_that_go_away_are_reported_in_calls() -> None:
     connected: asyncio.Future[ToolSet] = asyncio.get_running_loop().create_future()
 
     async def hold(url: str) -> None:
@@ -149,7 +149,7 @@ async def test_a_server_that_goes_away_is_told_in_the_call() -> None:
     await asyncio.gather(holding, return_exceptions=True)
 
 
-async def test_a_server_that_was_started_again_is_found_again() -> None:
+async def test_servers_that_restart_are_found_again() -> None:
     async with AsyncExitStack() as stack:
         async with served() as url:
             tools = await stack.enter_async_context(connect(at(url), LOCAL, call_timeout_s=20))
@@ -158,7 +158,7 @@ async def test_a_server_that_was_started_again_is_found_again() -> None:
             assert (await tools.call("add", '{"a": 2, "b": 1}')).output == "3"
 
 
-async def test_a_server_that_forgets_its_connections_is_asked_again() -> None:
+async def test_servers_that_forget_connections_are_asked_again() -> None:
     inner = example_server().streamable_http_app()
     forgetful = Forgetful(inner)
     async with served(forgetful) as url, connect(at(url), LOCAL) as tools:
@@ -167,7 +167,7 @@ async def test_a_server_that_forgets_its_connections_is_asked_again() -> None:
             assert (await tools.call("add", json.dumps({"a": n, "b": 1}))).output == f"{n + 1}"
 
 
-async def test_a_server_of_the_older_transport_is_called_too() -> None:
+async def test_servers_with_the_older_transport_are_called() -> None:
     async with served(example_server().sse_app()) as url:
         sse = url.replace("/mcp", "/sse")
         async with connect(at(sse), LOCAL) as tools:
@@ -188,7 +188,7 @@ async def test_the_key_is_shown() -> None:
                 pass
 
 
-async def test_a_server_that_is_not_there_or_says_nothing_is_told() -> None:
+async def test_unreachable_and_silent_servers_are_reported() -> None:
     with pytest.raises(ToolServerError):
         async with connect(at("http://127.0.0.1:9/mcp"), LOCAL):
             pass
@@ -205,7 +205,7 @@ async def test_a_server_that_is_not_there_or_says_nothing_is_told() -> None:
                 pass
 
 
-async def test_requests_go_to_no_address_that_the_policy_does_not_allow() -> None:
+async def test_requests_respect_the_address_policy() -> None:
     async def never(request: httpx2.Request) -> httpx2.Response:
         raise AssertionError("it was sent")
 
@@ -231,7 +231,7 @@ async def test_the_name_is_kept_and_the_address_pinned() -> None:
 # A whole session
 
 
-async def test_a_session_calls_a_real_server_and_survives_its_end() -> None:
+async def test_sessions_call_real_servers_and_survive_their_end() -> None:
     sum_of = render_tool_call(ToolCall("add", '{"a": 20, "b": 22}'))
     servers = McpServers(LOCAL)
     async with call(calling("Let me add.", rest=sum_of), reply("42."), servers=servers) as caller:
@@ -248,7 +248,7 @@ async def test_a_session_calls_a_real_server_and_survives_its_end() -> None:
         assert (await caller.expect(wire.ResponseDone)).response.status == "completed"
 
 
-async def test_a_server_outside_the_rules_is_refused_when_it_is_named() -> None:
+async def test_disallowed_servers_are_refused_when_named() -> None:
     async with call(servers=McpServers(HostPolicy())) as caller:
         caller.update(tools=[{"type": "mcp", "server_label": "s", "server_url": "http://169.254.169.254/"}])
         error = await caller.expect_error()

@@ -81,7 +81,7 @@ async def test_a_key_in_a_header_opens(headers: dict[str, str]) -> None:
         await session_of(ws)
 
 
-async def test_a_key_in_an_offered_subprotocol_opens_and_is_not_repeated() -> None:
+async def test_subprotocol_keys_open_and_are_not_repeated() -> None:
     offered: Any = ["realtime", f"openai-insecure-api-key.{KEY}"]
     async with serving(access=guarded()) as server, connect(server.url, subprotocols=offered) as ws:
         assert ws.subprotocol == "realtime"
@@ -92,7 +92,7 @@ async def test_a_key_in_an_offered_subprotocol_opens_and_is_not_repeated() -> No
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"api-key": ""}, {"api-key": KEY[:-1]}],
 )
-async def test_a_header_client_without_a_good_key_gets_401(headers: dict[str, str]) -> None:
+async def test_header_clients_without_a_good_key_get_401(headers: dict[str, str]) -> None:
     async with serving(access=guarded()) as server:
         status, error = await refused(server, additional_headers=headers)
         assert (status, error["code"], error["type"]) == (401, "invalid_api_key", "invalid_request_error")
@@ -107,7 +107,7 @@ async def test_a_header_client_without_a_good_key_gets_401(headers: dict[str, st
         {"origin": "http://localhost:3000"},
     ],
 )
-async def test_a_browser_without_a_good_key_is_told_by_an_event_and_closed(options: Any) -> None:
+async def test_browsers_without_a_good_key_get_an_event(options: Any) -> None:
     async with serving(access=guarded()) as server, connect(server.url, **options) as ws:
         event = json.loads(await ws.recv())
         assert (event["type"], event["error"]["code"]) == ("error", "invalid_api_key")
@@ -142,20 +142,20 @@ async def test_health_needs_no_key_and_all_else_does() -> None:
         await openai.close()
 
 
-def test_a_file_of_keys_may_hold_hashes_and_comments() -> None:
+def test_key_files_may_hold_hashes_and_comments() -> None:
     lines = ["# ours", "", "  plain-key  ", "sha256:" + sha256(b"other-key").hexdigest()]
     keys = ApiKeys.read(lines, "keys")
     assert keys.know("plain-key") and keys.know("other-key")
     assert not keys.know("# ours") and not keys.know("") and not keys.know(lines[-1])
 
 
-def test_a_key_of_64_hexadecimal_digits_is_a_key() -> None:
+def test_64_hexadecimal_digits_are_a_key() -> None:
     key = sha256(b"x").hexdigest()
     assert ApiKeys.read([key], "keys").know(key) and not ApiKeys.read([key], "keys").know("x")
 
 
 @pytest.mark.parametrize("line", ["sha256:12", "sha256:" + "z" * 64, "two words", "schlüssel"])
-def test_a_bad_line_is_named_by_its_number_and_not_repeated(line: str) -> None:
+def test_bad_lines_are_named_by_number_only(line: str) -> None:
     with pytest.raises(ConfigError, match="keys.txt, line 2") as fault:
         ApiKeys.read(["good", line], "keys.txt")
     assert line not in str(fault.value)
@@ -171,7 +171,7 @@ def access(*flags: str, **environ: str) -> Access:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "voice.example"])
-def test_a_server_without_a_key_stays_on_its_own_machine_unless_told_otherwise(host: str) -> None:
+def test_keyless_servers_bind_loopback_unless_told_otherwise(host: str) -> None:
     with pytest.raises(ConfigError, match="REALTIME_API_KEY.*--allow-anonymous"):
         access("--host", host)
     access("--host", host, "--allow-anonymous")
@@ -186,7 +186,7 @@ def test_a_server_of_one_machine_needs_no_key(host: str) -> None:
     access("--host", host)
 
 
-def test_a_file_without_keys_does_not_open_the_server(tmp_path: Path) -> None:
+def test_files_without_keys_do_not_open_the_server(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     with pytest.raises(ConfigError, match="keys"):
         access("--api-keys-file", str(file))
@@ -236,14 +236,14 @@ async def test_a_page_of_another_site_cannot_make_secrets() -> None:
         assert (status, body["error"]["code"]) == (403, "origin_not_allowed")
 
 
-def test_our_own_page_may_connect_by_whatever_name_it_was_reached() -> None:
+def test_the_own_page_connects_under_any_name() -> None:
     assert Origins().admit("http://voice.lan:8765", "voice.lan:8765")
     assert Origins().admit("https://voice.example", "voice.example")
     assert not Origins().admit("http://voice.lan:8765", "voice.lan:9000")
     assert Origins(["*"]).admit("https://evil.example", "voice.lan")
 
 
-def test_a_name_that_was_made_to_lead_to_this_machine_is_not_our_own_page() -> None:
+def test_rebound_names_are_not_our_own_page() -> None:
     origins = Origins(trust_names=False)
     assert not origins.admit("http://evil.example:8765", "evil.example:8765")
     assert origins.admit("http://192.168.1.5:8765", "192.168.1.5:8765")
@@ -251,7 +251,7 @@ def test_a_name_that_was_made_to_lead_to_this_machine_is_not_our_own_page() -> N
 
 
 @pytest.mark.parametrize("allowed", ["app.example", "https://app.example/page", "https://"])
-def test_an_allowed_origin_that_is_none_is_refused_at_start(allowed: str) -> None:
+def test_invalid_allowed_origins_are_refused_at_start(allowed: str) -> None:
     with pytest.raises(ConfigError, match="allowed origin"):
         access("--allowed-origins", allowed)
 
@@ -259,7 +259,7 @@ def test_an_allowed_origin_that_is_none_is_refused_at_start(allowed: str) -> Non
 # Client secrets
 
 
-async def test_the_openai_package_makes_a_secret_whose_session_is_the_one_bound_to_it() -> None:
+async def test_openai_package_secrets_open_their_bound_session() -> None:
     async with serving(access=guarded()) as server:
         openai = AsyncOpenAI(api_key=KEY, base_url=f"{server.http}/v1")
         secret = await openai.realtime.client_secrets.create(
@@ -300,7 +300,7 @@ async def test_a_secret_opens_sessions_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-async def test_an_expired_secret_is_refused_and_a_session_outlives_it(is_open: bool) -> None:
+async def test_expired_secrets_are_refused_and_sessions_outlive_them(is_open: bool) -> None:
     now = 1000.0
     secrets = ClientSecrets(clock=lambda: now)
     async with serving(reply("Hi."), access=Access(secrets=secrets) if is_open else guarded(None, secrets)) as server:
@@ -350,7 +350,7 @@ def test_secrets_are_bounded_and_expired_ones_make_room() -> None:
         (b" " * 300_000, 413, None),
     ],
 )
-async def test_a_bad_request_for_a_secret_says_what_is_wrong(body: Any, status: int, param: str | None) -> None:
+async def test_bad_secret_requests_name_their_fault(body: Any, status: int, param: str | None) -> None:
     async with serving(access=guarded()) as server:
         answered, said = await post(server, "/v1/realtime/client_secrets", body)
         assert (answered, said["error"]["param"]) == (status, param)
@@ -496,7 +496,7 @@ async def metrics_of(server: Server) -> dict[str, float]:
 # TLS
 
 
-async def test_a_self_signed_server_is_reached_by_its_names(tmp_path: Path) -> None:
+async def test_self_signed_servers_answer_to_their_names(tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
     files = write_self_signed(tmp_path, names_of("127.0.0.1"))
     assert files.key.stat().st_mode & 0o077 == 0
@@ -557,7 +557,7 @@ async def asked_by_page(
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-async def test_pages_that_may_connect_may_read_the_routes_as_well(method: str) -> None:
+async def test_allowed_pages_may_read_the_routes(method: str) -> None:
     async with serving(access=Access(origins=Origins(["https://shop.example"]))) as server:
         for origin in ("https://shop.example", "http://localhost:3000"):
             status, headers = await asked_by_page(server, origin, method)

@@ -121,7 +121,7 @@ def guarded() -> Access:
     return Access(ApiKeys.read([KEY, OTHER_KEY], "test"), Origins(["https://app.example.org"]))
 
 
-async def test_an_offer_is_answered_and_the_session_runs_until_it_is_hung_up() -> None:
+async def test_calls_run_from_their_answer_until_hangup() -> None:
     async with serving() as server:
         answerer = answering(server)
         status, headers, body = await post(server, "/v1/realtime/calls?model=gpt-realtime", OFFER, RAW)
@@ -167,7 +167,7 @@ async def test_the_openai_package_opens_and_ends_a_call() -> None:
                 await server.all_gone()
 
 
-async def test_a_client_secret_opens_calls_with_its_session_and_the_form_goes_over_it() -> None:
+async def test_secrets_open_calls_and_forms_override_their_settings() -> None:
     access = guarded()
     settings = {"type": "realtime", "instructions": "Be brief.", "audio": {"output": {"voice": "nova", "speed": 1.2}}}
     value, _ = access.secrets.create(settings, model="bound", owner="key:1")
@@ -182,7 +182,7 @@ async def test_a_client_secret_opens_calls_with_its_session_and_the_form_goes_ov
         assert (output["voice"], output["speed"]) == ("nova", 0.9)
 
 
-async def test_a_call_needs_a_key_and_only_the_same_key_may_end_or_watch_it() -> None:
+async def test_only_the_opening_key_ends_or_watches_calls() -> None:
     async with serving(access=guarded()) as server:
         answerer = answering(server)
         status, _, body = await post(server, "/v1/realtime/calls", OFFER, RAW)
@@ -250,14 +250,14 @@ async def test_a_wrong_offer_is_refused_with_its_fault(
         assert not server.host.sessions.sessions
 
 
-async def test_without_webrtc_an_offer_is_told_so_in_words() -> None:
+async def test_without_webrtc_offers_are_refused_with_reasons() -> None:
     async with serving() as server:
         status, _, body = await post(server, "/v1/realtime/calls", OFFER, RAW)
         assert (status, error(body)["code"]) == (501, "webrtc_not_available")
         assert "WebSocket" in error(body)["message"]
 
 
-async def test_a_full_server_refuses_offers_and_gives_seats_back() -> None:
+async def test_full_servers_refuse_offers_and_free_their_seats() -> None:
     async with serving(max_sessions=1) as server:
         answering(server)
         assert (await post(server, "/v1/realtime/calls", "v=0\r\n", RAW))[0] == 400  # its seat is free again

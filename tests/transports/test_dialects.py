@@ -62,7 +62,7 @@ def types(events: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [HEADER, SUBPROTOCOLS], ids=["header", "subprotocol"])
-async def test_a_client_that_asks_for_beta_gets_it_from_the_first_event(options: dict[str, Any]) -> None:
+async def test_clients_that_ask_for_beta_get_it_immediately(options: dict[str, Any]) -> None:
     async with serving(reply("Hi.")) as server, connect(server.url, **options) as ws:
         assert ws.subprotocol == ("realtime" if "subprotocols" in options else None)
         created, conversation = await read_until(ws, "conversation.created")
@@ -146,7 +146,7 @@ def console(server: Server) -> Any:
     return connect(server.url + "?model=step-audio-2-mini", additional_headers={"Authorization": "Bearer key"})
 
 
-async def test_stepfun_s_console_is_known_by_its_first_update() -> None:
+async def test_stepfun_consoles_are_known_by_their_first_update() -> None:
     async with serving(reply("Hi.")) as server, console(server) as ws:
         update = LIBRARY_SESSION | {"voice": "", "tools": [{"type": "web_search"}, {"type": "retrieval"}]}
         del update["turn_detection"]
@@ -161,7 +161,7 @@ async def test_stepfun_s_console_is_known_by_its_first_update() -> None:
         assert session["turn_detection"] is None
 
 
-async def test_stepfun_s_console_is_told_the_user_s_words() -> None:
+async def test_stepfun_consoles_get_the_words_of_users() -> None:
     async with serving(reply("What time is it?", tokens=0)) as server, console(server) as ws:
         await say(ws, type="session.update", session=LIBRARY_SESSION)
         await say(ws, type="input_audio_buffer.append", audio=base64.b64encode(loud(0.3)).decode())
@@ -172,7 +172,7 @@ async def test_stepfun_s_console_is_told_the_user_s_words() -> None:
         assert events[-1]["transcript"] == "What time is it?"
 
 
-async def test_stepfun_s_console_survives_a_cancel_that_comes_too_late() -> None:
+async def test_stepfun_consoles_survive_a_late_cancel() -> None:
     async with serving() as server, console(server) as ws:
         await say(ws, type="session.update", session={"turn_detection": {"type": "server_vad"}})
         await say(ws, type="response.cancel")
@@ -188,7 +188,7 @@ async def test_stepfun_s_greeting_is_made_with_its_instructions() -> None:
         assert "Greet the caller." in repr(request)
 
 
-async def test_a_step_model_alone_is_no_sign_of_an_older_shape() -> None:
+async def test_step_models_alone_select_no_older_dialect() -> None:
     async with serving(reply("Hi.")) as server, console(server) as ws:
         await say(ws, type="session.update", session={"type": "realtime", "instructions": "Be brief."})
         assert "audio" in (await expect(ws, "session.updated"))["session"]

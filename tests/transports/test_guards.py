@@ -56,7 +56,7 @@ async def talks(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/rea", HEAD + b"Upgrade: websocket\r\nConnection: Upgr"])
-async def test_a_request_that_does_not_end_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unfinished_requests_are_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.1)
     async with serving() as server:
         reader, writer = await raw(server)
@@ -66,7 +66,7 @@ async def test_a_request_that_does_not_end_is_given_up(sent: bytes, monkeypatch:
         await talks(server)
 
 
-async def test_a_second_request_that_dribbles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unfinished_second_requests_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.2)
     async with serving() as server:
         reader, writer = await raw(server)
@@ -171,7 +171,7 @@ async def test_a_flood_is_read_slowly_and_loses_nothing(monkeypatch: pytest.Monk
         assert answered == [f"c{number}" for number in range(150)]
 
 
-async def test_many_messages_that_came_at_once_are_not_read_in_one_go() -> None:
+async def test_message_bursts_are_not_read_in_one_go() -> None:
     paced, turns = RateLimiter(), []
 
     async def read(name: str) -> None:
@@ -184,7 +184,7 @@ async def test_many_messages_that_came_at_once_are_not_read_in_one_go() -> None:
     assert turns == ["a", "b"] * 3
 
 
-def test_the_pace_allows_a_burst_and_then_so_much_a_second() -> None:
+def test_the_rate_limit_allows_bursts_then_a_rate() -> None:
     clock = FakeClock()
     paced = RateLimiter(clock)
     for _ in range(int(pace.EVENTS_AT_ONCE)):
@@ -235,7 +235,7 @@ def test_tools_and_instructions_count_as_what_they_cost() -> None:
         ({"type": "input_audio_buffer.clear"}, False),
     ],
 )
-async def test_settings_are_paced_whether_they_are_right_or_wrong(
+async def test_settings_are_paced_whether_valid_or_not(
     monkeypatch: pytest.MonkeyPatch, message: dict[str, object], counted: bool
 ) -> None:
     sizes: list[int] = []

@@ -163,7 +163,7 @@ async def test_health_tells_why_the_server_is_not_ready() -> None:
         assert (await server.get("/healthz"))[0] == 200
 
 
-async def test_the_console_and_the_lists_are_served_from_the_same_port(tmp_path: Path) -> None:
+async def test_console_and_lists_share_one_port(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>console</p>")
     async with serving(frontend=tmp_path) as server:
         assert await server.get("/") == (200, b"<p>console</p>")
@@ -172,7 +172,7 @@ async def test_the_console_and_the_lists_are_served_from_the_same_port(tmp_path:
         assert (await server.get("/nothing"))[0] == 404
 
 
-async def test_the_model_and_its_voices_can_be_looked_up() -> None:
+async def test_models_and_voices_can_be_looked_up() -> None:
     async with serving() as server:
         status, model = await server.get("/v1/models/fake")
         assert (status, model["object"], model["voices"]) == (200, "model", ["default", "other"])
@@ -195,7 +195,7 @@ async def test_no_subprotocol_is_selected_when_none_was_offered() -> None:
         assert (await expect(ws, "session.created"))["event_id"]
 
 
-async def test_a_model_name_of_another_server_is_echoed_and_served() -> None:
+async def test_foreign_model_names_are_echoed_and_served() -> None:
     async with serving() as server, connect(server.url + "?model=gpt-realtime-2.1") as ws:
         assert (await expect(ws, "session.created"))["session"]["model"] == "gpt-realtime-2.1"
 
@@ -205,7 +205,7 @@ async def test_a_socket_may_ask_for_transcripts_only() -> None:
         assert (await expect(ws, "session.created"))["session"]["type"] == "transcription"
 
 
-async def test_a_full_server_says_so_and_admits_again_when_a_seat_is_free() -> None:
+async def test_full_servers_refuse_and_admit_again_when_free() -> None:
     async with serving(max_sessions=1) as server:
         async with connect(server.url) as first:
             await expect(first, "session.created")
@@ -256,7 +256,7 @@ async def test_binary_frames_are_audio() -> None:
         ("[" * 100_000, "invalid_json"),
     ],
 )
-async def test_a_bad_message_is_answered_and_the_session_lives(message: str, code: str) -> None:
+async def test_bad_messages_are_answered_and_sessions_live_on(message: str, code: str) -> None:
     async with serving(reply("Hi.")) as server, connect(server.url) as ws:
         await ws.send(message)
         error = (await expect(ws, "error"))["error"]
@@ -276,7 +276,7 @@ async def test_half_a_sample_waits_for_its_other_half() -> None:
         await expect(ws, "input_audio_buffer.committed")
 
 
-async def test_a_client_that_vanishes_in_the_middle_of_a_reply_leaves_nothing_behind() -> None:
+async def test_vanishing_clients_leave_nothing_behind() -> None:
     gate = Gate()
     async with serving([delta("One", 5), gate]) as server:
         before = len(asyncio.all_tasks())
@@ -292,7 +292,7 @@ async def test_a_client_that_vanishes_in_the_middle_of_a_reply_leaves_nothing_be
         assert len(asyncio.all_tasks()) <= before
 
 
-async def test_a_second_caller_is_served_while_the_first_one_talks() -> None:
+async def test_second_callers_are_served_beside_the_first() -> None:
     gate = Gate()
     async with serving([delta("One", 5), gate]) as server, connect(server.url) as first, connect(server.url) as second:
         await ask(first, "count")
@@ -301,7 +301,7 @@ async def test_a_second_caller_is_served_while_the_first_one_talks() -> None:
         assert (await expect(second, "response.done"))["response"]["status"] == "completed"
 
 
-async def test_a_client_that_does_not_read_is_given_up_and_others_are_not_held_up() -> None:
+async def test_clients_that_do_not_read_are_given_up() -> None:
     flood = [[*[delta("word ", 50)] * 2000, Gate()]]
     limits = SessionLimits(send_timeout_s=0.5, lead_s=10_000.0)
     async with serving(*flood, limits=limits) as server:
@@ -318,7 +318,7 @@ async def test_a_client_that_does_not_read_is_given_up_and_others_are_not_held_u
                 await deaf.recv()
 
 
-async def test_a_message_beyond_the_limit_ends_only_its_own_connection() -> None:
+async def test_too_long_messages_end_only_their_connection() -> None:
     async with serving() as server, connect(server.url) as giant, connect(server.url) as other:
         with pytest.raises(ConnectionClosed) as closed:
             await giant.send("x" * (25 * 2**20))

@@ -49,7 +49,7 @@ async def everything_until(ws: ClientConnection, type: str) -> list[Any]:
 # Azure
 
 
-async def test_azures_old_path_speaks_beta_from_the_first_event_and_takes_its_key() -> None:
+async def test_azures_old_path_speaks_beta_with_its_key() -> None:
     async with serving(access=guarded()) as server:
         url = server.url.replace("/v1/realtime", "/openai/realtime?api-version=2025-04-01-preview&deployment=voice")
         for options in ({"additional_headers": {"api-key": KEY}}, {}):
@@ -66,7 +66,7 @@ async def test_azures_new_path_speaks_ga() -> None:
             assert (await expect(ws, "session.created"))["session"]["output_modalities"] == ["audio"]
 
 
-async def test_a_key_in_the_url_counts_on_azures_paths_only() -> None:
+async def test_url_keys_count_on_azures_paths_only() -> None:
     async with serving(access=guarded()) as server:
         assert (await refused(f"{server.url}?api-key={KEY}"))[0] == 401
 
@@ -85,7 +85,7 @@ async def test_the_azure_client_talks() -> None:
 # Binary audio
 
 
-async def test_audio_comes_as_bytes_behind_its_delta_for_who_asks() -> None:
+async def test_audio_follows_its_delta_as_bytes_on_request() -> None:
     async with serving(reply("Hello.", tokens=10), reply("Hello.", tokens=10)) as server:
         async with connect(server.url) as ws:
             await ask(ws, "hi")
@@ -146,7 +146,7 @@ async def test_who_waits_in_vain_is_told_so() -> None:
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1013
 
 
-async def test_who_floods_while_waiting_is_held_back_and_still_served() -> None:
+async def test_floods_while_waiting_are_slowed_and_still_served() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         first = await connect(server.url)
         await expect(first, "session.created")
@@ -160,7 +160,7 @@ async def test_who_floods_while_waiting_is_held_back_and_still_served() -> None:
             assert errors == [f"c{i}" for i in range(200)]
 
 
-async def test_the_handshake_of_who_takes_no_events_is_held_until_there_is_a_seat() -> None:
+async def test_unreadable_handshakes_are_held_until_a_seat_frees() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         first = await connect(server.url)
         await expect(first, "session.created")
@@ -180,7 +180,7 @@ async def test_a_handshake_is_not_held_for_ever() -> None:
             assert not server.host.sessions.waiting
 
 
-async def test_who_hangs_up_during_its_handshake_leaves_the_line() -> None:
+async def test_callers_that_hang_up_leave_the_queue() -> None:
     async with serving(max_sessions=1, max_waiting=1) as server:
         async with connect(server.url) as first:
             await expect(first, "session.created")
@@ -199,7 +199,7 @@ async def _first_event(url: str) -> dict[str, Any]:
 # Quotas
 
 
-async def test_a_key_has_so_many_sessions_and_another_key_its_own() -> None:
+async def test_keys_have_session_limits_of_their_own() -> None:
     async with serving(access=guarded(), quota=QuotaLimits(sessions=1)) as server:
         async with connect(server.url, additional_headers=bearer(KEY)) as ws:
             await expect(ws, "session.created")
@@ -212,7 +212,7 @@ async def test_a_key_has_so_many_sessions_and_another_key_its_own() -> None:
             await expect(ws, "session.created")
 
 
-async def test_a_response_beyond_the_quota_fails_and_the_session_goes_on() -> None:
+async def test_responses_over_quota_fail_and_sessions_continue() -> None:
     async with serving(reply("One."), quota=QuotaLimits(responses_per_minute=1)) as server:
         async with connect(server.url) as ws:
             await ask(ws, "hi")
@@ -228,7 +228,7 @@ async def test_a_response_beyond_the_quota_fails_and_the_session_goes_on() -> No
             await expect(ws, "input_audio_buffer.cleared")
 
 
-async def test_audio_beyond_the_quota_ends_the_session_and_closes_the_door() -> None:
+async def test_audio_over_quota_ends_and_refuses_sessions() -> None:
     async with serving(access=guarded(), quota=QuotaLimits(audio_seconds_per_hour=2)) as server:
         async with connect(server.url, additional_headers=bearer(KEY)) as ws:
             await ws.send(loud(2.5))
@@ -262,7 +262,7 @@ async def attached(server: Server, ws: ClientConnection, query: str = "", **opti
     return side
 
 
-async def test_a_side_connection_sees_all_but_the_audio_and_may_speak() -> None:
+async def test_side_connections_see_events_and_may_speak() -> None:
     async with serving(reply("Hello.")) as server, connect(server.url) as ws:
         side = await attached(server, ws)
         await say(side, type="session.update", session={"type": "realtime", "instructions": "Be brief."})
@@ -277,7 +277,7 @@ async def test_a_side_connection_sees_all_but_the_audio_and_may_speak() -> None:
         await expect(ws, "input_audio_buffer.cleared")
 
 
-async def test_a_side_connection_gets_the_audio_when_it_asks() -> None:
+async def test_side_connections_get_audio_on_request() -> None:
     async with serving(reply("Hello.")) as server, connect(server.url) as ws:
         side = await attached(server, ws, "&audio=1")
         await ask(ws, "hi")
@@ -285,7 +285,7 @@ async def test_a_side_connection_gets_the_audio_when_it_asks() -> None:
         await side.close()
 
 
-async def test_the_errors_of_a_side_connection_are_its_own() -> None:
+async def test_errors_of_side_connections_stay_with_them() -> None:
     async with serving() as server, connect(server.url) as ws:
         side = await attached(server, ws)
         await say(side, type="input_audio_buffer.append", audio="AAAA", event_id="c1")
@@ -308,7 +308,7 @@ async def test_a_side_connection_ends_with_the_session() -> None:
         await server.all_gone()
 
 
-async def test_only_the_key_that_opened_a_session_may_attach_to_it() -> None:
+async def test_only_the_opening_key_may_attach() -> None:
     async with serving(access=guarded()) as server:
         async with connect(server.url, additional_headers=bearer(KEY)) as ws:
             session_id = (await expect(ws, "session.created"))["session"]["id"]
@@ -320,7 +320,7 @@ async def test_only_the_key_that_opened_a_session_may_attach_to_it() -> None:
                 await expect(side, "session.created")
 
 
-async def test_a_page_with_a_secret_is_watched_by_the_key_that_made_it() -> None:
+async def test_secrets_sessions_are_watched_by_their_minting_key() -> None:
     access = guarded()
     async with serving(access=access) as server:
         caller = access.check_key(_Connection(bearer(KEY)))  # type: ignore[arg-type]

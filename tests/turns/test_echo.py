@@ -108,12 +108,12 @@ def starts(near_end: NDArray[np.float32], far_end: NDArray[np.float32] = FIRST_P
 
 @pytest.mark.parametrize("level_db", [-12, -6, 0, 3])
 @pytest.mark.parametrize("delay_ms", [50, 230, 500])
-def test_a_loud_echo_of_the_first_words_is_no_speech(delay_ms: int, level_db: float) -> None:
+def test_loud_echo_of_the_first_words_is_ignored(delay_ms: int, level_db: float) -> None:
     assert starts(as_playback_begins(level_db, delay_ms, None)) == []
 
 
 @pytest.mark.parametrize("speech_at_s", [0.05, 0.25, 0.5])
-def test_speech_as_playback_begins_is_kept_from_its_start(speech_at_s: float) -> None:
+def test_speech_as_playback_begins_is_kept_whole(speech_at_s: float) -> None:
     heard = as_playback_begins(None, 0, speech_at_s)
     ((_, true),) = starts(heard, np.zeros_like(FIRST_PLAYBACK))
     ((told, begun),) = starts(heard)
@@ -122,7 +122,7 @@ def test_speech_as_playback_begins_is_kept_from_its_start(speech_at_s: float) ->
 
 
 @pytest.mark.parametrize("level_db", [-18, -9])
-def test_speech_over_the_echo_of_the_first_words_is_detected(level_db: float) -> None:
+def test_speech_over_the_first_words_echo_is_detected(level_db: float) -> None:
     found = starts(as_playback_begins(level_db, 100, 0.4))
     assert found and 0.3 < found[0][0] < 1.6
 

@@ -69,20 +69,20 @@ def test_an_utterance_starts_and_stops_once() -> None:
     assert stopped.at == stopped.voiced_until + 512 * 16  # 500 ms, in whole frames
 
 
-def test_a_turn_begins_the_padding_before_its_first_voiced_frame() -> None:
+def test_turns_begin_the_padding_before_their_first_frame() -> None:
     (started,) = turns(run(silence(640) + speech(320), prefix_padding_ms=200))
     assert isinstance(started, SpeechStarted)
     assert started.start == (640 - 200) * 16
 
 
-def test_a_turns_audio_ends_at_its_last_short_silence() -> None:
+def test_turn_audio_ends_at_its_last_short_silence() -> None:
     events = run(speech(320) + silence(320) + speech(320) + silence(800))
     (stopped,) = (event for event in events if isinstance(event, SpeechStopped))
     last_silence = [event for event in events if isinstance(event, ShortSilenceStarted)][-1]
     assert stopped.end == last_silence.at == stopped.voiced_until + 96 * 16 < stopped.at
 
 
-def test_a_turn_without_a_short_silence_ends_where_it_is_decided() -> None:
+def test_turns_without_short_silence_end_where_decided() -> None:
     (_, stopped) = run(speech(320) + silence(320), silence_ms=64)
     assert isinstance(stopped, SpeechStopped) and stopped.end == stopped.at
 
@@ -107,7 +107,7 @@ def test_a_click_of_one_frame_is_not_speech() -> None:
     assert not run(silence(320) + speech(32) + silence(960) + speech(32) + silence(960))
 
 
-def test_a_pause_shorter_than_the_silence_does_not_end_the_turn() -> None:
+def test_pauses_shorter_than_the_silence_end_no_turn() -> None:
     events = run(speech(320) + silence(448) + speech(320) + silence(960))
     assert [type(event) for event in events] == [
         SpeechStarted,
@@ -125,7 +125,7 @@ def test_a_weak_syllable_is_no_pause() -> None:
     assert [type(event) for event in events] == [SpeechStarted]
 
 
-def test_a_pause_is_only_broken_at_the_full_threshold() -> None:
+def test_pauses_end_only_at_the_full_threshold() -> None:
     events = run(speech(320) + silence(64) + speech(960, probability=0.4))
     assert isinstance(events[-1], SpeechStopped)
 
@@ -135,7 +135,7 @@ def test_the_threshold_decides() -> None:
     assert not turns(run(speech(320, probability=0.6), threshold=0.7))
 
 
-def test_no_silence_at_all_still_lets_frames_of_speech_belong_together() -> None:
+def test_zero_silence_still_joins_frames_of_speech() -> None:
     events = turns(run(speech(320) + silence(64), silence_ms=0))
     assert [type(event) for event in events] == [SpeechStarted, SpeechStopped]
 
@@ -146,7 +146,7 @@ def test_confirmed_silence_resets_the_detector() -> None:
     assert detector.resets == 1
 
 
-def test_an_empty_room_resets_the_detector_again_and_again() -> None:
+def test_empty_rooms_reset_the_detector_again_and_again() -> None:
     detector = ScriptedDetector([])
     point = Endpointer(detector)
     for _ in range(600):  # ten minutes
@@ -160,14 +160,14 @@ def test_an_hour_of_talk_finds_every_utterance() -> None:
     assert len(events) == 2 * 900 - 1  # the last one has not been silent long enough
 
 
-def test_speech_that_somebody_else_ended_is_not_stopped_again() -> None:
+def test_speech_that_was_ended_is_not_stopped_again() -> None:
     point = endpointer(speech(320) + silence(960))
     list(point.push(np.zeros(10 * FRAME_SAMPLES, np.float32)))
     point.end_speech()
     assert not turns(list(point.push(np.zeros(30 * FRAME_SAMPLES, np.float32))))
 
 
-def test_after_a_gap_positions_go_on_from_the_new_sample() -> None:
+def test_after_a_gap_positions_continue_correctly() -> None:
     point = endpointer(speech(320))
     point.skip_to(100_000)
     (started,) = turns(list(point.push(np.zeros(10 * FRAME_SAMPLES, np.float32))))
@@ -178,7 +178,7 @@ def test_after_a_gap_positions_go_on_from_the_new_sample() -> None:
     st.lists(st.floats(0, 1), max_size=300),
     st.lists(st.integers(1, 4000), min_size=1, max_size=20),
 )
-def test_pieces_of_any_size_give_the_events_of_the_whole(probabilities: list[float], sizes: list[int]) -> None:
+def test_pieces_of_any_size_give_the_same_events(probabilities: list[float], sizes: list[int]) -> None:
     point = endpointer(probabilities)
     samples = np.zeros(len(probabilities) * FRAME_SAMPLES, np.float32)
     events: list[SpeechEvent] = []
@@ -191,7 +191,7 @@ def test_pieces_of_any_size_give_the_events_of_the_whole(probabilities: list[flo
 
 
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 1.0]), max_size=400))
-def test_starts_and_stops_alternate_and_time_never_runs_back(probabilities: list[float]) -> None:
+def test_starts_and_stops_alternate_in_order_of_time(probabilities: list[float]) -> None:
     events = run(probabilities)
     kinds = [type(event) for event in turns(events)]
     assert kinds[0::2] == [SpeechStarted] * len(kinds[0::2])
@@ -217,7 +217,7 @@ def test_a_pause_carries_the_probability_by_prosody() -> None:
     assert pause.finished is None
 
 
-def test_without_cues_the_wait_is_the_middle_of_the_bounds() -> None:
+def test_without_cues_the_delay_is_the_middle() -> None:
     (stopped,) = [event for event in semantic(speech(960) + silence(3200)) if isinstance(event, SpeechStopped)]
     waited_ms = (stopped.at - stopped.voiced_until) / 16
     assert waited_ms == pytest.approx(MEDIUM.by_prosody_ms(0.5, Pauses()), abs=FRAME_MS)
@@ -277,7 +277,7 @@ def test_long_pauses_of_the_caller_lengthen_the_wait() -> None:
     assert waited[0] > waited[1] * 1.2
 
 
-def test_a_delay_set_within_a_pause_ends_the_turn() -> None:
+def test_a_delay_set_within_a_pause_takes_effect() -> None:
     changed = endpointer(speech(640) + silence(12_800), silence_ms=20_000)
     list(changed.push(np.zeros(1280 * 16, np.float32)))
     changed.config = EndpointingConfig(delay=MEDIUM)

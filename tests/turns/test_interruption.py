@@ -68,7 +68,7 @@ def test_longer_soft_speech_is_decided_later() -> None:
     assert classify(replace(aside, usual_db=level + 5), InterruptionConfig()) is OverlapClass.BARGE_IN
 
 
-def test_a_hum_in_a_noisy_room_is_still_a_hum() -> None:
+def test_a_hum_in_noise_is_still_a_hum() -> None:
     room = sounds.noise(2.0, -40)
     hum = sounds.hum(130, (0.35,))
     assert classified(hum + room[: len(hum)], room=room[-RATE:]) is OverlapClass.FALSE_INTERRUPTION
@@ -94,7 +94,7 @@ def test_the_shortest_sounds_are_classified(length: int) -> None:
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
-def test_a_transcript_is_requested_when_a_word_is_over(path: Path) -> None:
+def test_a_transcript_is_requested_after_a_short_word(path: Path) -> None:
     word = replace(heard(sounds.read(path)), silence_ms=96, elapsed_ms=700, has_transcripts=True)
     assert classify(word, InterruptionConfig()) is OverlapClass.SHORT_UTTERANCE
     assert classify(replace(word, silence_ms=64), InterruptionConfig()) is OverlapClass.UNDECIDED

@@ -38,7 +38,7 @@ def test_a_short_word_is_one_turn(model: SileroVad, path: Path, level_db: float)
 
 
 @pytest.mark.parametrize("path", WORDS[:3], ids=lambda path: path.stem)
-def test_a_short_word_is_heard_after_minutes_of_a_noisy_room(model: SileroVad, path: Path) -> None:
+def test_short_words_are_heard_after_minutes_of_noise(model: SileroVad, path: Path) -> None:
     room = sounds.noise(120.0, -55)
     started, _ = hear(model, np.concatenate((room, sounds.read(path), sounds.silence(0.8))))
     assert isinstance(started, SpeechStarted)

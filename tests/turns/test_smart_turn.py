@@ -62,7 +62,7 @@ def test_a_model_file_gives_a_probability(tmp_path: Path) -> None:
     assert model.probability(samples) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_file_that_is_no_such_model_is_refused_in_words(tmp_path: Path) -> None:
+def test_files_of_other_models_are_refused_with_reasons(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected"):
         SmartTurn(model_file(tmp_path / "other.onnx", mels=40))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
@@ -72,9 +72,7 @@ def test_a_file_that_is_no_such_model_is_refused_in_words(tmp_path: Path) -> Non
         load_end_of_turn_model(str(tmp_path / "missing.onnx"))
 
 
-def test_the_newest_packaged_model_is_found_without_importing_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_newest_packaged_model_is_found_without_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "pipecat" / "audio" / "turn" / "smart_turn" / "data"
     folder.mkdir(parents=True)
     (tmp_path / "pipecat" / "__init__.py").write_text("raise RuntimeError('imported')")

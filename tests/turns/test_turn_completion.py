@@ -27,7 +27,7 @@ def voice(pitches: list[float], levels_db: list[float], seconds: float) -> NDArr
 LIVELY = [140.0, 160.0, 135.0, 155.0, 130.0]
 
 
-def test_a_fall_of_the_pitch_sounds_more_final_than_a_level_one() -> None:
+def test_falling_pitch_sounds_more_final_than_level_pitch() -> None:
     falls = voice([*LIVELY, 90.0], [-20, -20, -26], 1.5)
     level = np.concatenate((voice(LIVELY, [-20], 1.0), voice([130.0], [-20], 0.5)))
     assert completion_probability(falls) > 0.6 > 0.4 > completion_probability(level)
@@ -47,7 +47,7 @@ def test_too_little_to_go_by_says_nothing(count: int) -> None:
 @given(
     st.sampled_from(list(ENDPOINTING_DELAYS)), st.none() | st.floats(0, 1e6), st.lists(st.floats(50, 5000), max_size=40)
 )
-def test_the_more_finished_it_sounds_the_shorter_the_wait_within_its_bounds(
+def test_completeness_shortens_the_delay_within_its_bounds(
     eagerness: str, lasted_ms: float | None, heard: list[float]
 ) -> None:
     delay, pauses = ENDPOINTING_DELAYS[eagerness], Pauses()  # type: ignore[index]

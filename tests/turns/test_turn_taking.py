@@ -75,7 +75,7 @@ def test_speech_is_told_at_once() -> None:
     assert last([STARTED]) == (Floor.USER, TOLD)
 
 
-def test_the_end_of_speech_is_told_then_committed_then_answered() -> None:
+def test_the_end_of_speech_commits_before_the_answer() -> None:
     assert last([STARTED, STOPPED]) == (Floor.REPLYING, (*CLOSED, StartResponse()))
 
 
@@ -89,7 +89,7 @@ def test_barge_in_tells_the_peer_before_it_cancels() -> None:
     assert effects == (*TOLD, CancelResponse("turn_detected"), CutPlayback())
 
 
-def test_speech_over_audio_of_a_finished_response_cuts_its_playback() -> None:
+def test_speech_over_a_finished_responses_audio_cuts_playback() -> None:
     assert last([CREATE, DONE, STARTED]) == (Floor.USER, (*TOLD, CutPlayback()))
 
 
@@ -102,14 +102,14 @@ def test_without_interrupt_response_both_go_on() -> None:
     assert last([CREATE, DONE, STARTED], interrupt_response=False) == (Floor.SHARED_AUDIBLE, TOLD)
 
 
-def test_a_turn_beside_a_response_is_answered_when_that_is_done() -> None:
+def test_turns_beside_a_response_are_answered_after_it() -> None:
     events: list[Event] = [CREATE, STARTED, STOPPED]
     assert last(events, interrupt_response=False) == (Floor.REPLYING, CLOSED)
     assert last([*events, DONE], interrupt_response=False) == (Floor.REPLYING, (StartResponse(),))
     assert last([*events, DONE, DONE], interrupt_response=False) == (Floor.AUDIBLE, (AwaitPlayback(),))
 
 
-def test_a_turn_beside_a_response_that_the_client_cancels_is_answered_at_once() -> None:
+def test_turns_beside_a_cancelled_response_are_answered_directly() -> None:
     floor, effects = last([CREATE, STARTED, STOPPED, CANCEL], interrupt_response=False)
     assert (floor, effects) == (Floor.REPLYING, (CancelResponse("client_cancelled"), StartResponse()))
 
@@ -120,17 +120,17 @@ def test_two_turns_beside_a_response_are_answered_once() -> None:
     assert effects.count(StartResponse()) == 1
 
 
-def test_a_turn_that_is_too_long_ends_as_if_the_user_had_stopped() -> None:
+def test_too_long_turns_end_as_if_speech_stopped() -> None:
     floor, effects = last([STARTED, TimerFired(at=20_000)])
     assert (floor, effects) == (Floor.REPLYING, (*CUT_SHORT, StartResponse()))
 
 
-def test_a_commit_by_the_client_ends_the_turn_untold_and_unanswered() -> None:
+def test_client_commits_end_the_turn_without_an_answer() -> None:
     floor, effects = last([STARTED, ManualCommit(9)])
     assert (floor, effects) == (Floor.NOBODY, (ForgetSpeech(), SetTimer(None), CommitTurn(9)))
 
 
-def test_a_manual_turn_is_a_commit_and_a_response_of_the_clients_own() -> None:
+def test_manual_turns_are_a_commit_and_a_response() -> None:
     assert play([ManualCommit(9), CREATE])[1] == [CommitTurn(9), SetTimer(None), StartResponse(asked=True)]
 
 
@@ -151,16 +151,16 @@ def test_a_cancel_of_nothing_is_refused(before: list[Event]) -> None:
     assert effects == (Refuse("response_cancel_not_active"),)
 
 
-def test_a_cancelled_response_is_audible_until_its_audio_ends() -> None:
+def test_cancelled_responses_are_audible_until_their_audio_ends() -> None:
     assert last([CREATE, CANCEL]) == (Floor.AUDIBLE, (CancelResponse("client_cancelled"), AwaitPlayback()))
     assert last([CREATE, CANCEL, STARTED]) == (Floor.USER, (*TOLD, CutPlayback()))
 
 
-def test_a_response_may_be_asked_for_while_the_user_speaks() -> None:
+def test_responses_may_be_requested_while_the_user_speaks() -> None:
     assert last([STARTED, CREATE]) == (Floor.SHARED_REPLYING, (StartResponse(asked=True),))
 
 
-def test_a_new_response_may_follow_one_that_is_still_audible() -> None:
+def test_new_responses_may_follow_one_still_audible() -> None:
     assert last([CREATE, DONE, CREATE]) == (Floor.REPLYING, (StartResponse(asked=True),))
 
 
@@ -182,7 +182,7 @@ def test_speech_and_responses_replace_the_idle_alarm() -> None:
     assert SetTimer(None) in last([*quiet, CREATE], idle_timeout=16_000)[1]
 
 
-def test_turn_detection_switched_off_ends_the_speech_but_commits_nothing() -> None:
+def test_switching_turn_detection_off_ends_speech_without_commit() -> None:
     floor, effects = last([STARTED, Configured(9, TurnConfig(), detecting=False)])
     assert (floor, effects) == (
         Floor.NOBODY,
@@ -190,7 +190,7 @@ def test_turn_detection_switched_off_ends_the_speech_but_commits_nothing() -> No
     )
 
 
-def test_a_new_configuration_holds_from_the_next_event_on() -> None:
+def test_new_configurations_hold_from_the_next_event() -> None:
     quiet = TurnConfig(create_response=False)
     assert last([STARTED, Configured(9, quiet, detecting=True), STOPPED]) == (Floor.NOBODY, CLOSED)
 
@@ -203,11 +203,11 @@ def test_an_illegal_event_is_one_clear_error(event: Event) -> None:
 
 @pytest.mark.parametrize("floor", list(Floor))
 @pytest.mark.parametrize("event", [ManualCommit, ManualClear, ResponseCreate, ResponseCancel, Configured])
-def test_whatever_the_client_does_is_answered_on_every_floor(floor: Floor, event: type) -> None:
+def test_client_actions_are_answered_on_every_floor(floor: Floor, event: type) -> None:
     assert any(row.floor is floor and row.event is event for row in TRANSITIONS)
 
 
-def test_the_last_row_of_every_pair_has_no_condition() -> None:
+def test_the_last_transition_of_every_pair_is_unconditional() -> None:
     rows = {(row.floor, row.event): row for row in TRANSITIONS}
     assert {row.guard.__name__ for row in rows.values()} == {"always"}
 
@@ -236,24 +236,24 @@ def test_a_voice_over_ours_pauses_and_tells_nothing(before: list[Event]) -> None
     assert effects == (ClassifyOverlap(),)
 
 
-def test_a_voice_that_was_nothing_leaves_all_as_it_was() -> None:
+def test_false_interruptions_leave_everything_as_it_was() -> None:
     assert last([CREATE, STARTED, DISMISSED], interruption="pause") == (Floor.REPLYING, RESUMED)
     assert last([CREATE, DONE, STARTED, DISMISSED], interruption="pause") == (Floor.AUDIBLE, RESUMED)
     assert last([CREATE, STARTED, DISMISSED], interruption="play_on") == (Floor.REPLYING, RESUMED[1:])
 
 
-def test_a_voice_that_was_meant_is_told_with_its_true_start_and_ends_the_reply() -> None:
+def test_confirmed_interruptions_have_their_true_start_and_cancel() -> None:
     floor, effects = last([CREATE, STARTED, CONFIRMED], interruption="pause")
     assert (floor, effects) == (Floor.USER, (*TOLD, CancelResponse("turn_detected"), CutPlayback()))
     assert last([CREATE, DONE, STARTED, CONFIRMED], interruption="pause") == (Floor.USER, (*TOLD, CutPlayback()))
 
 
-def test_a_voice_is_not_contested_where_it_may_not_interrupt_or_nobody_speaks() -> None:
+def test_overlap_is_classified_only_where_interruption_is_possible() -> None:
     assert last([CREATE, STARTED], interruption="pause", interrupt_response=False) == (Floor.SHARED_REPLYING, TOLD)
     assert last([STARTED], interruption="pause") == (Floor.USER, TOLD)
 
 
-def test_the_end_of_the_reply_does_not_end_the_judgement() -> None:
+def test_the_end_of_the_reply_leaves_classification_running() -> None:
     floor, effects = last([CREATE, STARTED, DONE], interruption="pause")
     assert (floor, effects) == (Floor.OVERLAP_AUDIBLE, (AwaitPlayback(),))
     assert last([CREATE, STARTED, DONE, DISMISSED], interruption="pause") == (Floor.AUDIBLE, RESUMED)
@@ -265,7 +265,7 @@ def test_a_voice_that_outlasts_ours_has_the_floor() -> None:
 
 
 @pytest.mark.parametrize("word", [ManualCommit(9), ManualClear(9), Configured(9, TurnConfig(), detecting=False)])
-def test_what_the_client_decides_by_hand_ends_the_pause(word: Event) -> None:
+def test_manual_client_actions_end_the_pause(word: Event) -> None:
     floor, effects = last([CREATE, STARTED, word], interruption="pause")
     assert floor is Floor.REPLYING
     assert effects[:3] == RESUMED

@@ -21,7 +21,7 @@ def test_no_other_server_is_attacked(url: str) -> None:
         check_loopback(url)
 
 
-def test_a_chunk_is_late_when_playback_has_run_dry() -> None:
+def test_chunks_are_late_when_playback_has_run_dry() -> None:
     playback, second = Playback(), bytes(48_000)
     assert [playback.is_late(now, second) for now in (10.0, 10.9, 12.1, 12.9)] == [False, False, True, False]
 

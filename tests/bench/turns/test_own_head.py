@@ -37,7 +37,7 @@ def test_a_pause_of_a_second_splits_no_sentence(auto: Mode) -> None:
     assert (figures(auto, parted).cut_in_rate or 0.0) < 0.1
 
 
-def test_short_answers_wait_a_little_longer_than_by_prosody(auto: Mode) -> None:
+def test_short_answers_wait_slightly_longer_than_by_prosody(auto: Mode) -> None:
     """40 ms: the price of fewer split sentences, whose threshold is the same."""
     turns = [(clip.samples,) for clip in clips("short")]
     prosody = Mode("prosody", auto.detection, None)
