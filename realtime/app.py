@@ -57,6 +57,9 @@ MODEL_THREADS = 2
 """Threads that compute at the same time: the engine's and the vocoder's."""
 
 
+STOP_SECONDS = 2.0
+"""Limit of the wait for each of them at the end. The operating system takes care of one that is stuck."""
+
 REMEMBERED_TURNS = 1000
 """Responses whose latencies `/v1/realtime/turns` can list."""
 
@@ -105,8 +108,8 @@ class ModelThreads:
 
     def stop(self) -> None:
         self.schemas.close()
-        self.engine.stop()
-        self.vocoder.stop()
+        self.engine.stop(STOP_SECONDS)
+        self.vocoder.stop(STOP_SECONDS)
 
 
 def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
@@ -162,6 +165,7 @@ class Application:
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
         self._turn_model: EndOfTurnModel | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     @property
     def health(self) -> Health:
@@ -228,18 +232,22 @@ class Application:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
-        loading = asyncio.create_task(self._load(), name="load the model")
+        self._loading = asyncio.create_task(self._load(), name="load the model")
         lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
         try:
             yield
         finally:
-            loading.cancel()
             lag.cancel()
-            self._health = Health("draining", "the server is shutting down")
-            if self._sessions is not None:
-                await self._sessions.drain()
+            await self.drain(0.0)
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
+
+    async def drain(self, grace_s: float) -> None:
+        self._health = Health("draining", "The server is shutting down.")
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._sessions is not None:
+            await self._sessions.drain(grace_s)
 
     async def _load(self) -> None:
         started = time.monotonic()

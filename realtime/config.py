@@ -149,6 +149,11 @@ class Settings:
         "", "hosts of MCP servers that clients may name: HOST[:PORT],*.DOMAIN,… or * for any public host; empty: none"
     )
     session_seconds: int = _setting(3600, "longest duration of a session")
+    drain_seconds: float = _setting(
+        5.0,
+        "after SIGTERM or SIGINT, longest time for conversations to end; nobody is admitted then. A quiet session ends "
+        "after 2 s. A second signal ends all at once",
+    )
     api_key: str = _setting(
         "", "API key that clients must send; prefer the environment variable, because `ps` shows flags", repr=False
     )

@@ -17,6 +17,7 @@
     │   └── SessionFault       an exception in the server; the `InternalError` as the client sees it
     ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not offered
     ├── CapacityError          all sessions are taken: the client is refused before the session begins
+    │   └── AdmissionClosed    the server is shutting down and admits nobody
     └── InternalError          a fault of the server: the session closes, the log has the traceback
         ├── IllegalTransition  a state machine got an event that its table does not have
         └── EngineError        the model failed
@@ -124,10 +125,19 @@ class SessionFault(SessionEnd):
 
 
 class CapacityError(RealtimeError):
-    """All sessions are taken, or the server is draining."""
+    """All sessions are taken."""
 
     code = "server_full"
     type: ErrorType = "server_error"
+
+
+class AdmissionClosed(CapacityError):
+    """The server is shutting down: it admits nobody, and clients that wait are refused."""
+
+    code = "server_draining"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down. Connect again.")
 
 
 class ToolServerError(RealtimeError):

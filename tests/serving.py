@@ -25,6 +25,7 @@ START_SECONDS = 120
 class RunningServer:
     port: int
     log: Path
+    process: subprocess.Popen[bytes]
     tls: bool = False
 
     @property
@@ -43,7 +44,7 @@ def serving(module: str, log: Path, flags: Sequence[str] = (), *, tls: bool = Fa
     port = free_port()
     command = [sys.executable, "-m", *module.split(), *(flag.format(port=port) for flag in flags)]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        running = RunningServer(port, log, tls)
+        running = RunningServer(port, log, process, tls)
         try:
             wait_until_ready(running, process)
             yield running
@@ -68,11 +69,11 @@ def wait_until_ready(server: RunningServer, process: subprocess.Popen[bytes]) ->
     pytest.fail(f"not ready after {START_SECONDS} s:\n{server.log.read_text()}")
 
 
-def health(server: RunningServer) -> tuple[int, dict[str, str]]:
-    """Status and body of /healthz; 0 while nothing listens yet."""
+def health(server: RunningServer, path: str = "healthz") -> tuple[int, dict[str, str]]:
+    """Status and body of /healthz or /readyz; 0 while nothing listens yet."""
     any_certificate = ssl._create_unverified_context()
     try:
-        with urllib.request.urlopen(f"{server.http}/healthz", timeout=10, context=any_certificate) as answer:
+        with urllib.request.urlopen(f"{server.http}/{path}", timeout=10, context=any_certificate) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

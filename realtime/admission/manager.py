@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from realtime.admission.queue import AdmissionQueue, QueueEntry
-from realtime.errors import CapacityError, Draining
+from realtime.errors import AdmissionClosed, CapacityError, Draining
 from realtime.ports.channel import Channel, plays_audio
 from realtime.protocol.ids import Ids
 from realtime.protocol.session_config import (
@@ -44,6 +44,17 @@ from realtime.session.session import Session
 from realtime.session.tools.tool_checks import ToolChecks
 
 logger = logging.getLogger(__name__)
+
+
+QUIET_S = 2.0
+"""A draining server ends a session in which nobody has spoken and no reply was made or played for this time. People
+answer each other within a second, so a conversation goes on, and a forgotten connection does not use up the grace."""
+
+LAST_WAIT_S = 5.0
+"""Limit of the wait for sessions that were told to end: their last event and the close frame may take 2 s each."""
+
+_LOOK_S = 0.1
+"""How often a draining server looks for quiet sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class SessionManager:
     def admit(self) -> SessionLease:
         """A lease for one session, to be entered with ``with``. Raises `CapacityError` when none is free."""
         if self.draining:
-            raise CapacityError("The server is shutting down. Try again in a minute.")
+            raise AdmissionClosed
         if self._queue or len(self._leases) >= self._max_sessions:
             raise CapacityError(f"The server is full: {self._max_sessions} sessions are running. Try again later.")
         return self._new_lease()
@@ -105,7 +116,7 @@ class SessionManager:
     def join_queue(self) -> QueueEntry[SessionLease]:
         """A queue entry, for when `admit` has no lease. Raises `CapacityError` when the queue is full too."""
         if self.draining:
-            raise CapacityError("The server is shutting down. Try again in a minute.")
+            raise AdmissionClosed
         return self._queue.join()
 
     async def check_tools(self, first: WireSession | TranscriptionSession, quota: Quota) -> None:
@@ -142,15 +153,31 @@ class SessionManager:
             recording.close()
 
     async def drain(self, grace_s: float = 0.0) -> None:
-        """Stop admission, let sessions continue for ``grace_s`` seconds, then end them; returns when all have ended."""
+        """Stop admission, let sessions continue for at most ``grace_s`` seconds, then end them.
+
+        A session that has been quiet for `QUIET_S` ends before. Returns when all have ended, at the latest
+        `LAST_WAIT_S` after the grace: a session whose peer reads nothing does not hold the server."""
         self.draining = True
-        self._queue.close(CapacityError("The server is shutting down. Try again in a minute."))
+        self._queue.close(AdmissionClosed())
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._empty.wait()
+                await self._end_quiet_sessions()
         for lease in self._leases:
             lease.end_session()
-        await self._empty.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WAIT_S):
+                await self._empty.wait()
+        if self._leases:
+            logger.error("%d sessions did not end within %g s and are left", len(self._leases), LAST_WAIT_S)
+
+    async def _end_quiet_sessions(self) -> None:
+        """Returns when no session is left."""
+        while self._leases:
+            for lease in self._leases:
+                lease.end_quiet_session()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._empty.wait()
 
     def leave(self, lease: SessionLease) -> None:
         """Return a lease; called by its ``with``. The first client in the queue gets a new one."""
@@ -172,6 +199,8 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         self._services = services
         self._config = config
         self._since = time.monotonic()
+        self._ended = False
+        self._quiet_since: float | None = None
 
     @property
     def info(self) -> SessionInfo:
@@ -219,8 +248,19 @@ class SessionLease(AbstractContextManager["SessionLease"]):
 
     def end_session(self) -> None:
         """End the session, because the server shuts down."""
-        if self.session is not None:
+        if self.session is not None and not self._ended:
+            self._ended = True
             self.session.end(Draining("The server is shutting down. Connect again."))
+
+    def end_quiet_session(self) -> None:
+        """End the session if it has been quiet at each call of the last `QUIET_S` seconds."""
+        now = asyncio.get_running_loop().time()
+        if self.session is None or self.session.busy:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = now
+        elif now - self._quiet_since >= QUIET_S:
+            self.end_session()
 
     def __exit__(
         self,

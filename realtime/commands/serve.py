@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvicorn
-from starlette.applications import Starlette
 
 from realtime.app import Application, build_access, find_frontend
 from realtime.checkpoint.vocoder_options import vocoder_options
 from realtime.cli import configure_logging
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
+from realtime.transports.http.access import Access
 from realtime.transports.http.http import build_app
 from realtime.transports.http.self_signed import lan_address, names_of, write_self_signed
 from realtime.transports.http.server import TlsFiles, listen, web_server
@@ -28,14 +29,17 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(settings.log_level)
     access = build_access(settings)
     vocoder_options(settings, settings.flow_steps or 1)  # validated before anything is loaded
-    server = _server(settings, build_app(Application(settings), find_frontend(), access))
+    server = _server(settings, access)
     with _listen(settings) as listener:
         print(_greeting(settings), file=sys.stderr, flush=True)
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
-def _server(settings: Settings, app: Starlette) -> uvicorn.Server:
+def _server(settings: Settings, access: Access) -> uvicorn.Server:
+    application = Application(settings)
+    app = build_app(application, find_frontend(), access)
+    serve = partial(web_server, app, drain=application.drain, grace_s=settings.drain_seconds)
     given = bool(settings.tls_cert), bool(settings.tls_key)
     if any(given) and not all(given):
         raise ConfigError("--tls-cert and --tls-key need each other; set both, or --tls-self-signed")
@@ -45,8 +49,8 @@ def _server(settings: Settings, app: Starlette) -> uvicorn.Server:
         with TemporaryDirectory(
             prefix="realtime-tls-"
         ) as folder:  # uvicorn reads the files now, so the key does not stay on disk
-            return web_server(app, write_self_signed(Path(folder), names_of(settings.host)))
-    return web_server(app, TlsFiles(Path(settings.tls_cert), Path(settings.tls_key)) if all(given) else None)
+            return serve(write_self_signed(Path(folder), names_of(settings.host)))
+    return serve(TlsFiles(Path(settings.tls_cert), Path(settings.tls_key)) if all(given) else None)
 
 
 def _listen(settings: Settings) -> socket.socket:

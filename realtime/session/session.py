@@ -95,6 +95,15 @@ class Session:
         return self._floor.floor
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, a reply, transcript or tool call is under way, or speech is still being played."""
+        parts = self._parts
+        recording = not parts.settings.detects_turns and parts.audio_input.uncommitted_ms > 0
+        speaking = self.floor is not Floor.NOBODY or parts.playout.remaining(self._inputs.clock()) > 0
+        working = self._env.work.any or parts.transcriber.any or self._inputs.depth > 0
+        return recording or speaking or working
+
+    @property
     def pending_inputs(self) -> int:
         """How many inputs wait to be handled."""
         return self._inputs.depth

@@ -114,6 +114,11 @@ class OutsideWork:
         self._count = 0
         self._running: dict[int, Work] = {}
 
+    @property
+    def any(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._running)
+
     def start(
         self,
         source: AsyncIterable[Any],

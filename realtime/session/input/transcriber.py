@@ -82,6 +82,11 @@ class Transcriber:
         self.free: Callable[[], bool] = lambda: True
         """Whether no caller waits for an answer."""
 
+    @property
+    def any(self) -> bool:
+        """Whether any transcript is being made or waits."""
+        return self._running is not None or bool(self._waiting)
+
     def add(self, item_id: str, audio: Audio, asked: Transcription, *, logprobs: bool = False) -> None:
         """Transcribe this turn, whose item is in the conversation, when its time comes. ``logprobs``: say how likely
         its words are."""

@@ -69,6 +69,18 @@ class GuardedHttp(H11Protocol):
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
+    def shutdown(self) -> None:
+        """The server ends. Sessions have said so by then; this is for what is left, and uvicorn would close it with
+        1012. A peer that reads nothing must not hold the process."""
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.GOING_AWAY})
+            self.conn.send_close(CloseCode.GOING_AWAY, "server_draining")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        super().shutdown()
+        if self.transport.get_write_buffer_size() > 0:
+            self.transport.abort()
+
     def handle_ping(self) -> None:
         if self.transport.get_write_buffer_size() > MAX_UNREAD_PONGS_BYTES:
             self.transport.abort()

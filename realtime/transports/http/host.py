@@ -62,6 +62,9 @@ class Host(Protocol):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Entered while the server runs: starts loading, and stops everything at the end."""
 
+    async def drain(self, grace_s: float) -> None:
+        """Admit nobody any more, let sessions go on for at most ``grace_s`` seconds and end them."""
+
     def admit(self) -> SessionLease:
         """A lease for one session, to be entered with ``with``. Raises `CapacityError` when there is none."""
 

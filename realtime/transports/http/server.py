@@ -1,16 +1,30 @@
-"""The web server: uvicorn, with the limits of the protocol."""
+"""The web server: uvicorn, with the limits of the protocol, and sessions that end before their sockets.
+
+uvicorn closes WebSockets itself, with 1012, before the application hears of the end. `DrainingServer` ends the sessions
+first: at the first SIGTERM or SIGINT nobody is admitted any more, sessions may end within a grace, and the others get
+`server_draining` and 1001. Meanwhile it answers, so a load balancer sees 503. A second signal cuts the grace short.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import socket
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
 from realtime.errors import ConfigError
 from realtime.transports.http.guards import GuardedHttp, GuardedWebSocket
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """One `input_audio_buffer.append` may hold 15 MiB of audio, which is 20 MiB of base64 and its envelope."""
@@ -20,6 +34,19 @@ PING_SECONDS = 20.0
 
 UNREAD_SECONDS = 30
 """The kernel drops a connection whose peer has taken nothing for this time, and frees its buffers."""
+
+
+CLOSING_SECONDS = 2.0
+"""Limit of the wait for peers to answer the close frame. One that has not is disconnected."""
+
+FORCED_SECONDS = 1.0
+"""After a second signal, the limit of telling the callers."""
+
+EXIT_SECONDS = 3.0
+"""After a second signal the process ends within this time, whatever hangs."""
+
+Drain = Callable[[float], Awaitable[None]]
+"""Stops admission, lets sessions go on for at most so many seconds and ends them."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -39,9 +66,78 @@ class TlsFiles:
     key: Path
 
 
-def web_server(app: Starlette, tls: TlsFiles | None = None) -> uvicorn.Server:
+async def _no_sessions(grace_s: float) -> None:
+    """The drain of a server without sessions."""
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, which ends the sessions before it closes their sockets."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, grace_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._grace_s = grace_s
+        self._draining: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal: the first begins the drain, the second forces the end."""
+        again, forced = self.should_exit, self.force_exit
+        super().handle_exit(sig, frame)
+        if again and not forced:
+            self._force(sig)
+        with suppress(RuntimeError):  # no loop: it has ended by itself
+            asyncio.get_running_loop().call_soon_threadsafe(self._begin_drain)
+
+    async def on_tick(self, counter: int) -> bool:
+        if not await super().on_tick(counter):
+            return False
+        return self.force_exit or self._begin_drain().done()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._end_sessions()
+        await super().shutdown(sockets)
+
+    def _begin_drain(self) -> asyncio.Task[None]:
+        if self._draining is None:
+            logger.info("draining: sessions may end within %g s; a second signal ends them now", self._grace_s)
+            self._draining = asyncio.create_task(self._drained(self._grace_s), name="drain")
+        return self._draining
+
+    async def _drained(self, grace_s: float) -> None:
+        try:
+            await self._drain(grace_s)
+        except Exception:  # whatever fails in here, the process must end
+            logger.exception("the sessions could not be ended")
+
+    async def _end_sessions(self) -> None:
+        """Returns when the peers have answered the close frames, or had time to."""
+        draining = self._begin_drain()
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        if not draining.done():
+            draining.cancel()
+            await asyncio.wait({asyncio.create_task(self._drained(0.0), name="drain now")}, timeout=FORCED_SECONDS)
+        limit = FORCED_SECONDS if self.force_exit else CLOSING_SECONDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while self._open_sockets():  # noqa: ASYNC110  uvicorn's set of connections has no event
+                    await asyncio.sleep(0.05)
+
+    def _open_sockets(self) -> bool:
+        return any(isinstance(one, GuardedWebSocket) for one in self.server_state.connections)
+
+    def _force(self, sig: int) -> None:
+        self.force_exit = True
+        timer = threading.Timer(EXIT_SECONDS, os._exit, (128 + sig,))
+        timer.daemon = True
+        timer.start()
+
+
+def web_server(
+    app: Starlette, tls: TlsFiles | None = None, *, drain: Drain = _no_sessions, grace_s: float = 0.0
+) -> uvicorn.Server:
     """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with the socket of
-    `listen`.
+    `listen`. ``drain`` is called with ``grace_s`` when it is to stop.
 
     The files of ``tls`` are read now. Raises `ConfigError` when they do not match.
     """
@@ -55,13 +151,13 @@ def web_server(app: Starlette, tls: TlsFiles | None = None) -> uvicorn.Server:
         ws_ping_timeout=PING_SECONDS,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=3,  # the sessions have ended by then
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
     if tls is not None:
         _read_tls(config, tls)
-    return uvicorn.Server(config)
+    return DrainingServer(config, drain, grace_s)
 
 
 def _read_tls(config: uvicorn.Config, tls: TlsFiles) -> None:

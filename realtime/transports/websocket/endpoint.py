@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from realtime.admission.manager import SessionLease
 from realtime.admission.queue import QueueEntry
-from realtime.errors import CapacityError, ChannelClosed, PeerError
+from realtime.errors import AdmissionClosed, CapacityError, ChannelClosed, Draining, PeerError
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.ids import Ids
@@ -187,7 +187,8 @@ class RealtimeSocket:
         details = wire.ErrorDetails(type=fault.type, code=fault.code, message=str(fault))
         with suppress(ChannelClosed):
             await channel.send(wire.Error(error=details))
-        await channel.close(TRY_AGAIN_LATER, fault.code)
+        code = Draining.close_code if isinstance(fault, AdmissionClosed) else TRY_AGAIN_LATER
+        await channel.close(code, fault.code)
 
     # A side connection
 
@@ -223,6 +224,9 @@ def _call_not_found(call_id: str) -> Refused:
 
 
 def not_ready(host: Host) -> Refused:
+    if host.health.state == "draining":
+        closed = AdmissionClosed()
+        return Refused(503, ProtocolError(closed.code, str(closed), type=closed.type))
     return Refused(503, ProtocolError("server_not_ready", host.health.reason, type="server_error"))
 
 
