@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -47,7 +47,6 @@ from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopbac
 from realtime.transports.http.host import Health
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.webrtc.offers import OfferAnswerer
-from realtime.turns.floor import Interruption
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
 
@@ -279,7 +278,7 @@ class Application:
             instructions=profile.instructions,
             opening=profile.opening,
             render=lambda template: spoken.fill(template, datetime.now()),
-            interruption=cast(Interruption, self._settings.interruption),
+            interruption=self._settings.interruption,
             echo_gate=self._settings.echo_gate,
             backchannels=tuple(self._settings.backchannels.split(",")),
             sampling=profile.sampling,

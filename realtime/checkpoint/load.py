@@ -102,11 +102,6 @@ def _profile(settings: Settings) -> Profile:
         profile = replace(profile, instructions=settings.instructions)
     if settings.flow_steps:
         profile = replace(profile, flow_steps=settings.flow_steps)
-    if settings.call_confidence > 1:
-        raise ConfigError(
-            f"--call-confidence (REALTIME_CALL_CONFIDENCE): got {settings.call_confidence}, expected a likelihood "
-            "from 0 (keep every call) to 1; omit it for the checkpoint's own"
-        )
     if settings.call_confidence >= 0:
         profile = replace(profile, sampling=replace(profile.sampling, call_confidence=settings.call_confidence))
     if settings.max_context_tokens:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 
 from realtime.config import ENV_PREFIX, Settings
 from realtime.errors import ConfigError
 from streaming_vocoder.chunk_schedule import ChunkSchedule
 from streaming_vocoder.errors import OptionError
-from streaming_vocoder.hift_stream import CrossFade
 from streaming_vocoder.options import VocoderOptions
-from streaming_vocoder.solver_cache import TrimRule
 
 _SETTINGS = {"steps": "flow_steps", "ladder": "vocoder_chunks"}
 """Settings that are named differently from the vocoder's option."""
@@ -23,8 +19,8 @@ def vocoder_options(settings: Settings, flow_steps: int) -> VocoderOptions:
     try:
         return VocoderOptions(
             steps=flow_steps,
-            trim=cast(TrimRule, settings.vocoder_trim),
-            fade=cast(CrossFade, settings.vocoder_fade),
+            trim=settings.vocoder_trim,
+            fade=settings.vocoder_fade,
             dtype=getattr(torch, settings.vocoder_dtype),
             ladder=_chunk_schedule(settings.vocoder_chunks),
             fixed_streams=settings.vocoder_fixed_streams,
