@@ -1,4 +1,4 @@
-"""The microphone: what is heard, kept and given away."""
+"""The input audio buffer: what is detected, kept and committed."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ async def test_a_result_of_no_call_is_refused(call_id: str) -> None:
         assert await refused(caller, item=result(call_id)) == UNKNOWN
 
 
-async def test_two_calls_get_one_result_each_in_order() -> None:
+async def test_two_calls_get_one_result_in_any_order() -> None:
     async with call(calling(rest=TWICE), reply("Both.")) as caller:
         first, second = await calls(caller)
         await create(caller, result(second.call_id, "two"))

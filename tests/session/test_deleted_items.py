@@ -27,7 +27,7 @@ def named_after(caller: Caller, item_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("modality", ["audio", "text"])
-async def test_deleting_the_item_of_a_running_reply_cancels(modality: str) -> None:
+async def test_deleting_a_running_replys_item_cancels_it(modality: str) -> None:
     async with call([delta("One", 50), Gate()], reply("Two.")) as caller:
         caller.send("response.create", response={"output_modalities": [modality]})
         item_id = (await caller.expect(wire.ConversationItemAdded)).item.id

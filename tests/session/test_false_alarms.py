@@ -74,7 +74,7 @@ async def test_play_on_tells_nothing_of_a_false_alarm() -> None:
         assert await talk_over(caller, COUGH) == []
 
 
-async def test_the_verdict_comes_within_a_second() -> None:
+async def test_classification_comes_within_a_second() -> None:
     async with call([delta("One", 200), Gate()], settings=listening()) as caller:
         types = await talk_over(caller, sounds.hum(130, (3.0,), -16), silence=0)
         assert types[0] == PAUSED

@@ -277,13 +277,13 @@ class World:
     def __init__(self, config: TurnConfig) -> None:
         self.state = TurnState(config)
         self.at = 0
-        self.speaking = self.replying = self.audible = self.paused = self.contested = False
+        self.speaking = self.replying = self.audible = self.paused = self.overlapping = False
         self.alarm: int | None = None
         self.told: list[str] = []
 
     def possible(self) -> list[str]:
         happens = ["create", "cancel", "commit", "clear", "configure_on", "configure_off"]
-        if self.contested:
+        if self.overlapping:
             happens += ["confirm", "dismiss"]
         else:
             happens.append("stop" if self.speaking else "start")
@@ -313,10 +313,10 @@ class World:
                 self.speaking = False
                 return SpeechStopped(self.at, self.at - 800, self.at - 400)
             case "confirm":
-                self.contested = False
+                self.overlapping = False
                 return BargeInConfirmed(self.at)
             case "dismiss":
-                self.contested = False
+                self.overlapping = False
                 self.speaking = False
                 return FalseInterruption(self.at)
             case "done":
@@ -338,14 +338,14 @@ class World:
             case AnnounceSpeechStopped():
                 self.told.append("stopped")
             case ForgetSpeech():
-                if self.speaking and not self.contested:
+                if self.speaking and not self.overlapping:
                     self.told.append("forgotten")
-                self.speaking = self.contested = False
+                self.speaking = self.overlapping = False
             case ClassifyOverlap():
-                assert not self.contested, "judged twice"
-                self.contested = True
+                assert not self.overlapping, "classified twice"
+                self.overlapping = True
             case StopClassifying():
-                self.contested = False
+                self.overlapping = False
             case PausePlayback():
                 assert not self.paused, "paused twice"
                 assert self.replying or self.audible, "paused nothing"
@@ -391,9 +391,9 @@ def test_random_conversations_stay_legal(data: st.DataObject, config: TurnConfig
         replies = (Floor.REPLYING, Floor.SHARED_REPLYING, Floor.OVERLAP_REPLYING)
         assert (world.state.floor in users) == world.speaking
         assert (world.state.floor in replies) == world.replying
-        assert (world.state.floor in OVERLAPPING) == world.contested
+        assert (world.state.floor in OVERLAPPING) == world.overlapping
         assert world.paused == world.state.paused
-        assert world.contested or not world.paused
+        assert world.overlapping or not world.paused
     assert_told_in_pairs(world.told)
 
 
