@@ -24,7 +24,7 @@ from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings
+from realtime.config import Settings, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
@@ -45,6 +45,7 @@ from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_servers import McpServers
 from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopback
 from realtime.transports.http.host import Health
+from realtime.transports.http.hosts import Hosts
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
@@ -78,8 +79,9 @@ def build_access(settings: Settings) -> Access:
             f"host {settings.host!r} can be reached from other machines and no API key is set: anyone could use this "
             "server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
         )
-    allowed = settings.allowed_origins.replace(",", " ").split()
-    return Access(keys, Origins(allowed, trust_names=bool(keys) or settings.allow_anonymous))
+    hosts = words(settings.allowed_hosts)
+    Hosts(hosts)  # raises for names that are none
+    return Access(keys, Origins(words(settings.allowed_origins)), hosts=(*hosts, settings.host))
 
 
 def _read_keys(settings: Settings) -> ApiKeys:
@@ -140,7 +142,7 @@ def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
     """The server tools. Raises `ConfigError` for a tool whose settings are missing."""
     voices = ClipVoices(vocoder, settings.model / "token2wav")
     config = ToolConfig(
-        names=tuple(settings.tools.replace(",", " ").split()),
+        names=tuple(words(settings.tools)),
         weather_url=settings.weather_url,
         web_search_url=settings.web_search_url,
         clips=Path(settings.clips) if settings.clips else None,

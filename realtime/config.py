@@ -53,6 +53,11 @@ def _setting(
     return Field(default, description=help, repr=repr, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
 
+def words(text: str) -> list[str]:
+    """The words of a comma-separated list."""
+    return text.replace(",", " ").split()
+
+
 class Settings(BaseSettings):
     """The settings of `realtime serve`. Units are in the names."""
 
@@ -209,6 +214,16 @@ class Settings(BaseSettings):
     allowed_origins: str = _setting(
         "",
         "origins of web pages that may connect, besides this server's own and local ones: https://HOST,… or *",
+        listed=True,
+    )
+    allowed_hosts: str = _setting(
+        "",
+        "names under which a server without API keys is reached, besides its address and private names: NAME,… or *",
+        listed=True,
+    )
+    trusted_proxies: str = _setting(
+        "",
+        "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: 10.0.0.0/8,…",
         listed=True,
     )
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")

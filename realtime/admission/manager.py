@@ -194,6 +194,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
     def __init__(self, manager: SessionManager, services: Services, config: SessionConfig) -> None:
         self.session: Session | None = None
         self.owner = ""
+        self.secret_id = ""
         self.call_id: str | None = None
         self._manager = manager
         self._services = services
@@ -216,6 +217,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         settings: Mapping[str, Any] | None = None,
         ids: Ids | None = None,
         owner: str = "",
+        secret_id: str = "",
         quota: Quota | None = None,
         call_id: str | None = None,
     ) -> None:
@@ -224,12 +226,12 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         ``model``: the name that the client requested, echoed unchanged. ``settings``: an initial patch of the session
         object, as in `session.update`; raises `ProtocolError` when it is invalid. Only here can it select a
         transcription session: ``{"type": "transcription"}``. ``ids``: shared with the transport, which numbers the
-        events. ``owner``: who may attach to the session. ``quota``: the caller's quota. ``call_id``: an additional id
-        for `SessionManager.find`.
+        events. ``owner``: who may attach to the session. ``secret_id``: of the client secret that opened it, whose
+        holder may end it. ``quota``: the caller's quota. ``call_id``: an additional id for `SessionManager.find`.
         """
         ids = ids or Ids()
         first = first_settings(self._config, ids, model=model, patch=settings)
-        self.owner, self.call_id = owner, call_id
+        self.owner, self.secret_id, self.call_id = owner, secret_id, call_id
         with self._manager.recorder(first, ids, channel) as recorder:
             if isinstance(recorder, Recording):
                 channel = RecordedChannel(channel, recorder)

@@ -14,7 +14,7 @@ import uvicorn
 from realtime.app import Application, build_access, find_frontend
 from realtime.checkpoint.vocoder_options import vocoder_options
 from realtime.cli import configure_logging
-from realtime.config import Settings, add_arguments
+from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
 from realtime.transports.http.access import Access
 from realtime.transports.http.http import build_app
@@ -39,7 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _server(settings: Settings, access: Access) -> uvicorn.Server:
     application = Application(settings)
     app = build_app(application, find_frontend(), access)
-    serve = partial(web_server, app, drain=application.drain, grace_s=settings.drain_seconds)
+    serve = partial(
+        web_server,
+        app,
+        drain=application.drain,
+        grace_s=settings.drain_seconds,
+        proxies=words(settings.trusted_proxies),
+    )
     given = bool(settings.tls_cert), bool(settings.tls_key)
     if any(given) and not all(given):
         raise ConfigError("--tls-cert and --tls-key need each other; set both, or --tls-self-signed")

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from realtime.transports.http import guards, request_body
+from realtime.transports.http import guards, pending, request_body
 from realtime.transports.http import server as web
 from realtime.transports.websocket import rate_limit as pace
 from realtime.transports.websocket.rate_limit import RateLimiter
@@ -57,7 +57,7 @@ async def talks(server: Server) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/rea", HEAD + b"Upgrade: websocket\r\nConnection: Upgr"])
 async def test_unfinished_requests_are_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(pending, "REQUEST_SECONDS", 0.1)
     async with serving() as server:
         reader, writer = await raw(server)
         writer.write(sent)
@@ -67,7 +67,7 @@ async def test_unfinished_requests_are_given_up(sent: bytes, monkeypatch: pytest
 
 
 async def test_unfinished_second_requests_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(pending, "REQUEST_SECONDS", 0.2)
     async with serving() as server:
         reader, writer = await raw(server)
         writer.write(HEAD + b"\r\n")
@@ -78,7 +78,7 @@ async def test_unfinished_second_requests_are_given_up(monkeypatch: pytest.Monke
 
 
 async def test_requests_one_after_another_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(pending, "REQUEST_SECONDS", 0.5)
     async with serving() as server:
         reader, writer = await raw(server)
         writer.write((HEAD + b"\r\n") * 3)
@@ -90,28 +90,13 @@ async def test_requests_one_after_another_are_all_answered(monkeypatch: pytest.M
 
 
 async def test_a_session_outlives_the_time_for_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(pending, "REQUEST_SECONDS", 0.1)
     async with serving() as server, connect(server.url) as ws:
         await expect(ws, "session.created")
         await asyncio.sleep(0.3)
         await say(ws, type="input_audio_buffer.clear")
         await expect(ws, "input_audio_buffer.cleared")
-        assert not guards.GuardedHttp.silent
-
-
-async def test_only_so_many_connections_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "MAX_SILENT", 3)
-    async with serving() as server:
-        silent = [await raw(server) for _ in range(3)]
-        reader, writer = await raw(server)
-        assert await end_of(reader) == b""
-        writer.close()
-        for _, other in silent:
-            other.close()
-        async with asyncio.timeout(10):
-            while guards.GuardedHttp.silent:
-                await asyncio.sleep(0.01)
-        await talks(server)
+        assert not pending.PENDING.silent
 
 
 async def test_a_body_that_dribbles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

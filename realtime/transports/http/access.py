@@ -87,19 +87,15 @@ class Origins:
     """Which web pages may connect. Browsers send the page's origin; other clients send none and are not checked here.
 
     Pages of this server and of the client's own machine may connect. ``allowed``: further origins, as
-    ``https://HOST[:PORT]``; ``*`` is all.
-
-    ``trust_names`` False: the server's own page counts only under an address or ``localhost``. A server without keys on
-    127.0.0.1 needs that: an attacker's name may resolve to 127.0.0.1 (DNS rebinding), and the attacker's page then has
-    the server's origin.
+    ``https://HOST[:PORT]``; ``*`` is all. The names under which the server itself is reached are checked elsewhere
+    (`hosts`).
     """
 
-    def __init__(self, allowed: Iterable[str] = (), *, trust_names: bool = True) -> None:
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
         """Raises `ConfigError` for anything but an origin."""
         names = tuple(allowed)
         self._any = "*" in names
         self._allowed = frozenset(_parse_allowed(name) for name in names if name != "*")
-        self._trust_names = trust_names
 
     def admit(self, origin: str, host: str) -> bool:
         """``origin`` and ``host``: the headers of these names."""
@@ -108,11 +104,13 @@ class Origins:
         page = _parse_origin(origin)
         if page is None:
             return False
-        return page in self._allowed or is_loopback(page.host) or self._is_ours(page, host)
+        own = _parse_origin(f"{page.scheme}://{host}")  # a proxy may have taken the TLS away: schemes may differ
+        return page in self._allowed or is_loopback(page.host) or page == own
 
-    def _is_ours(self, page: _Origin, host: str) -> bool:
-        served = _parse_origin(f"{page.scheme}://{host}")  # a proxy may have taken the TLS away: schemes may differ
-        return page == served and (self._trust_names or _is_address(page.host))
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts of the further origins; ``*``: all."""
+        return ("*",) if self._any else tuple(origin.host for origin in self._allowed)
 
 
 def _parse_origin(text: str) -> _Origin | None:
@@ -133,7 +131,14 @@ def _parse_allowed(text: str) -> _Origin:
     return origin
 
 
-def _is_address(host: str) -> bool:
+def host_of(host: str) -> str | None:
+    """The name or address in a ``Host`` header, in lower case, without its port; None for anything else."""
+    origin = _parse_origin(f"http://{host}")
+    return origin.host if origin is not None and not urlsplit(f"http://{host}").path else None
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -143,7 +148,7 @@ def _is_address(host: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether this host can only be this machine."""
-    if _is_address(host):
+    if is_address(host):
         return ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
 
@@ -184,6 +189,11 @@ class Caller:
     name: str
     secret: ClientSecret | None = None
 
+    @property
+    def secret_id(self) -> str:
+        """Of the secret; empty without one."""
+        return self.secret.id if self.secret is not None else ""
+
 
 def _name_of_key(key: str) -> str:
     return f"key:{sha256(key.encode()).hexdigest()[:16]}"
@@ -197,10 +207,16 @@ class Access:
     """Checks who connects. Every method raises `Refused`."""
 
     def __init__(
-        self, keys: ApiKeys | None = None, origins: Origins | None = None, secrets: ClientSecrets | None = None
+        self,
+        keys: ApiKeys | None = None,
+        origins: Origins | None = None,
+        secrets: ClientSecrets | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
-        """The default is open to everyone except pages of other origins."""
+        """The default is open to everyone except pages of other origins. ``hosts``: further names under which a server
+        without keys is reached."""
         self._keys = keys or ApiKeys()
+        self.hosts = tuple(hosts)
         self.origins = origins or Origins()
         self.secrets = secrets or ClientSecrets()
 

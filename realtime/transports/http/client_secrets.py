@@ -27,10 +27,11 @@ MAX_STORED_CHARACTERS = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """``expires_at``: seconds since 1970. ``model`` and ``settings``: of its sessions. ``owner``: whose quota they use
-    (`realtime.transports.http.access.Caller`).
+    """``id``: tells secrets apart and is no secret. ``expires_at``: seconds since 1970. ``model`` and ``settings``: of
+    its sessions. ``owner``: whose quota they use (`realtime.transports.http.access.Caller`).
     """
 
+    id: str
     expires_at: int
     model: str | None
     _settings: str
@@ -66,13 +67,14 @@ class ClientSecrets:
     ) -> tuple[str, ClientSecret]:
         """A new secret: its value and its record. Raises `Refused` (429) when there are too many."""
         self._forget_expired()
-        secret = ClientSecret(int(self._clock()) + seconds, model, json.dumps(settings), owner)
+        value = PREFIX + secrets.token_hex(24)
+        digest = _digest(value)
+        secret = ClientSecret(digest.hex()[:16], int(self._clock()) + seconds, model, json.dumps(settings), owner)
         stored = self._stored_characters + secret.stored_characters
         if len(self._secrets) >= self._most or stored > MAX_STORED_CHARACTERS:
             message = "The server holds as many client secrets as it can. Try again when some have expired."
             raise Refused(429, PeerError("rate_limit_exceeded", message, type="rate_limit_error"))
-        value = PREFIX + secrets.token_hex(24)
-        self._secrets[_digest(value)] = secret
+        self._secrets[digest] = secret
         self._stored_characters = stored
         return value, secret
 

@@ -27,6 +27,7 @@ from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
+from realtime.transports.http.hosts import HostCheck, Hosts
 from realtime.transports.http.metrics_page import CONTENT_TYPE
 from realtime.transports.http.refusal import Refused, refusal
 from realtime.transports.http.secret_requests import answer, older_answer, read_older_request, read_request
@@ -67,9 +68,11 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
     if frontend is not None:
         routes.append(Mount("/", StaticFiles(directory=frontend, html=True)))
     handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
-    cors = Middleware(Cors, origins=access.origins)
+    middleware = [Middleware(Cors, origins=access.origins)]
+    if not access.has_keys:
+        middleware.insert(0, Middleware(HostCheck, hosts=Hosts((*access.hosts, *access.origins.names))))
     lifespan = _lifespan(host.running)
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[cors])
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
 
 
 def _endpoint(socket: RealtimeSocket) -> Callable[[WebSocket], Awaitable[None]]:

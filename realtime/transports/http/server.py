@@ -12,9 +12,10 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,7 @@ from starlette.applications import Starlette
 
 from realtime.errors import ConfigError
 from realtime.transports.http.guards import GuardedHttp, GuardedWebSocket
+from realtime.transports.http.pending import GuardedListener
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,8 @@ Drain = Callable[[float], Awaitable[None]]
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket for `web_server`. Raises OSError when the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=128)
+    made = socket.create_server((host, port), family=family, backlog=128)
+    listener = GuardedListener(fileno=made.detach())
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     return listener
@@ -134,10 +137,16 @@ class DrainingServer(uvicorn.Server):
 
 
 def web_server(
-    app: Starlette, tls: TlsFiles | None = None, *, drain: Drain = _no_sessions, grace_s: float = 0.0
+    app: Starlette,
+    tls: TlsFiles | None = None,
+    *,
+    drain: Drain = _no_sessions,
+    grace_s: float = 0.0,
+    proxies: Sequence[str] = (),
 ) -> uvicorn.Server:
     """A server that is not running yet: ``run(sockets=[…])`` or ``await serve(sockets=[…])``, with the socket of
-    `listen`. ``drain`` is called with ``grace_s`` when it is to stop.
+    `listen`. ``drain`` is called with ``grace_s`` when it is to stop. ``proxies``: addresses and networks whose
+    ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
 
     The files of ``tls`` are read now. Raises `ConfigError` when they do not match.
     """
@@ -151,6 +160,9 @@ def web_server(
         ws_ping_timeout=PING_SECONDS,
         log_config=None,
         access_log=False,
+        loop="asyncio",  # uvloop would not call `GuardedListener.accept`
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=[str(network) for network in _networks(proxies)],
         timeout_graceful_shutdown=3,  # the sessions have ended by then
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
@@ -158,6 +170,14 @@ def web_server(
     if tls is not None:
         _read_tls(config, tls)
     return DrainingServer(config, drain, grace_s)
+
+
+def _networks(proxies: Sequence[str]) -> Iterator[IPv4Network | IPv6Network]:
+    for proxy in proxies:
+        try:
+            yield ip_network(proxy)
+        except ValueError as error:
+            raise ConfigError(f"--trusted-proxies: {error}; expected an address or a network") from None
 
 
 def _read_tls(config: uvicorn.Config, tls: TlsFiles) -> None:

@@ -76,7 +76,7 @@ class Calls:
 
     def find(self, call_id: str, caller: Caller) -> Session:
         """The session of this caller's call. Raises `Refused`."""
-        return find_session(self._host, self._access, call_id, caller.name)
+        return find_session(self._host, self._access, call_id, caller)
 
     def hang_up(self, call_id: str, caller: Caller) -> None:
         """End a call. Raises `Refused` when this caller has no such call."""
@@ -102,6 +102,7 @@ class Calls:
                     settings=request.settings,
                     ids=ids,
                     owner=caller.name,
+                    secret_id=caller.secret_id,
                     quota=quota,
                     call_id=call_id,
                 )

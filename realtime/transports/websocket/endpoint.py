@@ -120,7 +120,15 @@ class RealtimeSocket:
         model = secret.model if secret is not None and secret.model else asked_model(websocket)
         self._host.metrics.session_began()
         try:
-            await seat.serve(channel, model=model, settings=settings, ids=ids, owner=caller.name, quota=quota)
+            await seat.serve(
+                channel,
+                model=model,
+                settings=settings,
+                ids=ids,
+                owner=caller.name,
+                secret_id=caller.secret_id,
+                quota=quota,
+            )
         finally:
             self._host.metrics.session_ended()
 
@@ -196,7 +204,7 @@ class RealtimeSocket:
         """The session to attach to. A page with a client secret may not attach."""
         if caller.secret is not None:
             raise _call_not_found(call_id)
-        return find_session(self._host, self._access, call_id, caller.name)
+        return find_session(self._host, self._access, call_id, caller)
 
     async def _serve_sideband(self, websocket: WebSocket, session: Session) -> None:
         await websocket.accept(subprotocol=chosen_subprotocol(websocket))
@@ -208,12 +216,17 @@ class RealtimeSocket:
             await self._give_up(channel, fault)
 
 
-def find_session(host: Host, access: Access, call_id: str, owner: str) -> Session:
-    """The running session of this id, if it belongs to ``owner``. Without keys, knowing the id is enough: it cannot be
-    guessed. Others learn nothing of the session. Raises `Refused`.
+def find_session(host: Host, access: Access, call_id: str, caller: Caller) -> Session:
+    """The running session of this id, if it belongs to ``caller``: a key has the sessions that it or its client secrets
+    opened, a secret only its own. Without keys, knowing the id is enough: it cannot be guessed. Others learn nothing of
+    the session. Raises `Refused`.
     """
     seat = host.find_session(call_id)
-    if seat is None or seat.session is None or (access.has_keys and seat.owner != owner):
+    if seat is None or seat.session is None:
+        raise _call_not_found(call_id)
+    of_other_key = access.has_keys and seat.owner != caller.name
+    of_other_secret = caller.secret is not None and seat.secret_id != caller.secret.id
+    if of_other_key or of_other_secret:
         raise _call_not_found(call_id)
     return seat.session
 
