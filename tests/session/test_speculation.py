@@ -1,4 +1,4 @@
-"""Work ahead: the reply to a pause is made and held back; it is used whole, or nobody ever learns of it."""
+"""Speculation: the reply is generated in a pause and held back. It is sent whole or dropped without a trace."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ async def test_faster_speech_is_shorter_in_proportion() -> None:
         assert heard(caller) == 100 * SAMPLES_PER_TOKEN * 4 // 5
 
 
-async def test_heard_audio_is_counted_before_speeding_up() -> None:
+async def test_heard_audio_is_counted_at_the_models_speed() -> None:
     """The client heard 1 s at double length: that is half a second of the model's speech."""
     async with call(reply("A b c.", tokens=100)) as caller:
         caller.update(audio={"output": {"speed": 0.5}})

@@ -1,4 +1,4 @@
-"""A thought is told to who asks for it, and is no part of what was said."""
+"""Thoughts are sent only to clients that ask for them, and are not part of the conversation."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ async def test_the_input_of_a_response_binds_its_results() -> None:
         assert results(caller) == ["weather\n21 degrees", "now\n12:00"]
 
 
-def test_the_call_of_a_result_leaves_the_prompt() -> None:
+def test_the_prompt_omits_the_call_id_of_results() -> None:
     bound = tool_result("a", "call_1")
     assert bound.call_id == "call_1"
     assert bound == tool_result("a") == Message("input", (Text("a"), Text(AFTER_TOOL_RESULT)))

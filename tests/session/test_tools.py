@@ -1,4 +1,4 @@
-"""Function calls: what the model is told of them, how its calls reach the client, and how the results come back."""
+"""Function calls: how they are declared to the model, sent to the client, and answered with results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's words: when they are written down, what is told of them, and sessions that do nothing else."""
+"""Transcription of user turns: when it runs, what events it sends, and transcription sessions."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ async def test_the_next_turn_repeats_the_replys_own_ids() -> None:
         assert tokens_of(caller.engine.requests[1].messages[1]) == Tokens((1, 2, 2), None)
 
 
-async def test_the_audio_of_each_turn_has_an_id() -> None:
+async def test_each_turns_audio_has_its_own_id() -> None:
     async with call() as caller:
         for _ in range(3):
             caller.say_something()
@@ -270,7 +270,7 @@ async def test_commits_during_speech_end_turns_without_speech_stopped() -> None:
         assert "input_audio_buffer.speech_stopped" not in await caller.settle()
 
 
-async def test_turns_left_open_by_detection_off_await_commits() -> None:
+async def test_after_detection_off_the_client_commits_the_turn() -> None:
     async with call() as caller:
         caller.be_silent(0.3)
         caller.say(0.5)
@@ -416,7 +416,7 @@ async def test_a_reply_without_words_completes_with_no_item() -> None:
         assert (response.status, response.output) == ("completed", ())
 
 
-async def test_second_responses_are_refused_by_event_id() -> None:
+async def test_second_responses_are_refused_with_their_event_id() -> None:
     gate = Gate()
     async with call([gate, *reply("Hi.")]) as caller:
         caller.send("response.create")
