@@ -97,7 +97,7 @@ async def test_a_conversation_goes_on_in_the_grace() -> None:
         await ws.close()
 
 
-async def test_a_quiet_session_does_not_use_up_the_grace() -> None:
+async def test_quiet_sessions_do_not_use_up_the_grace() -> None:
     began = time.monotonic()
     async with draining(grace_s=30) as (server, stop):
         ws = await connect(server.url)
@@ -117,7 +117,7 @@ async def test_the_grace_ends_a_caller_who_talks_on(monkeypatch: pytest.MonkeyPa
         assert await last_word(ws) == TOLD
 
 
-async def test_a_new_caller_is_told_why_it_is_refused() -> None:
+async def test_new_callers_are_refused_with_the_reason() -> None:
     gate = Gate()
     async with draining([delta("One", 5), gate], grace_s=0.5) as (server, stop):
         ws = await connect(server.url)
@@ -145,7 +145,7 @@ async def test_clients_in_the_queue_are_told() -> None:
         assert await last_word(first) == TOLD
 
 
-async def test_a_peer_that_never_reads_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_peers_that_never_read_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "CLOSE_SECONDS", 0.2)
     flood = [*[delta("word ", 50)] * 2000, Gate()]
     limits = SessionLimits(lead_s=10_000.0, farewell_s=0.2)
@@ -159,7 +159,7 @@ async def test_a_peer_that_never_reads_does_not_hold_the_end(monkeypatch: pytest
     deaf.transport.abort()
 
 
-async def test_a_session_that_hangs_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_sessions_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager, "LAST_WAIT_S", 0.2)
     async with draining(grace_s=0) as (server, _):
         ws = await connect(server.url)
