@@ -48,6 +48,7 @@ from realtime.transports.http.host import Health
 from realtime.transports.http.hosts import Hosts
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.webrtc.offers import OfferAnswerer
+from realtime.turn_spans import start_spans
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
 
@@ -159,6 +160,7 @@ class Application:
         self._model_name = settings.model.name
         self._turns: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_TURNS)
         self._metrics = ServerMetrics()
+        self._spans = start_spans()
         self._quotas = Quotas(
             QuotaLimits(settings.key_sessions, settings.key_responses, settings.key_audio_minutes * 60.0)
         )
@@ -242,6 +244,8 @@ class Application:
             await self.drain(0.0)
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
+            if self._spans is not None:
+                await asyncio.to_thread(self._spans.close)
 
     async def drain(self, grace_s: float) -> None:
         self._health = Health("draining", "The server is shutting down.")
@@ -324,3 +328,5 @@ class Application:
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
         self._turns.append({"response_id": response_id, **summary})
         self._metrics.reply_measured(summary)
+        if self._spans is not None:
+            self._spans.reply_measured(response_id, summary)

@@ -61,8 +61,8 @@ class ReplyTrace:
 
     ``voiced`` and ``stopped``: when the last voiced sample arrived and when the end of speech was decided; None for a
     turn without speech. ``requested``: when the engine got the request, before ``stopped`` for a speculative reply; the
-    engine's milestones are seconds after it. ``waste``: discarded speculative replies. ``audio_s``: seconds vocoded;
-    ``sent_s``: seconds sent. ``margins``: of every chunk sent but the first.
+    engine's milestones are seconds after it. ``ended``: when the response had ended. ``waste``: discarded speculative
+    replies. ``audio_s``: seconds vocoded; ``sent_s``: seconds sent. ``margins``: of every chunk sent but the first.
     """
 
     requested: float
@@ -72,6 +72,7 @@ class ReplyTrace:
     encoded_s: float | None = None
     first_token_s: float | None = None
     first_audio: float | None = None
+    ended: float | None = None
     decode_s: float = 0.0
     vocoder_s: float = 0.0
     audio_s: float = 0.0
@@ -105,12 +106,17 @@ class ReplyTrace:
             self.margins.append(self.first_audio + self.sent_s - now)
         self.sent_s += audio_s
 
+    @property
+    def _begun(self) -> float:
+        """What ``total`` counts from."""
+        candidates = (self.voiced, self.stopped, self.requested)
+        return next(time for time in candidates if time is not None)
+
     def latency(self) -> LatencyParts:
         """The parts; None for those that are not known."""
         begin = self.stopped if self.stopped is not None else self.requested
         arrival = self.requested - begin
         end = self.first_audio - self.requested if self.first_audio is not None else None
-        total_from = self.voiced if self.voiced is not None else begin
         last = end if end is not None else self.first_token_s
         return LatencyParts(
             endpointing=_gap(self.voiced, self.stopped),
@@ -118,7 +124,7 @@ class ReplyTrace:
             encoded=_gap(self.queued_s, self.encoded_s),
             first_token=_gap(self.encoded_s, self.first_token_s),
             first_audio=_gap(self.first_token_s, end),
-            total=None if last is None else self.requested + last - total_from,
+            total=None if last is None else self.requested + last - self._begun,
         )
 
     def rtf(self) -> dict[str, float | None]:
@@ -133,6 +139,7 @@ class ReplyTrace:
         rtf = {f"{name}_rtf": None if value is None else round(value, 3) for name, value in self.rtf().items()}
         return {
             **parts,
+            "duration_ms": _ms(_gap(self._begun, self.ended)),
             **rtf,
             **{f"{FAULT_PREFIX}{name}": count for name, count in self.faults.items()},
             "audio_ms": _ms(self.audio_s),

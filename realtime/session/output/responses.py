@@ -200,6 +200,7 @@ class Replies:
         """One line in the log, and the figures to who wants them; once."""
         if self._unreported.pop(reply.id, None) is None:
             return
+        reply.trace.ended = self._env.inputs.now()
         summary = reply.trace.summary()
         self.events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
         self._env.services.on_reply(reply.id, summary)
