@@ -17,13 +17,15 @@ from realtime.protocol.session_config import McpTool
 
 @dataclass(frozen=True, slots=True)
 class ServerTool:
-    """``parameters``: JSON schema of the arguments. ``annotations``: what an MCP server says of it, hints only."""
+    """``parameters``: JSON schema of the arguments. ``annotations``: what an MCP server says of it, hints only.
+    ``offered``: in sessions that do not name the server's tools; else only where a session names it."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     read_only: bool = False
     annotations: Mapping[str, Any] | None = None
+    offered: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from realtime.errors import ConfigError
@@ -17,8 +17,8 @@ from realtime.tools.registry import BuiltinTool, Registry
 
 @dataclass(frozen=True, slots=True)
 class ToolConfig:
-    """``names``: the enabled tools. The other fields are what they need: endpoints (`Endpoint.read`), the folder of
-    clips."""
+    """``names``: the tools offered to every session. The other fields are what they need: endpoints (`Endpoint.read`),
+    the folder of clips."""
 
     names: tuple[str, ...] = ()
     weather_url: str = ""
@@ -26,8 +26,13 @@ class ToolConfig:
     clips: Path | None = None
 
 
+ALWAYS = ("get_time", "calculate")
+"""Tools that need no setting and reach nothing: a session may name them where they are not offered to all."""
+
+
 def build_tools(config: ToolConfig, voice_of: VoiceOf) -> Registry:
-    """The tools of ``config.names``. Raises `ConfigError` for an unknown name and for a missing setting."""
+    """The tools of ``config.names``, and those of `ALWAYS`. Raises `ConfigError` for an unknown name and for a missing
+    setting."""
     makers: dict[str, Callable[[], BuiltinTool]] = {
         "get_time": get_time,
         "calculate": calculate,
@@ -38,7 +43,13 @@ def build_tools(config: ToolConfig, voice_of: VoiceOf) -> Registry:
     unknown = [name for name in config.names if name not in makers]
     if unknown:
         raise ConfigError(f"there is no tool {unknown[0]!r}; --tools takes a list of {', '.join(makers)}")
-    return Registry([makers[name]() for name in dict.fromkeys(config.names)])
+    offered = [makers[name]() for name in dict.fromkeys(config.names)]
+    named = [_only_named(makers[name]()) for name in ALWAYS if name not in config.names]
+    return Registry([*offered, *named])
+
+
+def _only_named(tool: BuiltinTool) -> BuiltinTool:
+    return replace(tool, declaration=replace(tool.declaration, offered=False))
 
 
 def _endpoint(setting: str, name: str) -> Endpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,3 +219,25 @@ async def test_unknown_server_tools_are_refused(fields: dict[str, Any]) -> None:
         error = await caller.expect_error()
         assert (error.code, error.param) == ("invalid_value", f"session.{next(iter(fields))}")
         assert "clock" in error.message
+
+
+async def test_tools_not_offered_to_all_must_be_named() -> None:
+    tools = FakeTools({"clock": NOON, "calculate": NOON})
+    tools.tools = (tools.tools[0], replace(tools.tools[1], offered=False))
+    async with call(*[reply()] * 3, tools=tools) as caller:
+        for names, offered in ((None, ["clock"]), (["calculate"], ["calculate"]), ([], [])):
+            if names is not None:
+                caller.update(server_tools=names)
+            caller.send("response.create")
+            await caller.expect(wire.ResponseDone)
+            assert [function.name for function in caller.engine.requests[-1].calls.functions] == offered
+
+
+async def test_a_choice_names_only_tools_of_the_session() -> None:
+    tools = FakeTools({"clock": NOON, "calculate": NOON})
+    tools.tools = (tools.tools[0], replace(tools.tools[1], offered=False))
+    async with call(tools=tools) as caller:
+        caller.update(tool_choice={"type": "function", "name": "calculate"})
+        assert (await caller.expect_error()).param == "session.tool_choice"
+        caller.update(tool_choice={"type": "function", "name": "calculate"}, server_tools=["calculate"])
+        await caller.expect(wire.SessionUpdated)

@@ -230,7 +230,9 @@ def test_tools_that_lack_something_are_named_at_start(config: ToolConfig, said: 
         build_tools(config, lambda clip: None)
 
 
-def test_only_what_is_switched_on_is_there() -> None:
+def test_tools_without_settings_may_always_be_named() -> None:
     registry = build_tools(ToolConfig(("calculate", "get_time", "calculate")), lambda clip: None)
     assert [tool.name for tool in registry.tools] == ["calculate", "get_time"]
-    assert build_tools(ToolConfig(), lambda clip: None).tools == ()
+    assert all(tool.offered for tool in registry.tools)
+    none = build_tools(ToolConfig(), lambda clip: None)
+    assert [(tool.name, tool.offered) for tool in none.tools] == [("get_time", False), ("calculate", False)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from realtime.ports.tools import MAX_SCHEMA_SECONDS, SchemaCheck, SchemaVerdict
 from realtime.protocol.errors import ProtocolError, quote
-from realtime.protocol.tools import FunctionTool, Tool
+from realtime.protocol.tools import FunctionTool
 from realtime.session.quota import SCHEMA_PERIOD_S, Quota
 from realtime.session.token_bucket import TokenBucket
 
@@ -23,7 +23,7 @@ class SchemaBudget:
         self._quota = quota
         self._session = TokenBucket(SESSION_SCHEMA_SECONDS, SCHEMA_PERIOD_S, clock, max_debt=SESSION_SCHEMA_SECONDS)
 
-    async def check(self, tools: Sequence[Tool], where: str) -> None:
+    async def check(self, tools: Sequence[object], where: str) -> None:
         """Raises `ProtocolError` for a function whose arguments cannot be held to its schema, for schemas that take too
         long to compile, and when the budget is used up. ``where``: "session" or "response"."""
         seconds = 0.0

@@ -109,7 +109,8 @@ class SessionTools:
                     param=f"response.tools[{index}].server_label",
                 )
         check_input(config.input or (), self._history, self._ids)
-        await self._checks.functions(config.tools, config.tool_choice, self._declared_bytes(config.tools), "response")
+        tools = [*config.tools, *self._own_tools]
+        await self._checks.functions(tools, config.tool_choice, self._declared_bytes(config.tools), "response")
 
     def configure(self, settings: Session) -> None:
         """Connect to MCP servers that are new or were lost, and disconnect from those that were removed."""
@@ -194,11 +195,16 @@ class SessionTools:
 
     # Small parts
 
+    @property
+    def _own_tools(self) -> list[ServerTool]:
+        """The server's, as far as this session has them."""
+        return active_tools(self._builtin.tools, self._active)
+
     def _callees(self, tools: Sequence[Tool]) -> Iterator[ToolBinding]:
-        for tool in active_tools(self._builtin.tools, self._active):
+        for tool in self._own_tools:
             yield ToolBinding(as_function(tool, tool.name), self._builtin, tool.name)
         taken = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
-        taken |= {tool.name for tool in self._builtin.tools}
+        taken |= {tool.name for tool in self._own_tools}
         for spec in tools:
             server = self._servers.get(spec.server_label) if isinstance(spec, McpTool) else None
             for tool in server.listed if server is not None else ():

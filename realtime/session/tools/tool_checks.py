@@ -45,10 +45,12 @@ class ToolChecks:
         for index, tool in enumerate(settings.tools):
             if isinstance(tool, McpTool):
                 self._check_server(tool, labels, f"session.tools[{index}]")
-        await self.functions(settings.tools, settings.tool_choice, declared, "session")
+        own = active_tools(self._builtin.tools, settings.server_tools)
+        await self.functions([*settings.tools, *own], settings.tool_choice, declared, "session")
 
-    async def functions(self, tools: Sequence[Tool], choice: Any, declared: int, where: str) -> None:
-        """The checks that a session and a response share. ``where``: "session" or "response"."""
+    async def functions(self, tools: Sequence[Tool | ServerTool], choice: Any, declared: int, where: str) -> None:
+        """The checks that a session and a response share. ``tools``: the client's, then the server's own. ``where``:
+        "session" or "response"."""
         check_declared_bytes(declared, where)
         self._check_choice(tools, choice, where)
         await self._schemas.check(tools, where)
@@ -66,16 +68,16 @@ class ToolChecks:
             named = next((name for name in ("connector_id", "tunnel_id") if getattr(tool, name, None)), "server_url")
             raise ProtocolError("invalid_value", refusal, param=f"{where}.{named}")
 
-    def _check_choice(self, tools: Sequence[Tool], choice: Any, where: str) -> None:
+    @staticmethod
+    def _check_choice(tools: Sequence[Tool | ServerTool], choice: Any, where: str) -> None:
         if any(isinstance(tool, McpTool) for tool in tools):
             return  # what a server offers is known later
-        names = [tool.name for tool in (*tools, *self._builtin.tools) if isinstance(tool, (FunctionTool, ServerTool))]
-        check_choice(choice, names, where)
+        check_choice(choice, [tool.name for tool in tools if isinstance(tool, (FunctionTool, ServerTool))], where)
 
 
 def active_tools(tools: Sequence[ServerTool], active: Sequence[str] | None) -> list[ServerTool]:
-    """Those of the server's own tools that a session has switched on; None: all."""
-    return [tool for tool in tools if active is None or tool.name in active]
+    """Those of the server's own tools that a session has: the ones that it names, or None: those offered to all."""
+    return [tool for tool in tools if (tool.offered if active is None else tool.name in active)]
 
 
 def as_function(tool: ServerTool, name: str) -> FunctionTool:
