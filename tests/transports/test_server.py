@@ -7,7 +7,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,25 @@ async def test_console_and_lists_share_one_port(tmp_path: Path) -> None:
         assert (await server.get("/v1/models"))[1]["data"][0]["id"] == "fake"
         assert (await server.get("/v1/realtime/turns?limit=5"))[1]["data"] == [{"response_id": "resp_1"}]
         assert (await server.get("/nothing"))[0] == 404
+
+
+async def test_console_modules_are_never_stale(tmp_path: Path) -> None:
+    (tmp_path / "main.js").write_text("export {};")
+
+    def headers_of(server: Server, **conditions: str) -> tuple[int, Mapping[str, str]]:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(server.http + "/main.js", headers=conditions)) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers
+
+    async with serving(frontend=tmp_path) as server:
+        status, headers = await asyncio.to_thread(headers_of, server)
+        assert (status, headers["Cache-Control"]) == (200, "no-cache")
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        again = await asyncio.to_thread(headers_of, server, **{"If-None-Match": headers["ETag"]})
+        assert (again[0], again[1]["Cache-Control"]) == (304, "no-cache")
 
 
 async def test_models_and_voices_can_be_looked_up() -> None:

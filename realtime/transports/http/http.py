@@ -18,13 +18,13 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
+from realtime.transports.http.console_files import ConsoleFiles
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
 from realtime.transports.http.hosts import HostCheck, Hosts
@@ -66,7 +66,7 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
     ]
     routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
-        routes.append(Mount("/", StaticFiles(directory=frontend, html=True)))
+        routes.append(Mount("/", ConsoleFiles(directory=frontend, html=True)))
     handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
     middleware = [Middleware(Cors, origins=access.origins)]
     if not access.has_keys:
