@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     _reload_at_hangup(settings, access)
     with _listen(settings) as listener:
         say(_greeting(settings))
+        # uvicorn raises the signal again when all is done. As an exception it would wait for the thread that loads.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
