@@ -83,8 +83,7 @@ def build_access(settings: Settings) -> Access:
             "this server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
         )
     hosts = words(settings.allowed_hosts)
-    with naming("allowed_hosts"):
-        Hosts(hosts)
+    Hosts(hosts)  # raises for names that are none
     with naming("allowed_origins"):
         origins = Origins(words(settings.allowed_origins))
     return Access(keys, origins, hosts=(*hosts, settings.host))

@@ -86,6 +86,8 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         ("--host", "a..b"),
         ("--host", "0.0.0.0"),
         ("--tls-cert", "/nowhere.pem"),
+        ("--trusted-proxies", "banana"),
+        ("--allowed-hosts", "http://example.com"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
