@@ -24,7 +24,7 @@ from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings, words
+from realtime.config import Settings, naming, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
@@ -61,6 +61,9 @@ MODEL_THREADS = 2
 STOP_SECONDS = 2.0
 """Limit of the wait for each of them at the end. The operating system takes care of one that is stuck."""
 
+MAX_KEYS_FILE_BYTES = 4 * 2**20
+"""Tens of thousands of keys; a device file has no end."""
+
 REMEMBERED_TURNS = 1000
 """Responses whose latencies `/v1/realtime/turns` can list."""
 
@@ -74,29 +77,54 @@ def find_frontend() -> Path | None:
 
 def build_access(settings: Settings) -> Access:
     """Who may connect. Raises `ConfigError`, also for a server without keys that would listen on a public address."""
-    keys = _read_keys(settings)
+    keys = read_keys(settings)
     if not keys and not settings.allow_anonymous and not is_loopback(settings.host):
         raise ConfigError(
-            f"host {settings.host!r} can be reached from other machines and no API key is set: anyone could use this "
-            "server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
+            f"--host: {settings.host!r} can be reached from other machines and no API key is set: anyone could use "
+            "this server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
         )
     hosts = words(settings.allowed_hosts)
     Hosts(hosts)  # raises for names that are none
-    return Access(keys, Origins(words(settings.allowed_origins)), hosts=(*hosts, settings.host))
+    with naming("allowed_origins"):
+        origins = Origins(words(settings.allowed_origins))
+    return Access(keys, origins, hosts=(*hosts, settings.host))
 
 
-def _read_keys(settings: Settings) -> ApiKeys:
-    keys = ApiKeys.read([settings.api_key], "api_key")
+def read_keys(settings: Settings) -> ApiKeys:
+    """The keys of the setting and of the file, as it is now. Raises `ConfigError`."""
+    with naming("api_key"):
+        keys = ApiKeys.read([settings.api_key], "the key")
     if not settings.api_keys_file:
         return keys
     path = Path(settings.api_keys_file)
-    try:
-        listed = ApiKeys.read(path.read_text("utf-8").splitlines(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"API keys file {path}: {error}; use a text file with one key per line") from error
-    if not listed:
-        raise ConfigError(f"API keys file {path} contains no key; write one per line")
+    with naming("api_keys_file"):
+        with path.open("rb") as file:
+            content = file.read(MAX_KEYS_FILE_BYTES + 1)
+        if len(content) > MAX_KEYS_FILE_BYTES:
+            raise ConfigError(f"{path} has more than {MAX_KEYS_FILE_BYTES} bytes")
+        try:
+            listed = ApiKeys.read(content.decode().splitlines(), str(path))
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path} is not text in UTF-8; it has one key per line") from None
+        if not listed:
+            raise ConfigError(f"{path} contains no key; write one per line")
     return keys + listed
+
+
+def reload_keys(settings: Settings, access: Access) -> None:
+    """Read the file of keys again. If it is wrong, the keys stay as they are and the log says why."""
+    if not settings.api_keys_file:
+        logger.info("SIGHUP is ignored: there is no --api-keys-file to read again")
+        return
+    if not os.path.isfile(settings.api_keys_file):  # a pipe would block
+        logger.error("the API keys are unchanged: --api-keys-file: %s is not a file", settings.api_keys_file)
+        return
+    try:
+        access.replace_keys(read_keys(settings))
+    except ConfigError as error:
+        logger.error("the API keys are unchanged: %s", error)
+    else:
+        logger.info("the API keys were read again")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,16 +167,17 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     return threads
 
 
-def _build_tools(settings: Settings, vocoder: ThreadedVocoder) -> ToolSet:
-    """The server tools. Raises `ConfigError` for a tool whose settings are missing."""
-    voices = ClipVoices(vocoder, settings.model / "token2wav")
+def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -> ToolSet:
+    """The server tools; without ``vocoder`` only to check the settings. Raises `ConfigError` for a tool whose settings
+    are missing."""
+    voices = ClipVoices(vocoder, settings.model / "token2wav") if vocoder is not None else None
     config = ToolConfig(
         names=tuple(words(settings.tools)),
         weather_url=settings.weather_url,
         web_search_url=settings.web_search_url,
         clips=Path(settings.clips) if settings.clips else None,
     )
-    return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice))
+    return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice) if voices is not None else "")
 
 
 class Application:
@@ -297,7 +326,7 @@ class Application:
         )
         self._session_config = config
         engine = ThinkingEngine(threads.engine)
-        tools = _build_tools(self._settings, threads.vocoder)
+        tools = build_tools_of(self._settings, threads.vocoder)
         services = Services(
             engine,
             threads.vocoder,

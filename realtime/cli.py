@@ -12,8 +12,10 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
-from realtime.errors import RealtimeError
+from realtime.errors import AudioFormatError, CheckpointError, ConfigError, RealtimeError
 
 COMMANDS = {
     "serve": "start the server and its web page",
@@ -27,30 +29,49 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. A `RealtimeError` is printed as one line on stderr."""
+    """Run one command and return its exit status. A `RealtimeError` is printed as one line on stderr: status 2 when a
+    flag, a variable or a file that it names is wrong, else 1."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="realtime", description="Realtime voice agent server.")
+    parser = _Parser(prog="realtime", description="Realtime voice agent server.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = argv[0] if argv and argv[0] in COMMANDS else None
-    modules = {}
+    modules, parsers = {}, {}
     for name, summary in COMMANDS.items():
-        subparser = commands.add_parser(name, help=summary, description=summary)
+        subparser = parsers[name] = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
             modules[name] = importlib.import_module(f"realtime.commands.{name}")
             modules[name].add_arguments(subparser)
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parsers[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         status: int = modules[arguments.command].run(arguments)
         return status
     except RealtimeError as error:
-        print(f"realtime {arguments.command}: {error}", file=sys.stderr)
-        return 1
+        say(f"realtime {arguments.command}: {error}")
+        return 2 if isinstance(error, ConfigError | CheckpointError | AudioFormatError) else 1
     except KeyboardInterrupt:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong flag in one line: the usage of `realtime serve` fills a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"{self.prog}: {message.removeprefix('argument ')}")
+        raise SystemExit(2)
+
+
+def say(text: str) -> None:
+    """Print a line on stderr. A stderr that is full or closed is no reason to end."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
+
+
 def configure_logging(level: str) -> None:
-    """Log to stderr. Messages of a session begin with its id."""
+    """Log to stderr. Messages of a session begin with its id. What cannot be written is lost, without a traceback."""
+    logging.raiseExceptions = False
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )

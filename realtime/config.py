@@ -11,7 +11,8 @@ import argparse
 import logging
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -26,7 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from realtime.errors import ConfigError
+from realtime.errors import CheckpointError, ConfigError
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = _setting(
         "auto", "data type of the speech model's weights"
     )
-    threads: int = _setting(0, "CPU threads of each of the two model threads; 0: half of the cores", ge=0, le=1024)
+    threads: int = _setting(0, "CPU threads of each of the two model threads; 0: half of the cores", ge=0, le=256)
     instructions: str = _setting("", "default instructions; empty: the checkpoint's own", max_length=MAX_INSTRUCTIONS)
     vocoder_dtype: Literal["float32", "bfloat16", "float16"] = _setting(
         "float32",
@@ -369,6 +370,19 @@ def _extra(field: FieldInfo, key: str) -> Any:
 
 
 # What is wrong with a value
+
+
+@contextmanager
+def naming(setting: str) -> Iterator[None]:
+    """What is wrong in here, is wrong with this setting: one line, a `ConfigError`, that begins with its flag."""
+    try:
+        yield
+    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            problem = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        else:
+            problem = str(error)
+        raise ConfigError(f"{_flag(setting)}: {'; '.join(problem.splitlines())}") from error
 
 
 def _origin(name: str, flags: Mapping[str, Any], variables: Mapping[str, Any], path: str) -> str:

@@ -29,6 +29,12 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r}: this PyTorch ({torch.__version__}) sees no CUDA device; use --device cpu")
+    try:
+        if device.type == "meta":
+            raise RuntimeError("it computes nothing")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
     return device
 
 

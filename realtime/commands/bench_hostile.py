@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from realtime.bench.hostile.attacks import ATTACKS, attacking, check_loopback
 from realtime.bench.hostile.honest import HEADER, Suffering, honest_callers
+from realtime.commands.argument_types import number, whole
 
 _SETTLE_S = 1.0
 """Between the start of an attack and the first question, and between two attacks."""
@@ -22,8 +23,8 @@ _SETTLE_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="ws://127.0.0.1:8765/v1/realtime", help="of a server on this machine")
-    parser.add_argument("--seconds", type=_seconds, default=15.0, help="duration of each attack, 1 to 300")
-    parser.add_argument("--callers", type=int, choices=range(1, 9), default=2, help="honest callers")
+    parser.add_argument("--seconds", type=number(1, 300), default=15.0, help="duration of each attack, 1 to 300")
+    parser.add_argument("--callers", type=whole(1, 8), metavar="N", default=2, help="honest callers")
     parser.add_argument("--only", choices=list(ATTACKS), action="append", help="this attack; may be repeated")
 
 
@@ -56,10 +57,3 @@ def _server_mb(url: str) -> float | None:
     except OSError:
         return None
     return float(found.group(1)) / 1e6 if found else None
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 300:
-        raise argparse.ArgumentTypeError(f"{text}: from 1 to 300 seconds")
-    return value

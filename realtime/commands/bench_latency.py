@@ -19,6 +19,7 @@ from typing import Any
 
 from realtime.bench.latency import MEASURES, TurnLatency, measure, percentiles, wait_until_ready
 from realtime.client.utterance import Utterance, lengthened, load_utterance
+from realtime.commands.argument_types import new_file, number, whole
 from realtime.commands.machine import describe_machine, describe_torch
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
@@ -45,13 +46,15 @@ _LEGEND = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)  # of the server in this process; --api-key below is the key for either server
     parser.add_argument("--url", help="the server to measure; default: one started in this process")
-    parser.add_argument("--turns", type=int, default=10, metavar="N", help="number of spoken turns (default 10)")
+    parser.add_argument(
+        "--turns", type=whole(1, 100_000), default=10, metavar="N", help="number of spoken turns (default 10)"
+    )
     parser.add_argument(
         "--wav", type=Path, nargs="+", metavar="FILE", help="recordings to say, in rotation (default: three questions)"
     )
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=number(0.1, 600),
         nargs="+",
         metavar="S",
         help="repeat each recording up to each of these lengths in seconds (default: say it once)",
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--conversation", action="store_true", help="all turns in one session, not one session per turn"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures to this file")
+    parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures to this file")
     parser.add_argument(
         "--api-key",
         default=os.environ.get("REALTIME_API_KEY"),

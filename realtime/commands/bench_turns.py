@@ -29,6 +29,7 @@ from realtime.bench.turns.scoring import (
     interruption_figures,
     score,
 )
+from realtime.commands.argument_types import new_file, whole
 from realtime.commands.machine import describe_machine
 from realtime.config import EMBEDDED_CHECKPOINT
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
@@ -65,7 +66,7 @@ _LEGEND = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="seed of the corpus (default 0)")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="seed of the corpus (default 0)")
     parser.add_argument(
         "--only", metavar="TEXT", default="", help="only modes whose name contains this, e.g. semantic or pause"
     )
@@ -85,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("REALTIME_API_KEY"),
         help="API key for a server that requires one (env REALTIME_API_KEY)",
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures and cases to this file")
+    parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures and cases to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,9 +10,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime.commands.argument_types import new_file, number, whole
 from realtime.commands.machine import describe_machine, describe_torch
 from realtime.config import EMBEDDED_CHECKPOINT
 from realtime.errors import CheckpointError, ConfigError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from streaming_vocoder.flow import Flow
     from streaming_vocoder.hift import Hift
 
-LEAST = {"steps": 1, "chunks": 1, "plain": 0, "ahead": 0, "prompt_tokens": 3, "minutes": 0}
-"""Smallest values of these flags."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 _LEGEND = (
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="chunk lengths in tokens"
     )
     parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, cuda:1, auto (default cpu)")
-    parser.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
+    parser.add_argument("--steps", type=whole(1, 100), default=10, metavar="N", help="solver steps (default 10)")
     parser.add_argument(
         "--size", choices=("nano", "official"), default="nano", help="model size; official has random weights"
     )
@@ -65,21 +63,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fixed", action="store_true", help="use batches of fixed shape, on CUDA as graphs; needs --trim prompt"
     )
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: PyTorch's own)")
-    parser.add_argument("--chunks", type=int, default=8, metavar="N", help="chunks timed per row (default 8)")
     parser.add_argument(
-        "--minutes", type=float, default=0.5, help="length of the long reply in minutes; 0: none (default 0.5)"
+        "--threads", type=whole(0, 256), default=0, metavar="N", help="CPU threads (default: PyTorch's own)"
     )
     parser.add_argument(
-        "--plain", type=int, default=3, metavar="N", help="chunks of the plain path for comparison; 0: none (default 3)"
+        "--chunks", type=whole(1, 10_000), default=8, metavar="N", help="chunks timed per row (default 8)"
     )
     parser.add_argument(
-        "--ahead", type=int, default=4, metavar="N", help="chunks computed together as a wavefront; 0: none (default 4)"
+        "--minutes", type=number(0, 60), default=0.5, help="length of the long reply in minutes; 0: none (default 0.5)"
     )
     parser.add_argument(
-        "--prompt-tokens", type=int, default=75, metavar="N", help="prompt length of the voice (default 75: 3 s)"
+        "--plain",
+        type=whole(0, 1000),
+        default=3,
+        metavar="N",
+        help="chunks of the plain path for comparison; 0: none (default 3)",
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures to this file")
+    parser.add_argument(
+        "--ahead",
+        type=whole(0, 1000),
+        default=4,
+        metavar="N",
+        help="chunks computed together as a wavefront; 0: none (default 4)",
+    )
+    parser.add_argument(
+        "--prompt-tokens",
+        type=whole(3, 10_000),
+        default=75,
+        metavar="N",
+        help="prompt length of the voice (default 75: 3 s)",
+    )
+    parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -117,10 +131,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     rungs = tuple(sorted(arguments.ladder))
     if arguments.fixed and arguments.trim != "prompt":
         raise ConfigError("--fixed needs --trim prompt: with --trim upstream the shapes vary")
-    for name, least in LEAST.items():
-        if getattr(arguments, name) < least:
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag}: got {getattr(arguments, name)}, expected at least {least}")
     plan = Plan(
         streams=arguments.streams,
         ladder=rungs,
@@ -161,10 +171,7 @@ def _modules(size: str, device: torch.device) -> tuple[VocoderConfig, Flow, Hift
 
 def _counts(text: str) -> tuple[int, ...]:
     """ "1,4,16" -> (1, 4, 16)."""
-    counts = tuple(int(part) for part in text.split(","))
-    if min(counts) < 1:
-        raise argparse.ArgumentTypeError("expected comma-separated positive numbers")
-    return counts
+    return tuple(whole(1, 1024)(part) for part in text.split(","))
 
 
 def _print(report: Report, machine: dict[str, Any]) -> None:

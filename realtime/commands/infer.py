@@ -23,6 +23,7 @@ from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import load_model
 from realtime.checkpoint.profile import Profile
 from realtime.cli import configure_logging
+from realtime.commands.argument_types import new_file
 from realtime.commands.infer_tasks import CHAT, TASKS, task_messages
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.wav", help="recording of the user")
     parser.add_argument("--text", help="typed message instead of a recording")
-    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="file for the spoken answer")
+    parser.add_argument("--out", type=new_file, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument("--text-only", action="store_true", help="answer in text, without speech")
     tasks = "; ".join(f"{name}: {task.help}" for name, task in TASKS.items())
     parser.add_argument("--task", choices=(CHAT, *TASKS), default=CHAT, help=f"{CHAT}: an answer; {tasks}")

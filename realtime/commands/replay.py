@@ -13,6 +13,7 @@ import wave
 from pathlib import Path
 
 from realtime.bench.replay import Divergence, RecordedCall, difference, replay
+from realtime.commands.argument_types import new_file
 from realtime.protocol.events import ResponseOutputAudioDelta, ServerEvent
 from realtime.session.recording import shown
 from realtime.turns.vad import SileroVad
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--events", action="store_true", help="print the events of the replay, one JSON object per line"
     )
     parser.add_argument(
-        "--out", type=Path, help="write the speech of all replies to this WAV file (sessions with PCM output only)"
+        "--out", type=new_file, help="write the speech of all replies to this WAV file (sessions with PCM output only)"
     )
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import errno
+import os
+import signal
 import socket
-import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 import uvicorn
 
-from realtime.app import Application, build_access, find_frontend
-from realtime.checkpoint.vocoder_options import vocoder_options
-from realtime.cli import configure_logging
+from realtime.app import Application, build_access, find_frontend, reload_keys
+from realtime.cli import configure_logging, say
+from realtime.commands.serve_checks import check_settings
 from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
 from realtime.transports.http.access import Access
@@ -25,13 +30,17 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _open_standard_streams()
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
     access = build_access(settings)
-    vocoder_options(settings, settings.flow_steps or 1)  # validated before anything is loaded
+    check_settings(settings)
     server = _server(settings, access)
+    _reload_at_hangup(settings, access)
     with _listen(settings) as listener:
-        print(_greeting(settings), file=sys.stderr, flush=True)
+        say(_greeting(settings))
+        # uvicorn raises the signal again when all is done. As an exception it would wait for the thread that loads.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
@@ -62,11 +71,33 @@ def _server(settings: Settings, access: Access) -> uvicorn.Server:
 def _listen(settings: Settings) -> socket.socket:
     try:
         return listen(settings.host, settings.port)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
-            "choose another with --host and --port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        where = f"{settings.host!r} port {settings.port}"
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise ConfigError(f"--port: cannot listen on {where}: {error.strerror}; choose another") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"--host: cannot listen on {where}: {reason}; use an address of this machine") from error
+
+
+def _open_standard_streams() -> None:
+    """Where the parent has closed one, the first file or socket would get its number, and be written to by libraries
+    that print errors."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _reload_at_hangup(settings: Settings, access: Access) -> None:
+    """SIGHUP, also that of a terminal which is closed, never ends the server: it reads the keys again."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # no loop runs yet: the keys were just read
+            asyncio.get_running_loop().call_soon_threadsafe(reload_keys, settings, access)
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, handle)
 
 
 def _greeting(settings: Settings) -> str:

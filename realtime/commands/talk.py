@@ -16,6 +16,7 @@ from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, Real
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
 from realtime.client.utterance import load_utterance
+from realtime.commands.argument_types import new_file, number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", help="a typed message instead of speech")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="ANSWER.wav", help="file for the spoken answer")
+    parser.add_argument("--out", type=new_file, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument(
         "--api-key",
         default=os.environ.get("REALTIME_API_KEY"),
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--insecure", action="store_true", help="accept any TLS certificate, e.g. of a server with --tls-self-signed"
     )
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for the answer (default 60)"
+        "--timeout",
+        type=number(0.1, 86400),
+        default=60.0,
+        metavar="S",
+        help="seconds to wait for the answer (default 60)",
     )
 
 

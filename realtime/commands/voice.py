@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime.commands.argument_types import new_file, whole
 from realtime.config import EMBEDDED_CHECKPOINT, ENV_PREFIX
 from realtime.errors import ConfigError
 
@@ -50,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("list", "list the voices", _list)
     preview = action("preview", "resynthesize a voice's own prompt", _preview)
     preview.add_argument("name", metavar="NAME")
-    preview.add_argument("--out", type=Path, required=True, metavar="OUT.wav", help="file for the audio")
+    preview.add_argument("--out", type=new_file, required=True, metavar="OUT.wav", help="file for the audio")
     preview.add_argument("--device", default="cpu", help="torch device (default cpu)")
-    preview.add_argument("--steps", type=int, default=10, metavar="N", help="solver steps (default 10)")
+    preview.add_argument("--steps", type=whole(1, 100), default=10, metavar="N", help="solver steps (default 10)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,8 +99,6 @@ def _preview(arguments: argparse.Namespace) -> int:
     from streaming_vocoder import Vocoder, Voice, to_int16
     from streaming_vocoder.config import SAMPLE_RATE
 
-    if arguments.steps < 1:
-        raise ConfigError(f"--steps: got {arguments.steps}, expected at least 1")
     path = _path(arguments, arguments.name)
     if not path.is_file():
         known = ", ".join(sorted(found.stem for found in path.parent.glob(f"*{SUFFIX}"))) or "none"

@@ -36,7 +36,10 @@ class Endpoint:
     def read(cls, setting: str, name: str) -> Endpoint:
         """Parse ``URL [Header: value]``. Raises `ConfigError` for anything but an HTTP address."""
         url, _, header = setting.strip().partition(" ")
-        parts = urllib.parse.urlsplit(url)
+        try:
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:
+            parts = urllib.parse.SplitResult("", "", "", "", "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{name}: got {url[:80]!r}, expected an http or https URL")
         if not header.strip():

@@ -100,7 +100,7 @@ def test_a_voice_is_replaced_only_by_force(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _add(checkpoint, tmp_path, recording(2.0)) == 0
-    assert _add(checkpoint, tmp_path, recording(3.0)) == 1
+    assert _add(checkpoint, tmp_path, recording(3.0)) == 2
     assert "--force" in capsys.readouterr().err
     path = tmp_path / "voices" / "anna.safetensors"
     assert len(Voice.load(path).tokens) == 50
@@ -122,7 +122,7 @@ def test_a_voice_is_replaced_only_by_force(
 def test_an_unusable_recording_is_a_one_line_error(
     checkpoint: Path, tmp_path: Path, content: bytes, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _add(checkpoint, tmp_path, content) == 1
+    assert _add(checkpoint, tmp_path, content) == 2
     error = capsys.readouterr().err
     assert error.startswith("realtime voice: ") and problem in error and error.count("\n") == 1
     assert not (tmp_path / "voices").exists()
@@ -131,12 +131,12 @@ def test_an_unusable_recording_is_a_one_line_error(
 def test_missing_model_files_are_named(
     speaking_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _add(speaking_checkpoint, tmp_path, recording(2.0)) == 1
+    assert _add(speaking_checkpoint, tmp_path, recording(2.0)) == 2
     assert TOKENIZER_FILE in capsys.readouterr().err
 
 
 def test_a_missing_recording_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["voice", "add", "anna", str(tmp_path / "nowhere.wav"), "--voices", str(tmp_path)]) == 1
+    assert main(["voice", "add", "anna", str(tmp_path / "nowhere.wav"), "--voices", str(tmp_path)]) == 2
     assert "nowhere.wav" in capsys.readouterr().err
 
 
@@ -144,7 +144,7 @@ def test_a_missing_recording_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_name_never_leaves_the_folder(
     checkpoint: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _add(checkpoint, tmp_path, recording(2.0), name) == 1
+    assert _add(checkpoint, tmp_path, recording(2.0), name) == 2
     assert "without folders" in capsys.readouterr().err
 
 
@@ -167,6 +167,6 @@ def test_an_unknown_voice_names_those_there_are(
     speaking_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.wav"
-    assert main(["voice", "preview", "nobody", "--model", str(speaking_checkpoint), "--out", str(out)]) == 1
+    assert main(["voice", "preview", "nobody", "--model", str(speaking_checkpoint), "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert "nobody" in error and "anna" in error

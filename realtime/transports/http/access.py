@@ -49,6 +49,11 @@ class ApiKeys:
     def __bool__(self) -> bool:
         return bool(self._digests)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names under which callers with these keys are known (`Caller.name`)."""
+        return frozenset(_name_of_digest(digest) for digest in self._digests)
+
     def __add__(self, other: ApiKeys) -> ApiKeys:
         return ApiKeys(self._digests + other._digests)
 
@@ -196,7 +201,11 @@ class Caller:
 
 
 def _name_of_key(key: str) -> str:
-    return f"key:{sha256(key.encode()).hexdigest()[:16]}"
+    return _name_of_digest(sha256(key.encode()).digest())
+
+
+def _name_of_digest(digest: bytes) -> str:
+    return f"key:{digest.hex()[:16]}"
 
 
 def _name_of_address(connection: HTTPConnection) -> str:
@@ -224,6 +233,11 @@ class Access:
     def has_keys(self) -> bool:
         """Whether clients are known by their keys."""
         return bool(self._keys)
+
+    def replace_keys(self, keys: ApiKeys) -> None:
+        """From now on these keys count; client secrets of other keys end. Sessions that run go on."""
+        self._keys = keys
+        self.secrets.keep_owners(keys.names)
 
     def check_origin(self, connection: HTTPConnection) -> None:
         """A browser's page must be of an allowed origin."""

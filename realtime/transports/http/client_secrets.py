@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -83,9 +83,16 @@ class ClientSecrets:
         secret = self._secrets.get(_digest(value))
         return secret if secret is not None and secret.expires_at > self._clock() else None
 
+    def keep_owners(self, owners: Collection[str]) -> None:
+        """Forget the secrets of all others."""
+        self._forget([digest for digest, secret in self._secrets.items() if secret.owner not in owners])
+
     def _forget_expired(self) -> None:
         now = self._clock()
-        for digest in [digest for digest, secret in self._secrets.items() if secret.expires_at <= now]:
+        self._forget([digest for digest, secret in self._secrets.items() if secret.expires_at <= now])
+
+    def _forget(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
             self._stored_characters -= self._secrets.pop(digest).stored_characters
 
 

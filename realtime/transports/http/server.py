@@ -182,7 +182,7 @@ def _networks(proxies: Sequence[str]) -> Iterator[IPv4Network | IPv6Network]:
 
 def _read_tls(config: uvicorn.Config, tls: TlsFiles) -> None:
     for path in (tls.cert, tls.key):
-        if not path.is_file():
+        if not os.path.isfile(path):  # also in a folder that may not be read
             raise ConfigError(f"TLS file {path} does not exist; give --tls-cert and --tls-key files in PEM")
     try:
         config.load()
