@@ -502,6 +502,30 @@ class McpListToolsFailed(_ServerEvent):
     message: Maybe[str] = None
 
 
+TimelineKind = Literal[
+    "pause_started",
+    "pause_ended",
+    "speculation_started",
+    "speculation_used",
+    "speculation_dropped",
+    "audio_made",
+    "reply_measured",
+]
+
+
+class SessionTimeline(_ServerEvent):
+    """An extension, for clients that draw the session. ``at_ms``: since the session began. ``audio_ms``: of the
+    caller's audio. ``made_ms``: audio of the reply made so far. ``figures``: latencies of a reply that has ended."""
+
+    type: Literal["session.timeline"] = "session.timeline"
+    kind: TimelineKind
+    at_ms: float
+    audio_ms: int
+    response_id: Maybe[str] = None
+    made_ms: Maybe[int] = None
+    figures: Maybe[dict[str, float | None]] = None
+
+
 class SessionQueued(_ServerEvent):
     """An extension: all sessions are taken and this client waits in the queue; ``position`` 1 is next.
     `SessionCreated` follows."""
@@ -543,6 +567,7 @@ class Error(_ServerEvent):
 ServerEvent = Annotated[
     SessionCreated
     | SessionQueued
+    | SessionTimeline
     | SessionUpdated
     | ConversationCreated
     | ConversationItemAdded

@@ -231,8 +231,10 @@ class Prompt(Lenient):
 
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
-Include = tuple[Literal["item.input_audio_transcription.logprobs", "response.thinking"], ...]
-"""``response.thinking`` is an extension. Strict clients do not know its events, so a client must ask for them."""
+TIMELINE = "session.timeline"
+Include = tuple[Literal["item.input_audio_transcription.logprobs", "response.thinking", "session.timeline"], ...]
+"""``response.thinking`` and ``session.timeline`` are extensions. Strict clients do not know their events, so a client
+must ask for them."""
 
 
 # The session: nulls say what is off here, so these are not `Lenient`

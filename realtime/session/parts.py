@@ -23,6 +23,7 @@ from realtime.session.output.responses import Replies
 from realtime.session.output.speculation import Speculator
 from realtime.session.playout import PlayoutLedger
 from realtime.session.settings import AnySession, SessionSettings
+from realtime.session.timeline import Timeline
 from realtime.session.tools.session_tools import SessionTools
 
 
@@ -47,6 +48,7 @@ class Parts:
     backchannels: BackchannelClassifier
     replies: Replies
     items: ItemHandler
+    timeline: Timeline
     plays_audio: bool
     """Whether the transport owns the playback: it is told when to clear it."""
 
@@ -69,10 +71,11 @@ def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
     decoder = AudioDecoder(env.id, audio_input)
     tools = SessionTools(env, history, outbox)
     prompts = PromptBuilder(history, config, services.token_counter, tools, log)
-    speculator = Speculator(env)
+    timeline = Timeline(settings, env.inputs, outbox, lambda: audio_input.received)
+    speculator = Speculator(env, timeline)
     turn = UserTurn(env, audio_input, history, prompts, speculator)
     transcriber = Transcriber(env, outbox, history)
-    ports = ReplyPorts(env, outbox, playout, on_first_audio=transcriber.wake, on_speech=echo.add)
+    ports = ReplyPorts(env, outbox, playout, timeline, on_first_audio=transcriber.wake, on_speech=echo.add)
     replies = Replies(ports, prompts, tools, history, speculator)
     items = ItemHandler(env.ids, history, outbox, playout, decoder)
     items.promised = lambda item_id: item_id == turn.item_id or replies.promises(item_id)
@@ -94,5 +97,6 @@ def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
         backchannels=BackchannelClassifier(env, audio_input),
         replies=replies,
         items=items,
+        timeline=timeline,
         plays_audio=plays_audio(channel),
     )

@@ -198,6 +198,7 @@ class Session:
     # The one loop
 
     def _begin(self) -> None:
+        self._parts.timeline.begin()
         limit = self._env.config.limits.session_s
         text = f"The session has lasted {limit:g} s, the longest allowed. Open another."
         self._env.timers.after(limit, lambda: self.end(SessionExpired(text)))

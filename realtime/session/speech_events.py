@@ -113,12 +113,14 @@ class SpeechEvents:
                 if self._env.config.speculate and floor.answers_turn:
                     parts.turn.prepare_at_silence(parts.settings.answering())
             case PauseStarted():
+                parts.timeline.mark("pause_started", voiced_until=event.voiced_until)
                 parts.end_of_turn.ask(event)
                 if floor.may_speculate:
                     parts.turn.speculate(parts.settings.answering())
             case PauseContinued():
                 parts.end_of_turn.ask(event)
             case SpeechResumed():
+                parts.timeline.mark("pause_ended")
                 parts.speculator.drop()
             case SpeechStopped():
                 now = self._env.inputs.now()

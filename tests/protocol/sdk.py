@@ -20,6 +20,7 @@ EXTENSIONS = {
     "response.thinking.delta",
     "response.thinking.done",
     "session.queued",
+    "session.timeline",
 }
 """Server events of ours that the contract does not have. Clients get them only where they or the operator ask."""
 

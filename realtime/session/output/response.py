@@ -44,6 +44,7 @@ from realtime.session.outbox import Outbox
 from realtime.session.output.speculation import SpeculativeReply
 from realtime.session.output.speech import ReplySpeech
 from realtime.session.playout import PlayoutLedger
+from realtime.session.timeline import Timeline
 from realtime.session.tools.offer import Offer
 from realtime.session.tools.reply_calls import ReplyToolCalls
 from realtime.session.tools.session_tools import ServerCall
@@ -61,6 +62,7 @@ class ReplyPorts:
     env: Environment
     outbox: Outbox
     playout: PlayoutLedger
+    timeline: Timeline
     on_first_audio: Callable[[], None] = lambda: None
     """Told when the first audio of a reply in the conversation was sent."""
     on_speech: Callable[[str, Samples], None] = lambda item_id, samples: None
@@ -273,6 +275,7 @@ class Reply:
 
     def _take_chunk(self, chunk: AudioChunk) -> None:
         self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
+        self._ports.timeline.mark("audio_made", response_id=self.id, made_s=self.trace.audio_s)
         self._speech.add(chunk.samples)
         self._send_speech()
 

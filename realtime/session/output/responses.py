@@ -202,6 +202,7 @@ class Replies:
             return
         reply.trace.ended = self._env.inputs.now()
         summary = reply.trace.summary()
+        self._ports.timeline.mark("reply_measured", response_id=reply.id, figures=summary)
         self.events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
         self._env.services.on_reply(reply.id, summary)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())

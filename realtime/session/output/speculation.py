@@ -19,6 +19,7 @@ from realtime.ports.engine import GenerationDone, TokenDelta
 from realtime.protocol.responses import ResponseConfig
 from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.environment import Environment
+from realtime.session.timeline import Timeline
 
 
 class SpeculativeReply:
@@ -119,8 +120,9 @@ class SpeculativeReply:
 class Speculator:
     """One session's speculative replies, one at a time."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, timeline: Timeline) -> None:
         self._env = env
+        self._timeline = timeline
         self._listener = env.services.on_speculation
         self._reply: SpeculativeReply | None = None
         self._stats = SpeculationStats()
@@ -135,6 +137,7 @@ class Speculator:
         """Make this reply before it is asked for."""
         self.drop()
         reply = self._reply = SpeculativeReply(request, config, self._env)
+        self._timeline.mark("speculation_started")
         self._env.work.start(reply.generation, reply.take, partial(self._ended, reply), name)
 
     def claim(self, request: GenerationRequest, config: ResponseConfig) -> SpeculativeReply | None:
@@ -145,6 +148,7 @@ class Speculator:
             return None
         self._reply = None
         self._listener(Speculated(True, reply.ids, reply.audio_s))
+        self._timeline.mark("speculation_used", made_s=reply.audio_s)
         reply.confirm()
         return reply
 
@@ -153,6 +157,7 @@ class Speculator:
         reply, self._reply = self._reply, None
         if reply is not None:
             reply.drop()
+            self._timeline.mark("speculation_dropped", made_s=reply.audio_s)
             self._dropped[reply] = self._stats
             if reply.over:
                 self._count(reply)
