@@ -156,8 +156,11 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     loaded.vocoder.prepare(next(iter(loaded.voices.values())))
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
     vocoder.warm_up()
-    # Two KV caches per session: transcripts and out-of-band responses do not share the conversation's.
-    core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
+    # Two KV caches per session: transcripts do not share the conversation's. Fewer for responses out of band.
+    asides = 2 + settings.max_sessions // 2
+    slots = 2 * settings.max_sessions + 1 + asides
+    core = EngineCore(runner, slots=slots, asides=asides, pressed=lambda: vocoder.urgent)
+    vocoder.yield_to(lambda: core.urgent)
     model = loaded.speech_model
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
     threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter, schemas)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.ports.messages import Message
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import AllowedCalls, CallableFunction
 
 SPECULATIVE_SECONDS = 2.0
@@ -59,6 +60,9 @@ class GenerationOptions:
     """
     opening: str | None = None
     """How the assistant's turn begins, where that is more than its header and ``<tts_start>``."""
+    aside: bool = False
+    """A reply beside the conversation, out of band: replies in conversations go before it."""
+    payer: Payer = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,11 @@ class QuotaLimits:
 class Quota:
     """The quota of one key, shared by its sessions."""
 
-    def __init__(self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic, key: str = ""
+    ) -> None:
+        """``key``: the name of the key, which is no secret."""
+        self.key = key
         self.limits = limits or QuotaLimits()
         self.sessions = 0
         responses, audio = self.limits.responses_per_minute, self.limits.audio_seconds_per_hour
@@ -118,7 +122,7 @@ class Quotas:
         quota = self._quotas.get(key)
         if quota is None:
             self._make_room()
-            quota = self._quotas[key] = Quota(self._limits, self._clock)
+            quota = self._quotas[key] = Quota(self._limits, self._clock, key)
         return quota
 
     def _make_room(self) -> None:

@@ -193,6 +193,7 @@ class RecordedQuota(Quota):
     """A quota whose answers are noted."""
 
     def __init__(self, quota: Quota, recorder: Recorder) -> None:
+        self.key = quota.key
         self._quota = quota
         self._recorder = recorder
 

@@ -215,7 +215,7 @@ class Reply:
 
     def _speak(self) -> None:
         if self._plan.config.speech:
-            voice = self._voice = self._voice or self._ports.env.services.vocoder.open(self._plan.config.voice)
+            voice = self._voice = self._voice or self._new_voice()
             self._voice_work = self._ports.env.work.start(
                 voice,
                 self._guarded(self._take_chunk),
@@ -225,6 +225,10 @@ class Reply:
             )
             self._works.append(self._voice_work)
         self._generate()
+
+    def _new_voice(self) -> VocoderStream:
+        env = self._ports.env
+        return env.services.vocoder.open(self._plan.config.voice, aside=self.out_of_band, payer=env.payer)
 
     def _generate(self) -> None:
         take = self._guarded(self._take)
