@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from realtime.engine.budgets import PrefillBudgets
 from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.preparation import Elsewhere, Preparation, Preparations
 from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
@@ -92,6 +93,7 @@ class EngineCore:
         self._slots = SlotTable(slots, runner.new_cache, asides)
         self._scheduler = Scheduler(PREFILL_TOKENS)
         self._pressed = pressed
+        self._budgets = PrefillBudgets(runner.max_tokens, clock)
         self._jobs: list[Job] = []
         self._clock = clock
 
@@ -118,11 +120,15 @@ class EngineCore:
         self._preparations = Preparations(elsewhere)
 
     def submit(self, job: Job) -> None:
-        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself."""
+        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself.
+        One whose session or key has used up its budget ends at once."""
         for other in self._jobs:
             if other.purpose is not Purpose.REPLY and other.request.conversation == job.request.conversation:
                 other.cancelled = True
-        self._jobs.append(job)
+        if wait := self._budgets.wait(job):
+            self._finish(job, "over_budget", f"Ask again in {wait:.1f} s.")
+        else:
+            self._jobs.append(job)
 
     def confirm(self, job: Job) -> None:
         """A speculative reply is wanted now."""
@@ -220,7 +226,9 @@ class EngineCore:
             self._prefill(job, most)
         finally:
             ids = 0 if before is None else job.prefilled - before
-            self._scheduler.prefilled(job, ids, self._clock() - began)
+            seconds = self._clock() - began
+            self._scheduler.prefilled(job, ids, seconds)
+            self._budgets.charge(job, ids, seconds)
 
     def _prefill(self, job: Job, most: int) -> None:
         slot = job.slot

@@ -111,13 +111,14 @@ class GenerationTimings:
     decode_tokens: int
 
 
-Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "over_budget", "failed"]
 """Why a generation ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
     """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again.
+    ``over_budget``: the prompts of this session or key have cost too much lately; ``error`` says when to ask again.
 
     ``rest``: the text behind the reply's words, where tool calls are (`realtime.ports.tool_calls`). It is in no
     delta's text; its ids are the last ``rest_count`` of those that the deltas gave.

@@ -198,3 +198,61 @@ def test_nothing_but_urgent_work_is_done_while_others_are_pressed() -> None:
     assert not core.step() and core.due() == pytest.approx(0.01)
     core.submit(Job(request("5", key="a"), lambda event: None, 0.0))
     assert core.step() and core.urgent
+
+
+def reason(machine: Machine, payer: Payer, prompt: int, *, aside: bool = False) -> tuple[str, str | None]:
+    """How a reply to such a prompt ends."""
+    asked = request("1 " * (prompt - 1) + "5", key=f"{payer.session}/{machine.runner.now}")
+    ends: list[GenerationDone] = []
+    options = replace(asked.options, payer=payer, aside=aside)
+
+    def deliver(event: TokenDelta | GenerationDone) -> None:
+        if isinstance(event, GenerationDone):
+            ends.append(event)
+
+    machine.core.submit(Job(replace(asked, options=options), deliver, machine.runner.now))
+    while not ends:
+        machine.run(0.1)
+    return ends[0].reason, ends[0].error
+
+
+def until_refused(machine: Machine, payer: Payer, *, aside: bool = False) -> tuple[int, str]:
+    """How many prompts of 4,000 ids (1 s) are read before one is refused, and what is said then."""
+    for count in range(100):
+        why, error = reason(machine, payer, 4000, aside=aside)
+        if why == "over_budget":
+            return count, error or ""
+    raise AssertionError("none was refused")
+
+
+def test_a_session_that_asks_too_much_is_refused() -> None:
+    machine = Machine()
+    count, error = until_refused(machine, Payer("greedy", "k"))
+    assert count == pytest.approx(10 / (1 - 0.25), abs=2)
+    assert error.startswith("Ask again in ")
+    assert reason(machine, Payer("greedy", "k"), 30)[0] == "over_budget"
+    assert reason(machine, Payer("other", "k"), 30)[0] == "stop"
+    machine.run(float(error.split()[3]) + 0.1)
+    assert reason(machine, Payer("greedy", "k"), 30)[0] == "stop"
+
+
+def test_prompts_out_of_band_count_for_the_key() -> None:
+    machine = Machine()
+    for n in range(6):
+        for _ in range(6):
+            reason(machine, Payer(f"s{n}", "k"), 4000, aside=True)
+    assert reason(machine, Payer("s9", "k"), 30, aside=True)[0] == "over_budget"
+    assert reason(machine, Payer("s9", "k"), 30)[0] == "stop"
+    assert reason(machine, Payer("s9", "other"), 30, aside=True)[0] == "stop"
+
+
+def test_a_slow_machine_reads_four_full_contexts() -> None:
+    machine = Machine()
+    fast = machine.runner.prefill
+
+    def slow(slot: Slot, prompt: RenderedPrompt, start: int, stop: int) -> None:
+        machine.runner.now += 0.02 * (stop - start)
+        fast(slot, prompt, start, stop)
+
+    machine.runner.prefill = slow  # type: ignore[method-assign]
+    assert until_refused(machine, HONEST)[0] * 4000 >= 4 * machine.runner.max_tokens

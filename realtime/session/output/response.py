@@ -375,6 +375,9 @@ class Reply:
                 self._call_functions(done, lambda: self._end("incomplete", reason="max_output_tokens"))
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
+            case "over_budget":
+                message = f"The prompts of this session or key have cost too much lately. {done.error}"
+                self._end("failed", error=rate_limited(message))
             case _:
                 self._ports.env.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
@@ -484,6 +487,11 @@ class Reply:
 
     def _send(self, events: Iterable[ServerEvent]) -> None:
         _put_all(self._ports.outbox, events)
+
+
+def rate_limited(message: str) -> ResponseError:
+    """Why a response is not made whose session or key has used too much."""
+    return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
 
 
 def _put_all(outbox: Outbox, events: Iterable[ServerEvent]) -> None:
