@@ -46,6 +46,9 @@ SLACK_SECONDS = 1.0
 """Sound that every stream of a conversation must have in hand before another is vocoded: far longer than a chunk
 takes."""
 
+TIMED_TOKENS = 10
+"""Of a chunk whose cost is measured: longer than the first of a reply, shorter than later ones."""
+
 HOLD_SECONDS = 0.01
 """How soon to look again whether the engine still has urgent work."""
 
@@ -377,6 +380,19 @@ class ThreadedVocoder:
             tokens = voice.tokens[:28].tolist()
             self._vocoder.step([(state, tokens[:8], False)])
             self._vocoder.step([(state, tokens[8:], True)])
+
+    def time_speech(self, replies: int) -> float:
+        """Seconds for a second of speech of so many replies, made together. Before the thread runs."""
+        voice = next(iter(self._voices.values()))
+        states = [self._vocoder.open(voice) for _ in range(replies)]
+        tokens = voice.tokens.repeat(1 + 30 // len(voice.tokens)).tolist()
+        self._vocoder.step([(state, tokens[:8], False) for state in states])
+        times = []
+        for start in (8, 8 + TIMED_TOKENS):
+            began = time.perf_counter()
+            self._vocoder.step([(state, tokens[start : start + TIMED_TOKENS], False) for state in states])
+            times.append(time.perf_counter() - began)
+        return min(times) * TOKENS_PER_SECOND / TIMED_TOKENS
 
     def start(self) -> None:
         self._worker.start()
