@@ -289,10 +289,10 @@ class Application:
             raise CapacityError(self._health.reason)
         return self._sessions.admit()
 
-    def join_queue(self) -> QueueEntry[SessionLease]:
+    def join_queue(self, key: str = "") -> QueueEntry[SessionLease]:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
-        return self._sessions.join_queue()
+        return self._sessions.join_queue(key)
 
     async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
         if self._sessions is None:
