@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 
+from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
@@ -135,6 +137,8 @@ class ModelThreads:
     vocoder: ThreadedVocoder
     token_counter: PromptTokenCounter
     schemas: SchemaSandbox
+    max_sessions: int
+    """As set, or as measured."""
 
     def stop(self) -> None:
         self.schemas.close()
@@ -142,9 +146,10 @@ class ModelThreads:
         self.vocoder.stop(STOP_SECONDS)
 
 
-def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
-    """Warm up engine and vocoder and start their threads. Blocks during the warm-up. Raises `ConfigError` without
-    voices."""
+def start_threads(loaded: LoadedModel, settings: Settings, *, measure: bool = False) -> ModelThreads:
+    """Warm up engine and vocoder and start their threads. Blocks during the warm-up. ``measure``: find out how
+    many sessions the machine serves, if the settings do not say it; else it is 1. Raises `ConfigError` without voices.
+    """
     if not loaded.voices:
         raise ConfigError(
             f"model folder {settings.model} has no voices/*.safetensors; set --voice to a .wav of 3 to 15 s to enroll"
@@ -156,15 +161,46 @@ def start_threads(loaded: LoadedModel, settings: Settings) -> ModelThreads:
     loaded.vocoder.prepare(next(iter(loaded.voices.values())))
     vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
     vocoder.warm_up()
-    # Two KV caches per session: transcripts and out-of-band responses do not share the conversation's.
-    core = EngineCore(runner, slots=2 * settings.max_sessions + 1)
+    max_sessions = settings.max_sessions or (_measure_sessions(runner, vocoder, settings) if measure else 1)
+    # Two KV caches per session: transcripts do not share the conversation's. Fewer for responses out of band.
+    asides = 2 + max_sessions // 2
+    slots = 2 * max_sessions + 1 + asides
+    core = EngineCore(runner, slots=slots, asides=asides, pressed=lambda: vocoder.urgent)
+    vocoder.yield_to(lambda: core.urgent)
     model = loaded.speech_model
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
-    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter, schemas)
+    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter, schemas, max_sessions)
     schemas.start()
     threads.engine.start()
     threads.vocoder.start()
     return threads
+
+
+def _measure_sessions(runner: ModelRunner, vocoder: ThreadedVocoder, settings: Settings) -> int:
+    """How many sessions this machine serves in time; a second on two cores. Says so in the log."""
+    began = time.monotonic()
+    threads = MODEL_THREADS * torch.get_num_threads()
+    parallel = settings.device in ("auto", "cpu") and threads <= _processors() and not torch.cuda.is_available()
+    with ThreadPoolExecutor(1, "measurement") as other:
+
+        def time_both(replies: int) -> tuple[float, float]:
+            if not parallel:
+                return runner.time_step(replies), vocoder.time_speech(replies)
+            speech = other.submit(vocoder.time_speech, replies)  # at the same time: they share memory and caches
+            steps = [runner.time_step(replies)]
+            while not speech.done():
+                steps.append(runner.time_step(replies))
+            return sorted(steps)[len(steps) // 2], speech.result()
+
+        capacity = Capacity.measured(time_both, parallel=parallel)
+    seconds = time.monotonic() - began
+    logger.info("--max-sessions is not set: measured in %.1f s, this machine holds %s", seconds, capacity)
+    return capacity.sessions
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -> ToolSet:
@@ -191,7 +227,12 @@ class Application:
         self._metrics = ServerMetrics()
         self._spans = start_spans()
         self._quotas = Quotas(
-            QuotaLimits(settings.key_sessions, settings.key_responses, settings.key_audio_minutes * 60.0)
+            QuotaLimits(
+                settings.key_sessions,
+                settings.key_responses,
+                settings.key_audio_minutes * 60.0,
+                settings.key_out_of_band,
+            )
         )
         self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
@@ -248,10 +289,10 @@ class Application:
             raise CapacityError(self._health.reason)
         return self._sessions.admit()
 
-    def join_queue(self) -> QueueEntry[SessionLease]:
+    def join_queue(self, key: str = "") -> QueueEntry[SessionLease]:
         if self._sessions is None:
             raise CapacityError(self._health.reason)
-        return self._sessions.join_queue()
+        return self._sessions.join_queue(key)
 
     async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
         if self._sessions is None:
@@ -289,7 +330,7 @@ class Application:
             self._turn_model = await asyncio.to_thread(load_end_of_turn_model, self._settings.turn_model)
             loaded = await asyncio.to_thread(load_model, self._settings)
             self._health = Health("loading", "warming up")
-            self._threads = await asyncio.to_thread(start_threads, loaded, self._settings)
+            self._threads = await asyncio.to_thread(start_threads, loaded, self._settings, measure=True)
             if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
@@ -342,7 +383,7 @@ class Application:
         return SessionManager(
             services,
             config,
-            max_sessions=self._settings.max_sessions,
+            max_sessions=threads.max_sessions,
             max_waiting=self._settings.queue_size,
             record=Path(self._settings.record) if self._settings.record else None,
         )

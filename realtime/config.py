@@ -62,7 +62,9 @@ def words(text: str) -> list[str]:
 class Settings(BaseSettings):
     """The settings of `realtime serve`. Units are in the names."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=False
+    )
 
     config: str = _setting("", "TOML file with settings: names as the flags without `--`, `_` for `-`")
 
@@ -141,9 +143,15 @@ class Settings(BaseSettings):
         "the package pipecat-ai, extra `smart-turn`, if installed, else prosody), none (prosody), or a smart-turn v3 "
         "ONNX file",
     )
-    max_sessions: int = _setting(16, "maximum number of sessions; further clients get `server_full`", ge=1, le=4096)
+    max_sessions: int = _setting(
+        0,  # not given
+        "maximum number of sessions; further clients wait, or get `server_full`; default: as many as this machine "
+        "serves in time by a measurement at start, at most 16",
+        ge=1,
+        le=4096,
+    )
     queue_size: int = _setting(
-        0,
+        16,
         "clients that may wait while all sessions are taken; 0: they get `server_full` at once",
         formerly="waiting_line",
         ge=0,
@@ -161,6 +169,9 @@ class Settings(BaseSettings):
         0, "sessions at a time per API key (without keys: per address); 0: no limit", ge=0, le=1000000
     )
     key_responses: int = _setting(0, "responses per minute and API key; 0: no limit", ge=0, le=1000000)
+    key_out_of_band: int = _setting(
+        8, "responses outside conversations at a time per API key; 0: no limit", ge=0, le=1000000
+    )
     key_audio_minutes: int = _setting(
         0, "minutes of input and output audio per hour and API key; 0: no limit", ge=0, le=1000000
     )
@@ -333,7 +344,7 @@ def _with_new_names(values: dict[str, Any], path: str) -> dict[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one flag per setting; its help names its environment variable. `Settings.read` checks the values."""
     for name, field in Settings.model_fields.items():
-        shown = "embedded nano" if name == "model" else repr(field.default)
+        shown = {"model": "embedded nano", "max_sessions": "measured"}.get(name, repr(field.default))
         allowed = f"; {_accepted(field)}" if _is_number(field) else ""
         help = f"{field.description} (default {shown}{allowed}; env {ENV_PREFIX}{name.upper()})"
         if field.annotation is bool:

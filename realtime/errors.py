@@ -130,6 +130,11 @@ class CapacityError(RealtimeError):
     code = "server_full"
     type: ErrorType = "server_error"
 
+    def __init__(self, message: str, *, position: int | None = None) -> None:
+        """``position``: the client's in the queue, where it was in one."""
+        super().__init__(message)
+        self.position = position
+
 
 class AdmissionClosed(CapacityError):
     """The server is shutting down: it admits nobody, and clients that wait are refused."""

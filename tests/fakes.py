@@ -33,6 +33,7 @@ from realtime.ports.engine import (
     TokenUsage,
 )
 from realtime.ports.messages import Message
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import CallableFunction, CallRules
 from realtime.ports.tools import NoServers, NoTools, SchemaCheck, ToolServers, ToolSet, accept_any
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
@@ -226,6 +227,7 @@ class FakeEngine:
                 tuple(map(self.functions.__getitem__, calls.names)), calls.required, calls.parallel, calls.words_first
             ),
             options.playback_speed,
+            options.aside,
             conversation,
         )
 
@@ -279,7 +281,9 @@ class FakeVocoder:
         self.streams: list[FakeVocoderStream] = []
         self._fault = fault
 
-    def open(self, voice: str, *, speculative: bool = False) -> VocoderStream:
+    def open(
+        self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY
+    ) -> VocoderStream:
         stream = FakeVocoderStream(voice, self._fault, speculative=speculative)
         self.streams.append(stream)
         return stream

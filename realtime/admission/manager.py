@@ -113,11 +113,11 @@ class SessionManager:
             raise CapacityError(f"The server is full: {self._max_sessions} sessions are running. Try again later.")
         return self._new_lease()
 
-    def join_queue(self) -> QueueEntry[SessionLease]:
+    def join_queue(self, key: str = "") -> QueueEntry[SessionLease]:
         """A queue entry, for when `admit` has no lease. Raises `CapacityError` when the queue is full too."""
         if self.draining:
             raise AdmissionClosed
-        return self._queue.join()
+        return self._queue.join(key)
 
     async def check_tools(self, first: WireSession | TranscriptionSession, quota: Quota) -> None:
         """Raises `ProtocolError` when no session can begin with the tools of ``first``. ``quota``: the caller's."""

@@ -1,8 +1,11 @@
-"""The queue of clients that wait for a session: first come, first served; each can see its position."""
+"""The queue of clients that wait for a session: first come, first served; each can see its position.
+
+A full queue is shared by keys: a client whose key has fewer in it than another takes the place of that key's last."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -16,7 +19,8 @@ class QueueEntry(AbstractContextManager["QueueEntry[Lease]"], Generic[Lease]):
     """One client's place in the queue, held with ``with``. Leaving it releases a lease that was assigned but not
     taken."""
 
-    def __init__(self, queue: AdmissionQueue[Lease]) -> None:
+    def __init__(self, queue: AdmissionQueue[Lease], key: str) -> None:
+        self.key = key
         self._queue = queue
         self._lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._moved = asyncio.Event()
@@ -74,14 +78,26 @@ class AdmissionQueue(Generic[Lease]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def join(self) -> QueueEntry[Lease]:
-        """A new entry at the end. Raises `CapacityError` when the queue is full."""
-        if len(self._entries) >= self._max_waiting:
+    def join(self, key: str = "") -> QueueEntry[Lease]:
+        """A new entry at the end, for a client of this key. Raises `CapacityError` when the queue is full."""
+        if len(self._entries) >= self._max_waiting and not self._make_room(key):
             queue = f"the queue of {self._max_waiting} is full" if self._max_waiting else "there is no queue"
             raise CapacityError(f"All sessions are taken and {queue}. Try again later.")
-        entry = QueueEntry(self)
+        entry = QueueEntry(self, key)
         self._entries.append(entry)
         return entry
+
+    def _make_room(self, key: str) -> bool:
+        """Remove the last client of the key that has most, if the newcomer's key then still has no more than it."""
+        counts = Counter(entry.key for entry in self._entries)
+        crowd, count = counts.most_common(1)[0] if counts else ("", 0)
+        if count < counts[key] + 2:
+            return False
+        last = next(entry for entry in reversed(self._entries) if entry.key == crowd)
+        self._entries.remove(last)
+        last.assign(CapacityError("The queue is full, and your key has the most clients in it. Try again later."))
+        self._notify()
+        return True
 
     def place(self, entry: QueueEntry[Lease]) -> int:
         """The position of ``entry``, 1 for the next; 0 if it is not in the queue."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from realtime.errors import ChannelClosed, ConfigError
 from realtime.ports.channel import Inbound
 from realtime.ports.messages import Message
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tools import ServerTool, ToolResult, ToolSet
 from realtime.protocol.events import ServerEvent
 from realtime.protocol.ids import Ids
@@ -303,7 +304,7 @@ class _SilentEngine:
 class _SilentVocoder:
     voices: tuple[str, ...]
 
-    def open(self, voice: str, *, speculative: bool = False) -> _Silent:
+    def open(self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY) -> _Silent:
         return _Silent()
 
 

@@ -25,6 +25,7 @@ from realtime.ports.engine import (
     TokenUsage,
 )
 from realtime.ports.messages import AudioRef, Message
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import CallableFunction
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk
 
@@ -166,7 +167,9 @@ class ScriptedVocoder:
     def __init__(self, recording: Samples) -> None:
         self._recording = recording
 
-    def open(self, voice: str, *, speculative: bool = False) -> ScriptedVoice:
+    def open(
+        self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY
+    ) -> ScriptedVoice:
         return ScriptedVoice(self._recording)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from realtime.engine.budgets import PrefillBudgets
 from realtime.engine.conversation import PromptMessage, PromptRequest
 from realtime.engine.preparation import Elsewhere, Preparation, Preparations
 from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
@@ -37,9 +38,8 @@ PREFILL_TOKENS = 256
 
 
 NO_TIMINGS = GenerationTimings(0.0, 0.0, 0.0, 0.0, 0)
-SLACK_SECONDS = 1.0
-"""Speech that every running reply must have in hand before a speculative one is worked on: far more than a step
-takes."""
+HOLD_SECONDS = 0.01
+"""How soon to look again whether others still have urgent work."""
 
 
 class Runner(Protocol):
@@ -77,11 +77,23 @@ class Runner(Protocol):
 class EngineCore:
     """Jobs in, `step` until idle, events out through each job's ``deliver``. One thread only."""
 
-    def __init__(self, runner: Runner, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        slots: int,
+        asides: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        pressed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``slots``: KV caches, of which ``asides`` for replies out of band (None: all). ``pressed``: whether somebody
+        else has urgent work for the same processor."""
         self._runner = runner
         self._preparations = Preparations()
-        self._slots = SlotTable(slots, runner.new_cache)
-        self._scheduler = Scheduler()
+        self._slots = SlotTable(slots, runner.new_cache, asides)
+        self._scheduler = Scheduler(PREFILL_TOKENS)
+        self._pressed = pressed
+        self._budgets = PrefillBudgets(runner.max_tokens, clock)
         self._jobs: list[Job] = []
         self._clock = clock
 
@@ -98,16 +110,25 @@ class EngineCore:
     def open_slots(self) -> int:
         return len(self._slots)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether a reply in a conversation needs the processor now. From any thread."""
+        return self._scheduler.urgent
+
     def prepare_elsewhere(self, elsewhere: Elsewhere) -> None:
         """Do slow preparations there from now on."""
         self._preparations = Preparations(elsewhere)
 
     def submit(self, job: Job) -> None:
-        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself."""
+        """Queue a job. It ends the speculative replies and prefetches of its conversation: it does that work itself.
+        One whose session or key has used up its budget ends at once."""
         for other in self._jobs:
             if other.purpose is not Purpose.REPLY and other.request.conversation == job.request.conversation:
                 other.cancelled = True
-        self._jobs.append(job)
+        if wait := self._budgets.wait(job):
+            self._finish(job, "over_budget", f"Ask again in {wait:.1f} s.")
+        else:
+            self._jobs.append(job)
 
     def confirm(self, job: Job) -> None:
         """A speculative reply is wanted now."""
@@ -146,20 +167,23 @@ class EngineCore:
     def step(self) -> bool:
         """Do one thing: a decode round or a piece of prefill. False when nothing can be done now."""
         self._drop_cancelled()
+        self._take_slots()
         now = self._clock()
-        runnable = [job for job in list(self._jobs) if self._can_run(job) and not job.rest(now)]
-        action = self._scheduler.choose(runnable, has_slack=self._has_slack())
+        runnable = [job for job in self._jobs if job.slot is not None and not job.rest(now)]
+        action = self._scheduler.choose(runnable, now, self._pressed())
         if action is None:
             return False
         if isinstance(action, Prefill):
             with self._border(action.job):
-                self._prefill(action.job)
+                self._prefill_timed(action.job, action.most)
         else:
             self._decode(action.jobs)
         return True
 
     def due(self) -> float | None:
-        """Seconds after which a reply that rests goes on; None: none rests."""
+        """Seconds after which a reply that rests goes on, or what was held back; None: there is none."""
+        if self._scheduler.holds_back:
+            return HOLD_SECONDS
         now = self._clock()
         return min((job.rest_seconds(now) for job in self._jobs if job.rests), default=None)
 
@@ -173,25 +197,14 @@ class EngineCore:
             for job in jobs:
                 self.fail(job, fault)
 
-    def _has_slack(self) -> bool:
-        """Whether no caller would notice that a step is spent on something else."""
-        if not any(job.purpose is Purpose.SPECULATIVE for job in self._jobs):
-            return True
-        now = self._clock()
-        return all(
-            job.playback_lead(now) >= SLACK_SECONDS
-            for job in self._jobs
-            if job.purpose is Purpose.REPLY and not job.request.options.background
-        )
-
-    def _can_run(self, job: Job) -> bool:
-        with self._border(job):
-            if not self._is_prepared(job):
-                return False
-            if job.slot is None:
-                job.slot = self._slots.take(job.request.conversation)
-            return job.slot is not None
-        return False
+    def _take_slots(self) -> None:
+        """Give KV caches to the jobs that are prepared and have none."""
+        waiting = [job for job in self._jobs if job.slot is None]
+        running = [job for job in self._jobs if job.slot is not None]
+        for job in self._scheduler.places(waiting, running):
+            with self._border(job):
+                if self._is_prepared(job):
+                    job.slot = self._slots.take(job.request.conversation, aside=job.request.options.aside)
 
     def _is_prepared(self, job: Job) -> bool:
         """Raises what went wrong with a preparation."""
@@ -207,7 +220,17 @@ class EngineCore:
         for job in [job for job in self._jobs if job.cancelled]:
             self._finish(job, "cancelled")
 
-    def _prefill(self, job: Job) -> None:
+    def _prefill_timed(self, job: Job, most: int) -> None:
+        began, before = self._clock(), job.prefilled if job.prompt is not None else None
+        try:
+            self._prefill(job, most)
+        finally:
+            ids = 0 if before is None else job.prefilled - before
+            seconds = self._clock() - began
+            self._scheduler.prefilled(job, ids, seconds)
+            self._budgets.charge(job, ids, seconds)
+
+    def _prefill(self, job: Job, most: int) -> None:
         slot = job.slot
         assert slot is not None
         if job.prompt is None:
@@ -220,7 +243,7 @@ class EngineCore:
             return
         if not job.encoded:
             job.encoded = self._clock()
-        stop = min(job.prefilled + PREFILL_TOKENS, prompt.length)
+        stop = min(job.prefilled + most, prompt.length)
         last = stop == prompt.length
         prefetch = job.purpose is Purpose.PREFETCH
         if prefetch and last:
@@ -261,7 +284,9 @@ class EngineCore:
         started = self._clock()
         with self._border(*jobs):
             self._runner.decode([job.state for job in jobs])
-            spent = (self._clock() - started) / len(jobs)
+            seconds = self._clock() - started
+            spent = seconds / len(jobs)
+            self._scheduler.decoded(jobs, seconds)
         for job in jobs:
             if not job.ended:
                 job.decode_seconds += spent

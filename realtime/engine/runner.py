@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
@@ -30,6 +31,9 @@ from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.tool_calls import CallRules
 
 logger = logging.getLogger(__name__)
+
+TIMED_STEPS, TIMED_SECONDS = 5, 0.2
+"""The fastest of so many counts: others may use the machine as well. A slow model is timed more briefly."""
 
 LONG_TEXT = 4096
 """Characters of a message from which on it is tokenized beside the engine's thread: 6 ms."""
@@ -151,17 +155,34 @@ class ModelRunner:
     def warm_up(self) -> None:
         """Run everything once, so that the first caller does not pay for what is set up on first use."""
         self._calls.warm_up()
+        state = self._warm_reply("warm-up")
+        for _ in range(8):
+            self.decode([state])
+        self.keep_features("warm-up", frozenset())
+
+    def time_step(self, replies: int) -> float:
+        """Seconds of a decoding step for so many replies. Before the engine's thread runs."""
+        names = [f"measurement {number}" for number in range(replies)]
+        states = [self._warm_reply(name) for name in names]
+        times: list[float] = []
+        while len(times) < TIMED_STEPS and sum(times) < TIMED_SECONDS:
+            began = time.perf_counter()
+            self.decode(states)
+            times.append(time.perf_counter() - began)
+        for name in names:
+            self.keep_features(name, frozenset())
+        return min(times)
+
+    def _warm_reply(self, name: str) -> DecodeState:
+        """A reply to a second of silence, about to be decoded."""
         silence = Audio("warm-up", np.zeros(MODEL_SAMPLE_RATE, np.float32))
         options = GenerationOptions(True, SamplingParams())
         prompt = RenderedPrompt((self.render(Message("human", (silence,))), self.render_opening(options)))
-        slot = Slot("warm-up", self.new_cache())
+        slot = Slot(name, self.new_cache())
         for segment in prompt.segments:
             self.encode(slot.name, segment)
         logits = self.prefill(slot, prompt, 0, prompt.length)
-        state = self.begin_decode(slot, prompt, PromptRequest(slot.name, (), options), logits)
-        for _ in range(8):
-            self.decode([state])
-        self.keep_features(slot.name, frozenset())
+        return self.begin_decode(slot, prompt, PromptRequest(slot.name, (), options), logits)
 
     def _sampler(self, params: SamplingParams) -> Sampler:
         return Sampler(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 from realtime.engine.conversation import PromptRequest
 from realtime.engine.preparation import Pending
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt
 from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, TokenDelta
+from realtime.ports.payer import Payer
 
 SPEECH_IDS_PER_SECOND = 25
 IDS_PER_SECOND = 31.25
@@ -25,6 +26,10 @@ MAX_PLAYBACK_LEAD_SECONDS = 12.0
 more, and meanwhile the machine is others'. Far more than a slow step or a network delay takes."""
 RESUMED_LEAD_SECONDS = 10.0
 """Where a reply goes on that had reached the limit: two seconds of speech at a time, not one step."""
+
+URGENT_SECONDS = 1.5
+"""Speech in hand below which a reply of a conversation goes before everything else: more than the vocoder's longest
+chunk and a slow step take together."""
 
 Deliver = Callable[[TokenDelta | GenerationDone], None]
 
@@ -50,6 +55,8 @@ class Slot:
     """The last prompt's, whose keys are the first of ``keys`` as far as these go."""
     last_used: int = 0
     busy: bool = False
+    aside: bool = False
+    """Of a reply out of band."""
 
     def reuse_prefix(self, prompt: RenderedPrompt) -> int:
         """Keep what the cache shares with the prompt, drop the rest; gives the number of positions kept.
@@ -89,6 +96,17 @@ class Purpose(Enum):
     """Encoded and prefilled, never decoded."""
 
 
+class Tier(IntEnum):
+    """What goes first."""
+
+    CONVERSATION = 0
+    """A reply in a conversation, that is wanted."""
+    AHEAD = 1
+    """A reply or a prompt in a conversation that may be wanted later."""
+    BESIDE = 2
+    """Replies out of band, transcripts."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One request on its way through the engine. Times are seconds of the engine's clock."""
@@ -126,11 +144,31 @@ class Job:
         made: int = self.state.text_count + self.state.audio_count
         return made >= SPECULATIVE_SECONDS * IDS_PER_SECOND
 
+    @property
+    def payer(self) -> Payer:
+        """Whose share of the machine it uses."""
+        return self.request.options.payer
+
+    @property
+    def tier(self) -> Tier:
+        """Where it stands among the others."""
+        if self.request.options.background or self.request.options.aside:
+            return Tier.BESIDE
+        return Tier.CONVERSATION if self.purpose is Purpose.REPLY else Tier.AHEAD
+
+    def urgent(self, now: float) -> bool:
+        """Whether a caller will notice when it is not worked on."""
+        return self.tier is Tier.CONVERSATION and self.playback_lead(now) < URGENT_SECONDS
+
     def playback_lead(self, now: float) -> float:
-        """Seconds of the model's speech beyond what a listener has heard who got it at once."""
+        """Seconds of the model's speech beyond what a listener has heard who got it at once. Written words count as if
+        they were read as fast as they are spoken, with an id of speech for each."""
         if self.state is None:
             return 0.0
-        seconds: float = self.state.audio_count / SPEECH_IDS_PER_SECOND
+        if self.request.options.speech:
+            seconds: float = self.state.audio_count / SPEECH_IDS_PER_SECOND
+        else:
+            seconds = self.state.text_count / IDS_PER_SECOND
         return seconds - (now - max(self.first_token, self.confirmed)) * self._speed
 
     def rest(self, now: float) -> bool:
@@ -150,10 +188,13 @@ class Job:
 
 
 class SlotTable:
-    """At most ``capacity`` slots; the longest unused one makes room. Not thread-safe: the engine's thread owns it."""
+    """At most ``capacity`` slots, of which ``asides`` may be of replies out of band. The longest unused one makes room;
+    a reply out of band takes none from a conversation. Not thread-safe: the engine's thread owns it."""
 
-    def __init__(self, capacity: int, new_cache: Callable[[], Cache]) -> None:
+    def __init__(self, capacity: int, new_cache: Callable[[], Cache], asides: int | None = None) -> None:
+        """``asides`` None: as many as there are."""
         self._capacity = capacity
+        self._asides = capacity if asides is None else asides
         self._new_cache = new_cache
         self._slots: dict[str, Slot] = {}
         self._tick = 0
@@ -161,11 +202,11 @@ class SlotTable:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def take(self, name: str) -> Slot | None:
+    def take(self, name: str, *, aside: bool = False) -> Slot | None:
         """The slot of this conversation, marked busy; None when it is busy already or all slots are."""
         slot = self._slots.get(name)
         if slot is None:
-            slot = self._make(name)
+            slot = self._make(name, aside)
         if slot is None or slot.busy:
             return None
         self._tick += 1
@@ -185,11 +226,14 @@ class SlotTable:
         if self._slots.get(slot.name) is slot:
             del self._slots[slot.name]
 
-    def _make(self, name: str) -> Slot | None:
-        if len(self._slots) >= self._capacity:
-            idle = [slot for slot in self._slots.values() if not slot.busy]
+    def _make(self, name: str, aside: bool) -> Slot | None:
+        full = len(self._slots) >= self._capacity
+        if aside:
+            full = full or sum(slot.aside for slot in self._slots.values()) >= self._asides
+        if full:
+            idle = [slot for slot in self._slots.values() if not slot.busy and (slot.aside or not aside)]
             if not idle:
                 return None
             del self._slots[min(idle, key=lambda slot: slot.last_used).name]
-        slot = self._slots[name] = Slot(name, self._new_cache())
+        slot = self._slots[name] = Slot(name, self._new_cache(), aside=aside)
         return slot

@@ -4,8 +4,8 @@ A stream is vocoded when it has the tokens of its next chunk. The chunk is as sm
 as large as the lead over playback allows later (`streaming_vocoder.chunk_schedule`). All streams that are ready at the
 same moment go through the vocoder in one call. No stream runs further ahead of its listener than `MAX_LEAD_SECONDS`.
 
-Speculative streams wait until every confirmed one has sound in hand, and pause at `SPECULATIVE_SECONDS` until they are
-confirmed themselves.
+Which streams a call is for is decided as in the engine (`realtime.engine.chunk_queue`). Speculative streams pause at
+`SPECULATIVE_SECONDS` until they are confirmed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.engine.chunk_queue import Chunk, ChunkQueue
+from realtime.engine.sequence import Tier
 from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
 from realtime.ports.engine import SPECULATIVE_SECONDS
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
 from streaming_vocoder.streaming import StreamState
@@ -36,9 +39,18 @@ TOKENS_PER_SECOND = 25
 MAX_LEAD_SECONDS = 20.0
 """Audio that a stream may hold which its listener has not taken yet."""
 
+ASIDE_LEAD_SECONDS = 4.0
+"""The same of a stream out of band: what waits for a slow reader takes memory."""
+
 SLACK_SECONDS = 1.0
-"""Sound that every confirmed stream must have in hand before a speculative one is vocoded: far longer than a chunk
+"""Sound that every stream of a conversation must have in hand before another is vocoded: far longer than a chunk
 takes."""
+
+TIMED_TOKENS = 10
+"""Of a chunk whose cost is measured: longer than the first of a reply, shorter than later ones."""
+
+HOLD_SECONDS = 0.01
+"""How soon to look again whether the engine still has urgent work."""
 
 FIRST_COSTS = CostModel(token=0.01, chunk=0.04, chunk_per_token=0.01)
 """Before anything was measured."""
@@ -67,6 +79,9 @@ class Stream:
     deliver: Callable[[Delivery], None]
     speculative: bool = False
     """It may not be wanted: not confirmed yet."""
+    aside: bool = False
+    """Out of band."""
+    payer: Payer = NOBODY
     state: StreamState | None = None
     inbox: list[int] = field(default_factory=list)
     finished: bool = False
@@ -88,6 +103,11 @@ class Stream:
     def take(self, seconds: float) -> None:
         self.taken_seconds += seconds
 
+    def take_tokens(self, count: int) -> list[int]:
+        """The next ``count`` tokens."""
+        tokens, self.inbox = self.inbox[:count], self.inbox[count:]
+        return tokens
+
     def confirm(self, now: float) -> None:
         """Playback begins now, with what there is."""
         self.speculative = False
@@ -102,14 +122,28 @@ class Stream:
         return self.given_seconds if self.speculative else self.first_out + self.given_seconds - now
 
     @property
+    def tier(self) -> Tier:
+        """Where it stands among the others."""
+        if self.aside:
+            return Tier.BESIDE
+        return Tier.AHEAD if self.speculative else Tier.CONVERSATION
+
+    @property
     def paused(self) -> bool:
         """As far ahead of its listener as it may be."""
-        return self.playback_lead > (SPECULATIVE_SECONDS if self.speculative else MAX_LEAD_SECONDS)
+        return self.playback_lead > _MOST_LEAD[self.tier]
 
     @property
     def playback_lead(self) -> float:
         """Seconds of audio handed out that the listener has not taken."""
         return self.given_seconds - self.taken_seconds
+
+
+_MOST_LEAD = {
+    Tier.CONVERSATION: MAX_LEAD_SECONDS,
+    Tier.AHEAD: SPECULATIVE_SECONDS,
+    Tier.BESIDE: ASIDE_LEAD_SECONDS,
+}
 
 
 class VocodingCore:
@@ -128,15 +162,31 @@ class VocodingCore:
         self._clock = clock
         self._streams: list[Stream] = []
         self._costs = costs
+        self._queue: ChunkQueue[Stream] = ChunkQueue()
+        self._pressed: Callable[[], bool] = lambda: False
 
     @property
     def open_streams(self) -> int:
         return len(self._streams)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether a stream of a conversation needs the processor now. From any thread."""
+        return self._queue.urgent
+
+    def yield_to(self, pressed: Callable[[], bool]) -> None:
+        """Do only urgent work while this is true: somebody else has urgent work for the same processor."""
+        self._pressed = pressed
+
+    def due(self) -> float | None:
+        """Seconds after which there may be work without a command; None: there will be none."""
+        return HOLD_SECONDS if self._queue.holds_back else None
+
     def open(self, stream: Stream) -> None:
-        """Add a stream. Its state is made now: that takes a while, and the first tokens are still to come."""
+        """Add a stream. That of a conversation gets its state now: it takes a while, and the first tokens are still to
+        come. Other streams get it with their first tokens, because it takes memory."""
         self._streams.append(stream)
-        if not stream.speculative or self._has_slack():
+        if stream.tier is Tier.CONVERSATION:
             self._prepare(stream)
 
     def confirm(self, stream: Stream) -> None:
@@ -184,20 +234,23 @@ class VocodingCore:
     def step(self) -> bool:
         """Vocode one chunk of every stream that is ready; False when none is."""
         self._streams = [stream for stream in self._streams if not stream.closed]
-        ready = self._ready(speculative=False)
-        if not ready and self._has_slack():
-            ready = self._ready(speculative=True)
-        if not ready:
+        waiting = any(stream.tier is Tier.CONVERSATION and self._is_urgent(stream) for stream in self._streams)
+        streams = [stream for stream in self._streams if not (waiting and stream.tier is Tier.AHEAD)]
+        chunks = [chunk for stream in streams if (chunk := self._next_chunk(stream)) is not None]
+        chosen = self._queue.choose(chunks, self._clock(), waiting=waiting, pressed=self._pressed())
+        if not chosen:
             return False
+        ready = [(chunk.stream, chunk.stream.take_tokens(chunk.tokens), chunk.last) for chunk in chosen]
         started = self._clock()
         made: list[NDArray[np.float32]] = []
         with self._border(*(stream for stream, _, _ in ready)):
             made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
             if len(made) != len(ready):
                 raise EngineError(f"{len(ready)} chunks were asked for, {len(made)} were made")
+        seconds = self._clock() - started
+        self._queue.made(chosen, seconds)
         if not made:
             return True
-        seconds = self._clock() - started
         for (stream, _, last), samples in zip(ready, made, strict=False):
             with self._border(stream):
                 self._hand_out(stream, samples, seconds / len(ready))
@@ -206,39 +259,40 @@ class VocodingCore:
         self._measure(seconds, max(len(tokens) for _, tokens, _ in ready))
         return True
 
-    def _has_slack(self) -> bool:
-        """Whether no listener would notice that a chunk is made for another stream."""
-        now = self._clock()
-        return all((stream.slack(now) or 0.0) >= SLACK_SECONDS for stream in self._streams if not stream.speculative)
+    def _is_urgent(self, stream: Stream) -> bool:
+        """Whether a listener would notice that a chunk is made for another stream."""
+        return (stream.slack(self._clock()) or 0.0) < SLACK_SECONDS
 
-    def _ready(self, *, speculative: bool) -> list[tuple[Stream, list[int], bool]]:
-        """The streams that have their next chunk's tokens, with these and whether they are the last."""
-        streams = [stream for stream in self._streams if stream.speculative is speculative]
-        for stream in streams:
+    def _next_chunk(self, stream: Stream) -> Chunk[Stream] | None:
+        """The stream's next chunk, when it has the tokens for it."""
+        with self._border(stream):
+            if stream.paused:
+                return None
             if stream.state is None:
+                if not (stream.inbox or stream.finished or stream.tier is Tier.CONVERSATION):
+                    return None
                 self._prepare(stream)
-        ready = []
-        for stream in streams:
-            with self._border(stream):
-                if not stream.closed and (tokens := self._next_tokens(stream)):
-                    ready.append((stream, *tokens))
-        return ready
+            if not stream.closed and (size := self._next_size(stream)) is not None:
+                return Chunk(stream, stream.tier, stream.payer, self._is_urgent(stream), *size)
+        return None
 
-    def _next_tokens(self, stream: Stream) -> tuple[list[int], bool] | None:
-        """Takes the tokens of the next chunk off the inbox, and whether they are the last."""
-        if stream.paused:
-            return None
+    def _next_size(self, stream: Stream) -> tuple[int, bool] | None:
+        """How many tokens its next chunk takes, and whether they are the last; None while there are too few."""
         state = _state(stream)
         held = state.buffered + len(stream.inbox)
         chunk = self._schedule.choose(stream.slack(self._clock()), self._costs, held)
+        if stream.tier is not Tier.CONVERSATION:
+            chunk = min(chunk, self._short_chunk)
         wanted = state.wanted(chunk)
         if stream.finished and len(stream.inbox) <= wanted + state.lookahead:
-            tokens, stream.inbox = stream.inbox, []
-            return tokens, True
-        if len(stream.inbox) < wanted:
-            return None
-        tokens, stream.inbox = stream.inbox[:wanted], stream.inbox[wanted:]
-        return tokens, False
+            return len(stream.inbox), True
+        return (wanted, False) if len(stream.inbox) >= wanted else None
+
+    @property
+    def _short_chunk(self) -> int:
+        """The longest chunk, in tokens, of what is not urgent: whoever comes meanwhile waits for it."""
+        rungs = self._schedule.rungs
+        return rungs[min(1, len(rungs) - 1)]
 
     def _hand_out(self, stream: Stream, samples: NDArray[np.float32], seconds: float) -> None:
         if not len(samples) or stream.closed:
@@ -283,7 +337,7 @@ class ThreadedVocoder:
         self._vocoder = vocoder
         self._voices = dict(voices)
         self._core = VocodingCore(vocoder, schedule)
-        self._worker = Worker("vocoder", self._core.step, self._core.fail_all, self._core.close_all)
+        self._worker = Worker("vocoder", self._core.step, self._core.fail_all, self._core.close_all, self._core.due)
 
     @property
     def worker(self) -> Worker:
@@ -291,13 +345,25 @@ class ThreadedVocoder:
         return self._worker
 
     @property
+    def urgent(self) -> bool:
+        """See `VocodingCore.urgent`."""
+        return self._core.urgent
+
+    def yield_to(self, pressed: Callable[[], bool]) -> None:
+        """See `VocodingCore.yield_to`."""
+        self._core.yield_to(pressed)
+
+    @property
     def voices(self) -> tuple[str, ...]:
         return tuple(self._voices)
 
-    def open(self, voice: str, *, speculative: bool = False) -> VocoderStream:
+    def open(
+        self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY
+    ) -> VocoderStream:
         """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
         chosen = self._voices.get(voice) or next(iter(self._voices.values()))
-        return _ThreadStream(chosen, speculative, self._core, self._worker, asyncio.get_running_loop())
+        stream = _ThreadStream(self._core, self._worker, asyncio.get_running_loop())
+        return stream.open(Stream(chosen, stream.deliver, speculative, aside, payer))
 
     def add_voice(self, name: str, voice: Voice) -> None:
         """From now on streams may be opened in this voice. From any thread."""
@@ -315,6 +381,19 @@ class ThreadedVocoder:
             self._vocoder.step([(state, tokens[:8], False)])
             self._vocoder.step([(state, tokens[8:], True)])
 
+    def time_speech(self, replies: int) -> float:
+        """Seconds for a second of speech of so many replies, made together. Before the thread runs."""
+        voice = next(iter(self._voices.values()))
+        states = [self._vocoder.open(voice) for _ in range(replies)]
+        tokens = voice.tokens.repeat(1 + 30 // len(voice.tokens)).tolist()
+        self._vocoder.step([(state, tokens[:8], False) for state in states])
+        times = []
+        for start in (8, 8 + TIMED_TOKENS):
+            began = time.perf_counter()
+            self._vocoder.step([(state, tokens[start : start + TIMED_TOKENS], False) for state in states])
+            times.append(time.perf_counter() - began)
+        return min(times) * TOKENS_PER_SECOND / TIMED_TOKENS
+
     def start(self) -> None:
         self._worker.start()
 
@@ -326,16 +405,20 @@ class ThreadedVocoder:
 class _ThreadStream:
     """`realtime.ports.vocoder.VocoderStream`: carries tokens to the vocoder's thread and audio to the event loop."""
 
-    def __init__(
-        self, voice: Voice, speculative: bool, core: VocodingCore, worker: Worker, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    _stream: Stream
+
+    def __init__(self, core: VocodingCore, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._core = core
         self._worker = worker
         self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
         self._cut = False
-        self._stream = Stream(voice, self._deliver, speculative)
-        self._put(partial(core.open, self._stream))
+
+    def open(self, stream: Stream) -> _ThreadStream:
+        """Begin; once."""
+        self._stream = stream
+        self._put(partial(self._core.open, stream))
+        return self
 
     def _put(self, command: Callable[[], None]) -> None:
         """A command that fails ends this stream with an error."""
@@ -368,7 +451,8 @@ class _ThreadStream:
             self._put(partial(self._stream.take, seconds))
             yield chunk
 
-    def _deliver(self, chunk: Delivery) -> None:
+    def deliver(self, chunk: Delivery) -> None:
+        """Carry a chunk to the event loop. In the vocoder's thread."""
         try:
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
         except RuntimeError:  # the loop is closed: no one listens any more

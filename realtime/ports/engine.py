@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.ports.messages import Message
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import AllowedCalls, CallableFunction
 
 SPECULATIVE_SECONDS = 2.0
@@ -59,6 +60,9 @@ class GenerationOptions:
     """
     opening: str | None = None
     """How the assistant's turn begins, where that is more than its header and ``<tts_start>``."""
+    aside: bool = False
+    """A reply beside the conversation, out of band: replies in conversations go before it."""
+    payer: Payer = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,14 @@ class GenerationTimings:
     decode_tokens: int
 
 
-Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "failed"]
+Reason = Literal["stop", "length", "looped", "silent", "cancelled", "context_full", "over_budget", "failed"]
 """Why a generation ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationDone:
     """The last event of a generation. ``context_full``: the prompt did not fit; drop old items and ask again.
+    ``over_budget``: the prompts of this session or key have cost too much lately; ``error`` says when to ask again.
 
     ``rest``: the text behind the reply's words, where tool calls are (`realtime.ports.tool_calls`). It is in no
     delta's text; its ids are the last ``rest_count`` of those that the deltas gave.

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.ports.payer import NOBODY, Payer
+
 OUTPUT_SAMPLE_RATE = 24_000
 """Rate of the audio that a vocoder gives, in Hz."""
 
@@ -53,6 +55,9 @@ class Vocoder(Protocol):
     @property
     def voices(self) -> tuple[str, ...]: ...
 
-    def open(self, voice: str, *, speculative: bool = False) -> VocoderStream:
-        """``speculative``: the speech may not be wanted. Until it is confirmed it is made only as far as
-        `realtime.ports.engine.SPECULATIVE_SECONDS`, and only while no confirmed stream needs the vocoder."""
+    def open(
+        self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY
+    ) -> VocoderStream:
+        """``aside``: speech of a reply out of band, which conversations go before. ``speculative``: the speech may not
+        be wanted. Until it is confirmed it is made only as far as `realtime.ports.engine.SPECULATIVE_SECONDS`, and only
+        while no confirmed stream needs the vocoder."""

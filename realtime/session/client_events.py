@@ -113,6 +113,8 @@ class ClientEvents:
             conversation_id=parts.history.id,
             event_id=event.event_id,
         )
+        if config.out_of_band:
+            parts.replies.check_room_beside()
         await parts.tools.check_response(config)
         context = None
         if config.input is not None:

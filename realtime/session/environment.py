@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from realtime.ports.payer import Payer
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
 from realtime.session.context.engine_conversation import EngineConversation
@@ -51,8 +52,13 @@ class Environment:
             quota = RecordedQuota(quota, recorder)
         log = SessionLogger(logger, session_id)
         work = OutsideWork(inputs, start_task, log)
-        conversation = EngineConversation(services.engine, session_id)
+        conversation = EngineConversation(services.engine, session_id, payer=Payer(session_id, quota.key))
         return cls(session_id, config, services, ids, quota, conversation, log, inputs, Timers(inputs), work)
+
+    @property
+    def payer(self) -> Payer:
+        """Whose share of engine and vocoder this session uses."""
+        return Payer(self.id, self.quota.key)
 
     def event_sent(self, number: int) -> None:
         """The transport took over an event of the outbox."""

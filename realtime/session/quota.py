@@ -33,14 +33,21 @@ class QuotaLimits:
     sessions: int = 0
     responses_per_minute: int = 0
     audio_seconds_per_hour: float = 0.0
+    out_of_band: int = 0
+    """Responses out of band at a time."""
 
 
 class Quota:
     """The quota of one key, shared by its sessions."""
 
-    def __init__(self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic, key: str = ""
+    ) -> None:
+        """``key``: the name of the key, which is no secret."""
+        self.key = key
         self.limits = limits or QuotaLimits()
         self.sessions = 0
+        self._out_of_band = 0
         responses, audio = self.limits.responses_per_minute, self.limits.audio_seconds_per_hour
         self._responses = TokenBucket(responses, MINUTE, clock, max_debt=responses)
         self._audio = TokenBucket(audio, HOUR, clock, max_debt=audio)
@@ -64,6 +71,15 @@ class Quota:
             yield
         finally:
             self.sessions -= 1
+
+    @property
+    def out_of_band_is_free(self) -> bool:
+        """Whether one more response out of band may be made now."""
+        return not self.limits.out_of_band or self._out_of_band < self.limits.out_of_band
+
+    def count_out_of_band(self, step: int) -> None:
+        """So many more responses out of band are being made."""
+        self._out_of_band += step
 
     @property
     def audio_wait(self) -> float:
@@ -118,7 +134,7 @@ class Quotas:
         quota = self._quotas.get(key)
         if quota is None:
             self._make_room()
-            quota = self._quotas[key] = Quota(self._limits, self._clock)
+            quota = self._quotas[key] = Quota(self._limits, self._clock, key)
         return quota
 
     def _make_room(self) -> None:

@@ -193,6 +193,7 @@ class RecordedQuota(Quota):
     """A quota whose answers are noted."""
 
     def __init__(self, quota: Quota, recorder: Recorder) -> None:
+        self.key = quota.key
         self._quota = quota
         self._recorder = recorder
 
@@ -209,6 +210,15 @@ class RecordedQuota(Quota):
     def take_response(self) -> float:
         """Use one response. Gives 0, or the seconds to wait when there is none."""
         return self._recorder.read("take_response", self._quota.take_response)
+
+    @property
+    def out_of_band_is_free(self) -> bool:
+        """Whether one more response out of band may be made now."""
+        return self._recorder.read("out_of_band_is_free", lambda: self._quota.out_of_band_is_free)
+
+    def count_out_of_band(self, step: int) -> None:
+        """So many more responses out of band are being made."""
+        self._quota.count_out_of_band(step)
 
     def spend_audio(self, seconds: float) -> None:
         """So much was heard or spoken."""

@@ -15,9 +15,9 @@ from realtime.session.services import Services
 from tests.fakes import FakeEngine, FakeVocoder, LoudnessVad, MemoryChannel
 
 
-def new_manager(max_sessions: int = 2) -> SessionManager:
+def new_manager(max_sessions: int = 2, max_waiting: int = 0) -> SessionManager:
     services = Services(FakeEngine(), FakeVocoder(), LoudnessVad())
-    return SessionManager(services, SessionConfig(model="m"), max_sessions=max_sessions)
+    return SessionManager(services, SessionConfig(model="m"), max_sessions=max_sessions, max_waiting=max_waiting)
 
 
 async def serve(lease: SessionLease, channel: MemoryChannel) -> None:

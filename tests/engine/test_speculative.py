@@ -12,7 +12,7 @@ import torch
 
 from realtime.engine import sequence
 from realtime.engine.conversation import PromptMessage, PromptRequest
-from realtime.engine.engine import SLACK_SECONDS, EngineCore
+from realtime.engine.engine import EngineCore
 from realtime.engine.rendered_prompt import segments_of
 from realtime.engine.runner import ModelRunner
 from realtime.engine.sequence import (
@@ -20,11 +20,12 @@ from realtime.engine.sequence import (
     MAX_PLAYBACK_LEAD_SECONDS,
     RESUMED_LEAD_SECONDS,
     SPEECH_IDS_PER_SECOND,
+    URGENT_SECONDS,
     Job,
     Purpose,
 )
 from realtime.engine.threaded import ThreadedEngine
-from realtime.engine.vocoder_service import Stream
+from realtime.engine.vocoder_service import SLACK_SECONDS, Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel
 from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, GenerationOptions, SamplingParams, TokenDelta
@@ -76,7 +77,7 @@ def test_speculation_runs_beside_replies_with_speech_in_hand() -> None:
     engine.submit("draft", request("9", key="b"), Purpose.SPECULATIVE)
     engine.run(until=lambda: bool(engine.events["draft"]))
     at = engine.runner.log.index("prefill b 0-1")
-    assert engine.runner.log[:at].count("decode a") == pytest.approx(25 * SLACK_SECONDS, abs=2)
+    assert engine.runner.log[:at].count("decode a") == pytest.approx(25 * URGENT_SECONDS, abs=2)
     assert "1" not in engine.said("running").split()
 
 

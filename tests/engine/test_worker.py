@@ -214,7 +214,7 @@ async def test_caches_that_cannot_be_truncated_are_given_up() -> None:
 async def test_scheduler_faults_fail_present_jobs_and_nothing_later() -> None:
     async with running(FakeRunner()) as engine:
         choose = engine._core._scheduler.choose
-        engine._core._scheduler.choose = failing(RuntimeError("broken here"), lambda jobs: bool(jobs), choose)  # type: ignore[method-assign]
+        engine._core._scheduler.choose = failing(RuntimeError("broken here"), lambda jobs, *_: bool(jobs), choose)  # type: ignore[method-assign]
         bad = await outcome(engine, "a")
         assert bad.reason == "failed" and "broken here" in (bad.error or "")
         engine._core._scheduler.choose = choose  # type: ignore[method-assign]

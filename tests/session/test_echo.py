@@ -34,7 +34,7 @@ class SpeakingStream(FakeVocoderStream):
 
 
 class SpeakingVocoder(FakeVocoder):
-    def open(self, voice: str) -> FakeVocoderStream:
+    def open(self, voice: str, **_: object) -> FakeVocoderStream:
         return SpeakingStream(voice, None)
 
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from realtime.audio.streams import float_to_pcm16
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.vocoder import AudioChunk
 from realtime.protocol import events as wire
 from realtime.session.config import SessionConfig, SessionLimits
@@ -221,7 +222,9 @@ class SweepStream(FakeVocoderStream):
 
 
 class SweepVocoder(FakeVocoder):
-    def open(self, voice: str, *, speculative: bool = False) -> FakeVocoderStream:
+    def open(
+        self, voice: str, *, speculative: bool = False, aside: bool = False, payer: Payer = NOBODY
+    ) -> FakeVocoderStream:
         return SweepStream(voice, None, speculative=speculative)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.protocol import events as wire
 from realtime.session import quota as quotas
 from realtime.session.quota import Quota, QuotaLimits, Quotas
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, Gate, call, done, reply
 
 
 def test_responses_burst_then_refill_one_by_one() -> None:
@@ -61,3 +62,26 @@ def test_only_idle_quotas_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
         known.of(name).take_response()
     assert len(known._quotas) <= 3
     assert known.of("b").sessions == 1
+
+
+async def test_a_keys_sessions_share_responses_out_of_band() -> None:
+    quota = Quota(QuotaLimits(out_of_band=1))
+    async with call([Gate()], quota=quota) as one, call(reply("Yes."), quota=quota) as other:
+        one.send("response.create", response={"conversation": "none"})
+        created = await one.expect(wire.ResponseCreated)
+        other.send("response.create", response={"conversation": "none"})
+        refused = await other.expect_error()
+        assert (refused.type, refused.code) == ("rate_limit_error", "rate_limit_exceeded")
+        one.send("response.cancel", response_id=created.response.id)
+        await one.expect(wire.ResponseDone)
+        other.send("response.create", response={"conversation": "none"})
+        assert (await other.expect(wire.ResponseDone)).response.status == "completed"
+
+
+async def test_a_session_over_budget_is_told_when() -> None:
+    async with call([done("over_budget", "Ask again in 2.0 s.")]) as caller:
+        caller.send("response.create")
+        ended = (await caller.expect(wire.ResponseDone)).response
+    assert ended.status == "failed" and ended.status_details is not None
+    assert ended.status_details.error is not None
+    assert ended.status_details.error.code == "rate_limit_exceeded" and "2.0 s" in ended.status_details.error.message

@@ -78,8 +78,8 @@ class FakeHost:
     def admit(self) -> SessionLease:
         return self.sessions.admit()
 
-    def join_queue(self) -> QueueEntry[SessionLease]:
-        return self.sessions.join_queue()
+    def join_queue(self, key: str = "") -> QueueEntry[SessionLease]:
+        return self.sessions.join_queue(key)
 
     async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:
         await self.sessions.check_tools(first, quota)

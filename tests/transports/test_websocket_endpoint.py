@@ -177,6 +177,7 @@ async def test_a_handshake_is_not_held_for_ever() -> None:
             await expect(first, "session.created")
             status, error, retry_after = await refused(server.url)
             assert (status, error["code"], retry_after) == (503, "server_full", "5")
+            assert error["position"] == 1 and "place 1" in error["message"]
             assert not server.host.sessions.waiting
 
 

@@ -21,6 +21,7 @@ from realtime.ports.engine import (
     TokenDelta,
 )
 from realtime.ports.messages import Audio, Message, Part, ReplyRef, Tokens
+from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import AllowedCalls, CallableFunction, CallRules
 
 
@@ -36,6 +37,7 @@ class GenerationRequest:
     logprobs: bool = False
     calls: CallRules = CallRules()
     playback_speed: float = 0.0
+    aside: bool = False
 
     @property
     def options(self) -> GenerationOptions:
@@ -43,7 +45,14 @@ class GenerationRequest:
         names = tuple(function.name for function in rules.functions)
         calls = AllowedCalls(names, rules.required, rules.parallel, rules.words_first)
         return GenerationOptions(
-            self.speech, self.sampling, self.background, self.thinking, self.logprobs, calls, self.playback_speed
+            self.speech,
+            self.sampling,
+            self.background,
+            self.thinking,
+            self.logprobs,
+            calls,
+            self.playback_speed,
+            aside=self.aside,
         )
 
 
@@ -110,7 +119,10 @@ class EngineConversation:
     """A conversation of the engine, by whole prompts. When the engine has failed, the next prompt goes whole to a new
     one."""
 
-    def __init__(self, engine: Engine, name: str, parent: EngineConversation | None = None) -> None:
+    def __init__(
+        self, engine: Engine, name: str, parent: EngineConversation | None = None, payer: Payer = NOBODY
+    ) -> None:
+        self._payer = payer
         self._engine = engine
         self._name = name
         self._remote: Conversation = engine.open(name) if parent is None else parent._remote.fork(name)
@@ -121,17 +133,17 @@ class EngineConversation:
     def generate(self, request: GenerationRequest, *, speculative: bool = False) -> Generation:
         """See `realtime.ports.engine.Conversation.generate`."""
         self._send(request)
-        generation = self._remote.generate(request.options, speculative=speculative)
+        generation = self._remote.generate(self._options(request), speculative=speculative)
         return _Watched(generation, partial(self._start_anew, self._remote))
 
     def prefetch(self, request: GenerationRequest) -> None:
         """See `realtime.ports.engine.Conversation.prefetch`."""
         self._send(request)
-        self._remote.prefetch(request.options)
+        self._remote.prefetch(self._options(request))
 
     def fork(self, name: str) -> EngineConversation:
         """A conversation beside this one, which has its content; its KV cache is its own."""
-        return EngineConversation(self._engine, name, self)
+        return EngineConversation(self._engine, name, self, self._payer)
 
     def close(self) -> None:
         """Let the engine forget it. Content that a fork still uses stays."""
@@ -139,6 +151,9 @@ class EngineConversation:
         self._messages = ()
         self._forget()
         self._remote.close()
+
+    def _options(self, request: GenerationRequest) -> GenerationOptions:
+        return replace(request.options, payer=self._payer)
 
     def _start_anew(self, failed: Conversation) -> None:
         if failed is self._remote:

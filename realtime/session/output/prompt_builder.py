@@ -70,6 +70,7 @@ class PromptBuilder:
             calls=written.rules,
             thinking=self._config.thinking_budget(config.effort),
             playback_speed=config.speed if config.speech and not config.out_of_band else 0.0,
+            aside=config.out_of_band,
         )
 
     def conversation(self, config: ResponseConfig, truncation: Truncation) -> tuple[Message, ...]:

@@ -217,7 +217,7 @@ class Reply:
 
     def _speak(self) -> None:
         if self._plan.config.speech:
-            voice = self._voice = self._voice or self._ports.env.services.vocoder.open(self._plan.config.voice)
+            voice = self._voice = self._voice or self._new_voice()
             self._voice_work = self._ports.env.work.start(
                 voice,
                 self._guarded(self._take_chunk),
@@ -227,6 +227,10 @@ class Reply:
             )
             self._works.append(self._voice_work)
         self._generate()
+
+    def _new_voice(self) -> VocoderStream:
+        env = self._ports.env
+        return env.services.vocoder.open(self._plan.config.voice, aside=self.out_of_band, payer=env.payer)
 
     def _generate(self) -> None:
         take = self._guarded(self._take)
@@ -374,6 +378,9 @@ class Reply:
                 self._call_functions(done, lambda: self._end("incomplete", reason="max_output_tokens"))
             case "context_full":
                 self._fail("context_full", "The conversation does not fit the model's context. Delete items of it.")
+            case "over_budget":
+                message = f"The prompts of this session or key have cost too much lately. {done.error}"
+                self._end("failed", error=rate_limited(message))
             case _:
                 self._ports.env.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
@@ -483,6 +490,11 @@ class Reply:
 
     def _send(self, events: Iterable[ServerEvent]) -> None:
         _put_all(self._ports.outbox, events)
+
+
+def rate_limited(message: str) -> ResponseError:
+    """Why a response is not made whose session or key has used too much."""
+    return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
 
 
 def _put_all(outbox: Outbox, events: Iterable[ServerEvent]) -> None:

@@ -17,7 +17,7 @@ from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
 from realtime.session.output.prompt_builder import PromptBuilder
-from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts, rate_limited
 from realtime.session.output.speculation import SpeculativeReply, Speculator
 from realtime.session.tools.session_tools import SessionTools
 
@@ -100,6 +100,9 @@ class Replies:
                 "conversation_already_has_active_response",
                 f"{beside} responses outside the conversation are in progress, the most allowed. Wait for one.",
             )
+        if not self._env.quota.out_of_band_is_free:
+            message = "This key has too many responses outside conversations in progress. Wait for one."
+            raise ProtocolError("rate_limit_exceeded", message, type="rate_limit_error")
 
     # Beginning and end
 
@@ -141,6 +144,8 @@ class Replies:
         if not config.out_of_band:
             self.active = reply
             self.spoken_id = response.id
+        else:
+            self._env.quota.count_out_of_band(1)
         self._running[response.id] = _Running(reply)
         reply.start()
 
@@ -187,7 +192,8 @@ class Replies:
     def _retire(self, running: _Running) -> None:
         """The reply has ended, or the session has: forget it."""
         reply = running.reply
-        self._running.pop(reply.id, None)
+        if self._running.pop(reply.id, None) is not None and reply.out_of_band:
+            self._env.quota.count_out_of_band(-1)
         if reply is self.active:
             self.active = None
             self.events.retired()
@@ -217,8 +223,7 @@ class Replies:
         wait = self._env.quota.take_response()
         if not wait:
             return None
-        message = f"This key has used all its responses of this minute. Ask again in {wait:.1f} s."
-        return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
+        return rate_limited(f"This key has used all its responses of this minute. Ask again in {wait:.1f} s.")
 
     # Calls, and the replies to their results
 

@@ -30,7 +30,9 @@ class SpeculativeReply:
         self.request = request
         self.config = config
         self.begun = env.inputs.now()
-        self.voice = env.services.vocoder.open(config.voice, speculative=True) if config.speech else None
+        self.voice = None
+        if config.speech:
+            self.voice = env.services.vocoder.open(config.voice, speculative=True, payer=env.payer)
         self.generation = env.conversation.generate(request, speculative=True)
         self._events: list[TokenDelta | GenerationDone] = []
         self._receive: Callable[[TokenDelta | GenerationDone], None] | None = None

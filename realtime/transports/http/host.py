@@ -68,7 +68,7 @@ class Host(Protocol):
     def admit(self) -> SessionLease:
         """A lease for one session, to be entered with ``with``. Raises `CapacityError` when there is none."""
 
-    def join_queue(self) -> QueueEntry[SessionLease]:
+    def join_queue(self, key: str = "") -> QueueEntry[SessionLease]:
         """An entry in the queue for one. Raises `CapacityError` when there is no queue, or it is full."""
 
     async def check_tools(self, first: Session | TranscriptionSession, quota: Quota) -> None:

@@ -28,7 +28,7 @@ class Refused(RealtimeError):
 def refusal(error: Refused | PeerError | CapacityError) -> Response:
     """The response with the body ``{"error": {…}}``."""
     if isinstance(error, CapacityError):
-        response = _response(503, error.type, error.code, str(error), None)
+        response = _response(503, error.type, error.code, str(error), None, error.position)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return response
     if isinstance(error, PeerError):
@@ -41,7 +41,13 @@ def refusal(error: Refused | PeerError | CapacityError) -> Response:
     return response
 
 
-def _response(status: int, type: str, code: str, message: str, param: str | None) -> Response:
-    body = {"error": {"type": type, "code": code, "message": message, "param": param}}
+def _response(
+    status: int, type: str, code: str, message: str, param: str | None, position: int | None = None
+) -> Response:
+    """``position``: in the queue, an extension; left out where there is none."""
+    error: dict[str, object] = {"type": type, "code": code, "message": message, "param": param}
+    if position is not None:
+        error["position"] = position
+    body = {"error": error}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return Response(json.dumps(body), status, headers, media_type="application/json")

@@ -82,7 +82,7 @@ class RealtimeSocket:
             wait = websocket.query_params.get("wait")
             if wait in ("0", "false"):
                 raise
-            with self._host.join_queue() as ticket:
+            with self._host.join_queue(caller.name) as ticket:
                 if wait == "events":
                     await websocket.accept(subprotocol=chosen_subprotocol(websocket))
                     channel = self._channel(websocket, ids)
@@ -148,7 +148,8 @@ class RealtimeSocket:
             if gone.done():
                 logger.info("a caller has left the waiting line")
                 return None
-            raise CapacityError(f"No session became free within {limit:g} s. Try again later.")
+            message = f"No session became free within {limit:g} s; yours was place {ticket.place} in the queue."
+            raise CapacityError(f"{message} Try again later.", position=ticket.place)
         finally:
             for task in (gone, coming):
                 task.cancel()
