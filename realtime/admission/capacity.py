@@ -17,8 +17,8 @@ IDS_PER_SECOND = 31.25
 SPOKEN_TO = 0.5
 PEAK = 0.95
 LOAD = 0.7
-MOST_SESSIONS = 16
-"""Memory is not measured: each session has KV caches."""
+LEAST_SESSIONS, MOST_SESSIONS = 2, 16
+"""A second browser tab is served on any machine. Memory is not measured: each session has KV caches."""
 MEASURED_REPLIES = 4
 """Replies at once that are timed, beside one; what more cost is extrapolated."""
 
@@ -62,8 +62,8 @@ class Capacity:
 
     @property
     def sessions(self) -> int:
-        """How many the machine holds, at least 1 and at most `MOST_SESSIONS`."""
-        held = 1
+        """How many the machine holds, from `LEAST_SESSIONS` to `MOST_SESSIONS`."""
+        held = LEAST_SESSIONS
         while held < MOST_SESSIONS and self.load(spoken_to(held + 1)) <= LOAD:
             held += 1
         return held

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.engine.chunk_queue import Chunk, ChunkQueue
+from realtime.engine.compute_clock import compute_clock
 from realtime.engine.sequence import Tier
 from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
@@ -387,11 +388,12 @@ class ThreadedVocoder:
         states = [self._vocoder.open(voice) for _ in range(replies)]
         tokens = voice.tokens.repeat(1 + 30 // len(voice.tokens)).tolist()
         self._vocoder.step([(state, tokens[:8], False) for state in states])
+        clock = compute_clock()
         times = []
         for start in (8, 8 + TIMED_TOKENS):
-            began = time.perf_counter()
+            began = clock()
             self._vocoder.step([(state, tokens[start : start + TIMED_TOKENS], False) for state in states])
-            times.append(time.perf_counter() - began)
+            times.append(clock() - began)
         return min(times) * TOKENS_PER_SECOND / TIMED_TOKENS
 
     def start(self) -> None:

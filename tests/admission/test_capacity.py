@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.admission.capacity import MOST_SESSIONS, Capacity, Cost, spoken_to
+from realtime.admission.capacity import LEAST_SESSIONS, MOST_SESSIONS, Capacity, Cost, spoken_to
 
 NANO = Capacity(Cost(0.0075, 0.0025), Cost(0.27, 0.13), parallel=True)
 """Two cores: see docs/performance.md."""
@@ -14,12 +14,12 @@ def test_two_cores_hold_four_to_six_callers() -> None:
     assert 4 <= NANO.sessions <= 6
 
 
-def test_one_core_holds_fewer_than_two() -> None:
+def test_one_core_holds_fewer_than_two_cores() -> None:
     assert Capacity(NANO.step, NANO.speech, parallel=False).sessions < NANO.sessions
 
 
-@pytest.mark.parametrize(("step", "speech", "held"), [(10.0, 10.0, 1), (0.0001, 0.001, MOST_SESSIONS)])
-def test_at_least_one_session_and_not_too_many(step: float, speech: float, held: int) -> None:
+@pytest.mark.parametrize(("step", "speech", "held"), [(10.0, 10.0, LEAST_SESSIONS), (0.0001, 0.001, MOST_SESSIONS)])
+def test_at_least_two_sessions_and_not_too_many(step: float, speech: float, held: int) -> None:
     assert Capacity(Cost(step, step), Cost(speech, speech), parallel=True).sessions == held
 
 
@@ -48,7 +48,7 @@ def test_a_slow_machine_times_one_reply_only() -> None:
         timed.append(replies)
         return 3.0, 3.0
 
-    assert Capacity.measured(seconds, parallel=True).sessions == 1
+    assert Capacity.measured(seconds, parallel=True).sessions == LEAST_SESSIONS
     assert timed == [1]
 
 
