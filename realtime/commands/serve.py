@@ -18,6 +18,7 @@ import uvicorn
 
 from realtime.app import Application, build_access, find_frontend, reload_keys
 from realtime.cli import configure_logging, say
+from realtime.commands.background_log import log_in_background
 from realtime.commands.serve_checks import check_settings
 from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     _open_standard_streams()
     settings = Settings.read(arguments)
     configure_logging(settings.log_level)
+    log_in_background()
     access = build_access(settings)
     check_settings(settings)
     server = _server(settings, access)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ def never_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(DrainingServer, "run", run)
     monkeypatch.setattr(serve, "configure_logging", lambda level: None)
+    monkeypatch.setattr(serve, "log_in_background", lambda: None)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
@@ -168,6 +170,12 @@ def test_other_commands_refuse_in_one_line(arguments: list[str], capsys: pytest.
 # The process
 
 
+HANDSHAKE = (
+    b"GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
 def status_of(process: subprocess.Popen[bytes], url: str, key: str = "") -> int:
     """The status of the answer, once the server listens."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
@@ -212,6 +220,28 @@ def test_a_lost_stderr_does_not_end_the_server(stderr: str) -> None:
         process.wait()
 
 
+def test_a_stderr_that_nobody_reads_does_not_freeze() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "realtime.cli", "serve", "--log-level", "debug", "--port", str(port)]
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writer)
+    os.close(writer)
+    try:
+        status_of(process, f"http://127.0.0.1:{port}/healthz")
+        for _ in range(20):  # each leaves 2 kB in the log
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(HANDSHAKE)
+                assert client.recv(16).startswith(b"HTTP/1.1 ")
+        process.terminate()
+        assert process.wait(30) == -signal.SIGTERM
+        assert len(os.read(reader, 8192)) > 3900, "the pipe was not full"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
 def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
     keys, log = tmp_path / "keys", tmp_path / "log"
     keys.write_text("first\n")
@@ -252,3 +282,4 @@ def test_sighup_without_keys_is_ignored(tmp_path: Path) -> None:
             assert status_of(process, f"http://127.0.0.1:{port}/") == 200
         finally:
             process.terminate()
+    assert "Finished server process" in (tmp_path / "log").read_text().splitlines()[-1]

@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -90,6 +90,15 @@ class DrainingServer(uvicorn.Server):
             self._force(sig)
         with suppress(RuntimeError):  # no loop: it has ended by itself
             asyncio.get_running_loop().call_soon_threadsafe(self._begin_drain)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's, which at the end raises the signal again: it kills the process, so the log is written before."""
+        with super().capture_signals():
+            yield
+            for handler in logging.getLogger().handlers:
+                with suppress(OSError, ValueError):
+                    handler.flush()
 
     async def on_tick(self, counter: int) -> bool:
         if not await super().on_tick(counter):
