@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = modules[arguments.command].run(arguments)
         return status
     except RealtimeError as error:
-        say(f"realtime {arguments.command}: {error}")
+        text = _one_line(str(error)) if isinstance(error, ConfigError) else str(error)
+        say(f"realtime {arguments.command}: {text}")
         return 2 if isinstance(error, ConfigError | CheckpointError | AudioFormatError) else 1
     except KeyboardInterrupt:
         return 130
@@ -58,15 +59,20 @@ class _Parser(argparse.ArgumentParser):
     """Reports a wrong flag in one line: the usage of `realtime serve` fills a screen."""
 
     def error(self, message: str) -> NoReturn:
-        say(f"{self.prog}: {message.removeprefix('argument ')}")
+        say(f"{self.prog}: {_one_line(message.removeprefix('argument '))}")
         raise SystemExit(2)
+
+
+def _one_line(text: str) -> str:
+    """A file's name may have line breaks."""
+    return "; ".join(text.splitlines())
 
 
 def say(text: str) -> None:
     """Print a line on stderr. A stderr that is full or closed is no reason to end."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
+            print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def configure_logging(level: str) -> None:

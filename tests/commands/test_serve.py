@@ -85,6 +85,10 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         ("--api-keys-file", "/dev/null"),
         ("--config", "/nowhere.toml"),
         ("--host", "256.1.1.1"),
+        ("--config", "two\nlines"),
+        ("--model", "two\nlines"),
+        ("--voice", "not utf-8: \udcff"),
+        ("--model", "\udcff"),
         ("--host", "a..b"),
         ("--host", "0.0.0.0"),
         ("--tls-cert", "/nowhere.pem"),
@@ -121,7 +125,7 @@ def test_a_wrong_endpoint_is_refused(url: str, capsys: pytest.CaptureFixture[str
     assert refused(capsys, "--tools=weather", f"--weather-url={url}").startswith("--tools: weather_url: ")
 
 
-@pytest.mark.parametrize("flags", [["--prot", "1"], ["--port"], ["stray"], ["--api-key"]])
+@pytest.mark.parametrize("flags", [["--prot", "1"], ["--port"], ["a\nb"], ["--api-key"]])
 def test_unknown_flags_are_refused_without_the_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, *flags)
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -143,6 +145,35 @@ async def test_clients_in_the_queue_are_told() -> None:
         stop()
         assert await last_word(waiting) == TOLD
         assert await last_word(first) == TOLD
+
+
+async def test_a_queued_handshake_is_refused() -> None:
+    async with draining(max_sessions=1, max_waiting=1, grace_s=0) as (server, stop):
+        first = await connect(server.url)
+        await expect(first, "session.created")
+        waiting = asyncio.create_task(connect(server.url).__aenter__())
+        while not server.host.sessions.waiting:
+            await asyncio.sleep(0.005)
+        stop()
+        with pytest.raises(InvalidStatus) as refused:
+            await waiting
+        assert json.loads(refused.value.response.body or b"")["error"]["code"] == "server_draining"
+
+
+async def test_no_secret_is_made_while_draining() -> None:
+    gate = Gate()
+    async with draining([delta("One", 5), gate], grace_s=0.5) as (server, stop):
+        ws = await connect(server.url)
+        await ask(ws, "count")
+        await gate.reached.wait()
+        stop()
+        await while_drained(server)
+        request = urllib.request.Request(f"{server.http}/v1/realtime/client_secrets", data=b"{}", method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await asyncio.to_thread(urllib.request.urlopen, request)
+        with refused.value as answer:
+            assert (answer.code, json.load(answer)["error"]["code"]) == (503, "server_draining")
+        assert await last_word(ws) == TOLD
 
 
 async def test_peers_that_never_read_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,7 @@ class _Endpoints:
         self._access.check_origin(request)
         caller = self._access.check_key(request)
         config = self._host.session_config
-        if config is None:
+        if config is None or self._host.health.state == "draining":  # a secret would end with the server
             raise not_ready(self._host)
         return caller, config
 
