@@ -229,7 +229,7 @@ class Ending:
 
 
 GRACE_S = 8
-FLAGS = ("--port", "{port}", "--drain-seconds", str(GRACE_S), "--log-level", "info")
+FLAGS = ("--port", "{port}", "--max-sessions", "8", "--drain-seconds", str(GRACE_S), "--log-level", "info")
 
 
 async def talk(ws: ClientConnection) -> None:
