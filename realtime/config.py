@@ -8,6 +8,7 @@ place. A wrong value is a `ConfigError` of one line that names the flag, where t
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
 import tomllib
@@ -312,7 +313,19 @@ def _read_environment(environ: Mapping[str, str], flags: Mapping[str, Any]) -> d
         if old != ENV_PREFIX and old in environ and variable not in environ and name not in flags:
             _warn_renamed(old, variable)
             renamed[variable] = environ[old]
+    _warn_unknown(environ)
     return _Environment(renamed)()
+
+
+def _warn_unknown(environ: Mapping[str, str]) -> None:
+    """A misspelt variable must not be without effect in silence. It is no error: other programs may have such names."""
+    fields = Settings.model_fields
+    known = {ENV_PREFIX + name.upper() for name in fields}
+    known |= {ENV_PREFIX + old.upper() for field in fields.values() if (old := _extra(field, "formerly"))}
+    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX) and name not in known):
+        near = difflib.get_close_matches(variable, known, 1, cutoff=0.85)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        logger.warning("the environment variable %s is no setting and is ignored%s", variable, hint)
 
 
 def _read_file(path: str) -> dict[str, Any]:

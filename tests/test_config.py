@@ -160,6 +160,15 @@ def test_a_new_name_wins_over_the_old(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.messages
 
 
+def test_misspelt_variables_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert read(REALTIME_MAX_SESIONS="3", REALTIME_ZZZ="1", OTHER="1").max_sessions == 0
+    ignored = "the environment variable {} is no setting and is ignored"
+    assert caplog.messages == [
+        ignored.format("REALTIME_MAX_SESIONS") + "; did you mean REALTIME_MAX_SESSIONS?",
+        ignored.format("REALTIME_ZZZ"),
+    ]
+
+
 def test_the_help_names_no_old_flag() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
