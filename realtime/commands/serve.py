@@ -8,11 +8,13 @@ import errno
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from urllib.parse import quote
 
 import uvicorn
 
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     server = _server(settings, access)
     _reload_at_hangup(settings, access)
     with _listen(settings) as listener:
-        say(_greeting(settings))
+        say(greeting(settings, on_terminal=sys.stderr is not None and sys.stderr.isatty()))
         # uvicorn raises the signal again when all is done. As an exception it would wait for the thread that loads.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run(sockets=[listener])
@@ -102,7 +104,10 @@ def _reload_at_hangup(settings: Settings, access: Access) -> None:
         signal.signal(signal.SIGHUP, handle)
 
 
-def _greeting(settings: Settings) -> str:
+def greeting(settings: Settings, *, on_terminal: bool) -> str:
+    """Where the server is reached. On a terminal the link to the console has the API key, which the page takes out of
+    the address; elsewhere it would end up in a log."""
+    key = f"#key={quote(settings.api_key, safe='')}" if settings.api_key and on_terminal else ""
     tls = "s" if settings.tls_cert or settings.tls_self_signed else ""
     shown = settings.host
     if shown in ("0.0.0.0", "::", ""):  # with TLS the page is meant for other machines, whose microphones need it
@@ -115,7 +120,7 @@ def _greeting(settings: Settings) -> str:
         ' --text "what time is it" --out answer.wav\n'
     )
     return (
-        f"\n  Console     http{tls}://{shown}:{settings.port}/\n"
+        f"\n  Console     http{tls}://{shown}:{settings.port}/{key}\n"
         f"  WebSocket   ws{tls}://{shown}:{settings.port}/v1/realtime\n"
         f"{talk}"
         f"  Health      http{tls}://{shown}:{settings.port}/healthz\n"

@@ -17,7 +17,7 @@ import pytest
 
 from realtime.cli import main
 from realtime.commands import serve
-from realtime.config import EMBEDDED_CHECKPOINT
+from realtime.config import EMBEDDED_CHECKPOINT, Settings
 from realtime.transports.http.server import DrainingServer
 from tests.serving import free_port
 
@@ -287,3 +287,10 @@ def test_sighup_without_keys_is_ignored(tmp_path: Path) -> None:
         finally:
             process.terminate()
     assert "Finished server process" in (tmp_path / "log").read_text().splitlines()[-1]
+
+
+def test_the_console_link_has_the_key_on_terminals() -> None:
+    settings = Settings(api_key="k 1/2")
+    assert f":{settings.port}/#key=k%201%2F2\n" in serve.greeting(settings, on_terminal=True)
+    assert "k%201" not in serve.greeting(settings, on_terminal=False)
+    assert "#key" not in serve.greeting(Settings(), on_terminal=True)
