@@ -18,6 +18,8 @@ from tests.engine.test_engine import FakeRunner, FakeState, request
 
 FIRST_SOUND_IDS = 10
 """Of a reply: what the vocoder needs for its first chunk."""
+FIRST_CHUNK_SECONDS = 0.09
+"""Of the vocoder, which has a processor of its own."""
 HONEST = Payer("honest", "good")
 LONG = 1000
 """Ids of a flood's prompts."""
@@ -91,11 +93,11 @@ class Machine:
 
 
 def first_sound(machine: Machine, payer: Payer = HONEST) -> float:
-    """Seconds until a reply has what its first sound needs."""
+    """Seconds until the first sound of a reply."""
     asked = machine.runner.now
     _, times = machine.ask(payer)
     machine.run(5.0)
-    return times[FIRST_SOUND_IDS] - asked
+    return times[FIRST_SOUND_IDS] - asked + FIRST_CHUNK_SECONDS
 
 
 def is_in_time(times: list[float]) -> bool:
@@ -256,3 +258,14 @@ def test_a_slow_machine_reads_four_full_contexts() -> None:
 
     machine.runner.prefill = slow  # type: ignore[method-assign]
     assert until_refused(machine, HONEST)[0] * 4000 >= 4 * machine.runner.max_tokens
+
+
+def test_prompts_of_many_tools_hardly_delay_speech() -> None:
+    """A session whose every reply has other tools, as many as fit: its prompt is computed anew each time."""
+    machine = Machine()
+    machine.ask(Payer("hostile", "same"), 3000, 20, again=True)
+    machine.run(3.0)
+    assert first_sound(machine, Payer("honest", "same")) <= 2 * ALONE
+    _, times = machine.ask(HONEST, ids=400)
+    machine.run(30.0)
+    assert len(times) == 400 and is_in_time(times)

@@ -19,6 +19,9 @@ largest message."""
 SETTINGS_WEIGHT = 32
 """A byte of a `session.update` or `response.create` counts as this many: 64 kB of tools are parsed, checked, echoed and
 tokenized, which takes about 25 times as long as for audio. So 12 of these may come at once, then one every 2 s."""
+LEAST_SETTINGS = 2048
+"""Bytes that such a message counts as at least: a refused `response.create` of 150 bytes costs a millisecond. So 384
+may come at once, then 16 a second."""
 
 
 class RateLimiter:
@@ -35,8 +38,9 @@ class RateLimiter:
         self._bytes.spend(size)
 
     def took_settings(self, size: int) -> None:
-        """The message of ``size`` bytes, already counted, was a `session.update` or a `response.create`."""
-        self._bytes.spend(size * (SETTINGS_WEIGHT - 1))
+        """The message of ``size`` bytes, already counted, was a `session.update` or a `response.create`, or was
+        refused."""
+        self._bytes.spend(max(size, LEAST_SETTINGS) * SETTINGS_WEIGHT - size)
 
     @property
     def wait(self) -> float:
