@@ -392,6 +392,7 @@ class Application:
         metrics = self._metrics
         help = "Inputs of all sessions that wait to be handled."
         metrics.gauge("realtime_input_queue_depth", help, lambda: sessions.pending_inputs)
+        metrics.gauge("realtime_max_sessions", "Sessions that are admitted at a time.", lambda: threads.max_sessions)
         metrics.gauge("realtime_clients_waiting", "Clients that wait for a session.", lambda: sessions.waiting)
         metrics.gauge("realtime_engine_jobs", "Generations that run or wait.", lambda: threads.engine.jobs)
 

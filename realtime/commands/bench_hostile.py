@@ -1,7 +1,8 @@
 """`realtime bench hostile`: what honest callers suffer while hostile clients attack the server, for each attack.
 
 The attackers run in a process of their own but on the server's machine: part of what callers suffer is the attackers'
-own computing time, which the row `nothing` does not have.
+own computing time, which the row `nothing` does not have. The server needs sessions for both: one that has measured how
+many it serves may have too few.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import sys
 import urllib.request
 from urllib.parse import urlsplit
 
-from realtime.bench.hostile.attacks import ATTACKS, attacking, check_loopback
+from realtime.bench.hostile.attacks import ATTACKS, PEERS, attacking, check_loopback
 from realtime.bench.hostile.honest import HEADER, Suffering, honest_callers
 from realtime.commands.argument_types import number, whole
+from realtime.errors import ConfigError
 
 _SETTLE_S = 1.0
 """Between the start of an attack and the first question, and between two attacks."""
@@ -31,14 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 1 when an honest caller got no answer at all during an attack."""
     check_loopback(arguments.url)
+    needed, sessions = PEERS + arguments.callers, _metric(arguments.url, "realtime_max_sessions")
+    if sessions is not None and sessions < needed:
+        raise ConfigError(f"the server admits {sessions:.0f} sessions: start it with --max-sessions {needed} or more")
     starved = False
     print(HEADER, flush=True)
     for name in arguments.only or ATTACKS:
         with attacking(name, arguments.url):
             seen = asyncio.run(_measured(arguments))
-            memory_mb = _server_mb(arguments.url)
+            memory = _metric(arguments.url, "process_resident_memory_bytes")
         starved = starved or not seen.first_audio
-        print(seen.row(name, memory_mb), flush=True)
+        print(seen.row(name, memory and memory / 1e6), flush=True)
     if starved:
         print("realtime bench hostile: no question was answered during an attack", file=sys.stderr)
     return int(starved)
@@ -49,11 +54,11 @@ async def _measured(arguments: argparse.Namespace) -> Suffering:
     return await honest_callers(arguments.url, arguments.callers, arguments.seconds)
 
 
-def _server_mb(url: str) -> float | None:
-    """The server's resident memory by its own account; None where `/metrics` is not open to us."""
+def _metric(url: str, name: str) -> float | None:
+    """A figure by the server's own account; None where `/metrics` is not open to us or does not have it."""
     try:
         with urllib.request.urlopen(f"http://{urlsplit(url).netloc}/metrics", timeout=5) as page:
-            found = re.search(r"^process_resident_memory_bytes (\S+)$", page.read().decode(), re.MULTILINE)
+            found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
     except OSError:
         return None
-    return float(found.group(1)) / 1e6 if found else None
+    return float(found.group(1)) if found else None

@@ -8,9 +8,11 @@ addresses are attacked.
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import json
 import multiprocessing
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
@@ -200,6 +202,13 @@ async def long_instructions(url: str) -> None:
             reading.cancel()
 
 
+async def noise(url: str) -> None:
+    """Loud noise in bursts, as turns, much faster than it would be spoken."""
+    second = random.Random(1).randbytes(48_000)
+    burst = base64.b64encode(second + bytes(48_000)).decode()
+    await _flood(url, json.dumps({"type": "input_audio_buffer.append", "audio": burst}), batch=1)
+
+
 def user_text(text: str) -> dict[str, Any]:
     """A user's written message as the protocol's item."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
@@ -232,6 +241,7 @@ ATTACKS: dict[str, Attack] = {
         many_properties,
         out_of_band,
         long_instructions,
+        noise,
     )
 }
 """By name, `nothing` first: the others are compared with it."""
