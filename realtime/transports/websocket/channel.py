@@ -26,6 +26,7 @@ from realtime.protocol.events import (
     ClientEvent,
     Error,
     ErrorDetails,
+    InputAudioBufferAppend,
     ResponseCreate,
     ResponseDone,
     ServerEvent,
@@ -115,6 +116,8 @@ class WebSocketChannel:
             raise
         if isinstance(event, SessionUpdate | ResponseCreate):
             self._pace.took_settings(len(message))
+        elif isinstance(event, InputAudioBufferAppend):
+            self._pace.took_audio(len(message))
         return event
 
     async def hold(self) -> None:

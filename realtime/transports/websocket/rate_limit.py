@@ -12,8 +12,10 @@ from realtime.session.token_bucket import TokenBucket
 EVENTS_PER_S, EVENTS_AT_ONCE = 500.0, 1000.0
 """Audio in pieces of 10 ms is 100 events per second. The burst is for a client that replays its conversation."""
 BYTES_PER_S, BYTES_AT_ONCE = 1.0 * 2**20, 24.0 * 2**20
-"""PCM at 24 kHz in base64 is 64 kB per second, so a file may arrive 16 times as fast as it plays. The burst holds the
-largest message."""
+"""The burst holds the largest message."""
+AUDIO_WEIGHT = 4
+"""A byte of appended audio counts as this many: a second of it takes 7 ms to decode and to look for speech in. PCM at
+24 kHz in base64 is 64 kB per second, so 94 s of it may come at once, then it may arrive 4 times as fast as it plays."""
 
 
 SETTINGS_WEIGHT = 32
@@ -36,6 +38,10 @@ class RateLimiter:
         """A message of ``size`` bytes was read."""
         self._events.spend(1)
         self._bytes.spend(size)
+
+    def took_audio(self, size: int) -> None:
+        """The message of ``size`` bytes, already counted, was appended audio."""
+        self._bytes.spend(size * (AUDIO_WEIGHT - 1))
 
     def took_settings(self, size: int) -> None:
         """The message of ``size`` bytes, already counted, was a `session.update` or a `response.create`, or was
