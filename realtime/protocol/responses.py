@@ -106,6 +106,11 @@ class ResponseError(Wire):
     message: Maybe[str] = None
 
 
+def rate_limited(message: str) -> ResponseError:
+    """Why a response is not made whose session or key has used too much."""
+    return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
+
+
 class StatusDetails(Wire):
     """Why a response ended as it did."""
 

@@ -100,7 +100,7 @@ def test_sessions_out_of_band_share_the_vocoder() -> None:
     assert stream.given_seconds >= 0.4 * made
 
 
-def test_what_is_out_of_band_goes_on_beside_endless_speech() -> None:
+def test_endless_speech_does_not_stop_other_streams() -> None:
     machine = Machine()
     for n in range(12):  # more than the machine can do in time
         machine.speak(Payer(f"s{n}", f"k{n}"), 5000)
@@ -109,21 +109,21 @@ def test_what_is_out_of_band_goes_on_beside_endless_speech() -> None:
     assert len(times) >= 10
 
 
-def test_speech_that_nobody_reads_is_not_made_out_of_band() -> None:
+def test_unread_speech_out_of_band_is_not_made() -> None:
     machine = Machine()
     stream, _ = machine.speak(HONEST, 5000, aside=True, reads=False)
     machine.run(60.0)
     assert ASIDE_LEAD_SECONDS <= stream.given_seconds <= ASIDE_LEAD_SECONDS + 1.0
 
 
-def test_a_waiting_stream_out_of_band_takes_no_memory() -> None:
+def test_waiting_streams_out_of_band_take_no_memory() -> None:
     machine = Machine()
     stream, _ = machine.speak(HONEST, 0, aside=True)
     machine.run(1.0)
     assert stream.state is None
 
 
-def test_only_urgent_chunks_are_made_while_others_are_pressed() -> None:
+def test_only_urgent_chunks_are_made_under_pressure() -> None:
     machine = Machine()
     machine.pressed = True
     machine.speak(Payer("beside"), 50, aside=True)

@@ -19,7 +19,7 @@ def serve(shares: FairShares, costs: dict[Payer, float], seconds: float) -> Coun
     return got
 
 
-def test_sessions_of_a_key_share_equally_whatever_one_piece_costs() -> None:
+def test_sessions_of_a_key_share_equally() -> None:
     got = serve(FairShares(), {Payer("a", "k"): 1.0, Payer("b", "k"): 0.01}, 100.0)
     assert abs(got[Payer("a", "k")] - got[Payer("b", "k")]) <= 1.01
 
@@ -37,7 +37,7 @@ def test_nobody_saves_up_time_while_idle() -> None:
     assert abs(got[early] - got[late]) <= 1.0
 
 
-def test_time_that_nobody_else_wanted_is_not_held_against_anyone() -> None:
+def test_time_that_nobody_wanted_costs_nothing() -> None:
     shares, one, other = FairShares(), Payer("one"), Payer("other")
     serve(shares, {one: 1.0, other: 1.0}, 10.0)
     serve(shares, {one: 1.0}, 100.0)

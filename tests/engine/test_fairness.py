@@ -162,7 +162,7 @@ def test_a_key_with_many_sessions_gets_one_share() -> None:
     assert honest >= 4 * max(machine.served.values())  # as much time; ids cost more one by one
 
 
-def test_a_waiting_session_gets_a_cache_before_a_second_one() -> None:
+def test_first_replies_get_caches_before_second_ones() -> None:
     machine = Machine(asides=2)
     for _ in range(4):
         machine.ask(Payer("greedy", "k"), 30, 100, aside=True)
@@ -172,7 +172,7 @@ def test_a_waiting_session_gets_a_cache_before_a_second_one() -> None:
     assert modest < 1.5 and greedy == 400
 
 
-def test_replies_out_of_band_take_no_cache_from_conversations() -> None:
+def test_replies_out_of_band_evict_no_conversations() -> None:
     machine = Machine(asides=2)
     machine.ask(HONEST)
     machine.run(3.0)
@@ -192,7 +192,7 @@ def test_what_runs_beside_ends_on_an_overloaded_machine() -> None:
     assert len(transcript) == 10
 
 
-def test_nothing_but_urgent_work_is_done_while_others_are_pressed() -> None:
+def test_only_urgent_work_is_done_under_pressure() -> None:
     runner = CostlyRunner()
     core = EngineCore(runner, slots=4, clock=lambda: runner.now, pressed=lambda: True)
     beside = request("5", key="b", background=True)

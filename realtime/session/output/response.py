@@ -36,6 +36,7 @@ from realtime.protocol.responses import (
     ResponseError,
     StatusReason,
     Usage,
+    rate_limited,
 )
 from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 from realtime.session.context.history import History, reply_message, set_heard
@@ -490,11 +491,6 @@ class Reply:
 
     def _send(self, events: Iterable[ServerEvent]) -> None:
         _put_all(self._ports.outbox, events)
-
-
-def rate_limited(message: str) -> ResponseError:
-    """Why a response is not made whose session or key has used too much."""
-    return ResponseError(type="rate_limit_error", code="rate_limit_exceeded", message=message)
 
 
 def _put_all(outbox: Outbox, events: Iterable[ServerEvent]) -> None:

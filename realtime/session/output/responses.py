@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from realtime.metrics import ReplyTrace
 from realtime.ports.messages import Message
 from realtime.protocol.errors import ProtocolError
-from realtime.protocol.responses import ResponseConfig, ResponseError
+from realtime.protocol.responses import ResponseConfig, ResponseError, rate_limited
 from realtime.protocol.session_config import ToolChoice
 from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
 from realtime.session.output.prompt_builder import PromptBuilder
-from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts, rate_limited
+from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts
 from realtime.session.output.speculation import SpeculativeReply, Speculator
 from realtime.session.tools.session_tools import SessionTools
 
