@@ -110,11 +110,6 @@ class EngineCore:
         return len(self._jobs)
 
     @property
-    def context_tokens(self) -> int:
-        """Ids of a prompt and its reply together."""
-        return self._runner.max_tokens
-
-    @property
     def open_slots(self) -> int:
         return len(self._slots)
 

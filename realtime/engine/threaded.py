@@ -78,9 +78,9 @@ class ThreadedEngine:
         return self._core.jobs
 
     @property
-    def context_tokens(self) -> int:
-        """Ids of a prompt and its reply together."""
-        return self._core.context_tokens
+    def urgent(self) -> bool:
+        """See `EngineCore.urgent`."""
+        return self._core.urgent
 
     @property
     def _core(self) -> EngineCore:
