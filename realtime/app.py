@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from realtime.config import Settings, naming, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
+from realtime.engine.supervisor import Supervisor, Unit
 from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.threaded import ThreadedEngine
 from realtime.engine.token_counter import PromptTokenCounter
@@ -42,6 +44,7 @@ from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
+from realtime.supervision import health_of, supervise
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_servers import McpServers
@@ -53,6 +56,7 @@ from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turn_spans import start_spans
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
+from streaming_vocoder.streaming import Vocoder
 
 logger = logging.getLogger(__name__)
 
@@ -156,24 +160,40 @@ def start_threads(loaded: LoadedModel, settings: Settings, *, measure: bool = Fa
         )
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
     schemas = SchemaSandbox(settings.model)
-    runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens, probe=schemas.probe)
-    runner.warm_up()
+    make_runner = partial(_warm_runner, loaded, schemas)
+    runner = make_runner()
     loaded.vocoder.prepare(next(iter(loaded.voices.values())))
-    vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, loaded.vocoder.options.ladder)
+    chunks = loaded.vocoder.options.ladder
+    vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, chunks, partial(_other_vocoder, loaded))
     vocoder.warm_up()
     max_sessions = settings.max_sessions or (_measure_sessions(runner, vocoder, settings) if measure else 1)
     # Two KV caches per session: transcripts do not share the conversation's. Fewer for responses out of band.
     asides = 2 + max_sessions // 2
     slots = 2 * max_sessions + 1 + asides
-    core = EngineCore(runner, slots=slots, asides=asides, pressed=lambda: vocoder.urgent)
-    vocoder.yield_to(lambda: core.urgent)
+    make_core = partial(EngineCore, slots=slots, asides=asides, pressed=lambda: vocoder.urgent)
+    engine = ThreadedEngine(make_core(runner), lambda: make_core(make_runner()))
+    vocoder.yield_to(lambda: engine.urgent)
     model = loaded.speech_model
     token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
-    threads = ModelThreads(ThreadedEngine(core), vocoder, token_counter, schemas, max_sessions)
+    threads = ModelThreads(engine, vocoder, token_counter, schemas, max_sessions)
     schemas.start()
     threads.engine.start()
     threads.vocoder.start()
     return threads
+
+
+def _warm_runner(loaded: LoadedModel, schemas: SchemaSandbox) -> ModelRunner:
+    """A runner of its own caches, features and grammars."""
+    runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens, probe=schemas.probe)
+    runner.warm_up()
+    return runner
+
+
+def _other_vocoder(loaded: LoadedModel) -> Vocoder:
+    """One to go on with when the first is stuck."""
+    twin = loaded.vocoder.twin()
+    twin.prepare(next(iter(loaded.voices.values())))
+    return twin
 
 
 def _measure_sessions(runner: ModelRunner, vocoder: ThreadedVocoder, settings: Settings) -> int:
@@ -237,11 +257,14 @@ class Application:
         self._session_config: SessionConfig | None = None
         self._sessions: SessionManager | None = None
         self._threads: ModelThreads | None = None
+        self._supervisor: Supervisor | None = None
         self._turn_model: EndOfTurnModel | None = None
         self._loading: asyncio.Task[None] | None = None
 
     @property
     def health(self) -> Health:
+        if self._supervisor is not None and self._health.state == "ready":
+            return health_of(self._supervisor)
         return self._health
 
     @property
@@ -310,8 +333,10 @@ class Application:
         try:
             yield
         finally:
-            lag.cancel()
             await self.drain(0.0)
+            if self._supervisor is not None:
+                await asyncio.to_thread(self._supervisor.stop)
+            lag.cancel()
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
             if self._spans is not None:
@@ -335,6 +360,7 @@ class Application:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
             self._add_gauges(self._sessions, self._threads)
+            self._supervise(self._threads)
         except RealtimeError as error:
             self._health = Health("failed", str(error))
             logger.error("the model cannot be loaded: %s", error)
@@ -361,7 +387,9 @@ class Application:
             transcription_hints=profile.transcription_hints,
             thinking_tokens=profile.thinking_tokens,
             limits=SessionLimits(
-                session_s=float(self._settings.session_seconds), audio_gap_s=self._settings.audio_gap_ms / 1000
+                session_s=float(self._settings.session_seconds),
+                audio_gap_s=self._settings.audio_gap_ms / 1000,
+                progress_s=self._settings.response_seconds,
             ),
             speculate=self._settings.speculate,
         )
@@ -395,6 +423,12 @@ class Application:
         metrics.gauge("realtime_max_sessions", "Sessions that are admitted at a time.", lambda: threads.max_sessions)
         metrics.gauge("realtime_clients_waiting", "Clients that wait for a session.", lambda: sessions.waiting)
         metrics.gauge("realtime_engine_jobs", "Generations that run or wait.", lambda: threads.engine.jobs)
+
+    def _supervise(self, threads: ModelThreads) -> None:
+        if self._settings.stall_seconds:
+            units: dict[str, Unit] = {"engine": threads.engine, "vocoder": threads.vocoder}
+            self._supervisor = supervise(units, self._settings.stall_seconds, self._metrics)
+            self._supervisor.start()
 
     def _remember(self, response_id: str, summary: Mapping[str, float | None]) -> None:
         self._turns.append({"response_id": response_id, **summary})

@@ -210,6 +210,20 @@ class Settings(BaseSettings):
         listed=True,
     )
     session_seconds: int = _setting(3600, "longest duration of a session", ge=1, le=604800)
+    stall_seconds: float = _setting(
+        30.0,
+        "replace the engine or the vocoder when it has work and shows no sign of life for this time; end the process "
+        "when the event loop is blocked for this time, or a replacement fails; 0: never",
+        ge=0,
+        le=3600,
+    )
+    response_seconds: float = _setting(
+        60.0,
+        "fail a response or a transcript with `engine_timeout` when nothing comes of the model or the vocoder for this "
+        "time; 0: never",
+        ge=0,
+        le=3600,
+    )
     drain_seconds: float = _setting(
         5.0,
         "after SIGTERM or SIGINT, longest time for conversations to end; nobody is admitted then. A quiet session ends "

@@ -10,6 +10,7 @@ Letters: T new tokens of a stream, R rows of all streams, D width, H heads, K = 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -137,6 +138,12 @@ class StreamingEncoder:
         self.after_norm = _norm(encoder.after_norm)
         self.projection = fused_product(flow.encoder_proj)
 
+    def twin(self) -> StreamingEncoder:
+        """See `streaming_vocoder.streaming.Vocoder.twin`."""
+        twin = copy(self)
+        twin.token_layers, twin.frame_layers = self.token_layers.twin(), self.frame_layers.twin()
+        return twin
+
     def fresh_state(self) -> EncoderState:
         """The state before any token."""
         empty = self.tokens.new_zeros(CONV_PAST, self.config.output_size)
@@ -192,6 +199,12 @@ class _LayerStack:
         self.heads = heads
         self.layers = [_Layer(layer) for layer in layers if isinstance(layer, ConformerLayer)]
         self.positions = _PositionTable(self.layers, heads)
+
+    def twin(self) -> _LayerStack:
+        """The same weights with a table of positions of its own: that grows."""
+        twin = copy(self)
+        twin.positions = _PositionTable(self.layers, self.heads)
+        return twin
 
     def fresh_cache(self, window: int) -> SlidingCache:
         first = self.layers[0]

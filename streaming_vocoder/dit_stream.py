@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -108,6 +109,12 @@ class StreamingSolver:
         self.final_weight = final.linear.weight.T.contiguous()
         self.final_biases = [final.linear.bias * size for size in self.step_sizes]
         self._scratch = self.scratch()
+
+    def twin(self) -> StreamingSolver:
+        """See `streaming_vocoder.streaming.Vocoder.twin`."""
+        twin = copy(self)
+        twin._scratch = twin.scratch()
+        return twin
 
     def fresh_state(self) -> SolverState:
         """The state before any frame."""

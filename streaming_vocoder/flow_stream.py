@@ -4,6 +4,7 @@ weights are shared."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,19 @@ class StreamingFlow:
             self.solver = StreamingSolver(
                 flow, options.steps, buffer.to(self.encoder.tokens), options.trim, options.dtype
             )
-            frames = [FRAMES_PER_TOKEN * tokens for tokens in options.ladder.rungs]
-            self.fixed = FixedSolver(self.solver, options.fixed_streams, frames) if options.fixed_streams else None
+            self.fixed = self._fixed(options)
+
+    def _fixed(self, options: VocoderOptions) -> FixedSolver | None:
+        frames = [FRAMES_PER_TOKEN * tokens for tokens in options.ladder.rungs]
+        return FixedSolver(self.solver, options.fixed_streams, frames) if options.fixed_streams else None
+
+    @torch.inference_mode()
+    def twin(self, options: VocoderOptions) -> StreamingFlow:
+        """See `streaming_vocoder.streaming.Vocoder.twin`."""
+        twin = copy(self)
+        twin.encoder, twin.solver = self.encoder.twin(), self.solver.twin()
+        twin.fixed = twin._fixed(options)
+        return twin
 
     @property
     def lookahead(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -154,6 +155,13 @@ class Vocoder:
         chosen = chosen if steps is None else replace(chosen, steps=steps)
         config, flow, hift = load_token2wav(folder)
         return cls(config, flow.to(device), hift.to(device), chosen)
+
+    def twin(self) -> Vocoder:
+        """Another vocoder with the same weights, without snapshots of voices. It may run in another thread at the same
+        time: weights and tables are shared and read-only, all memory that a step writes to is its own."""
+        twin = copy(self)
+        twin._flow, twin._prompts = self._flow.twin(self.options), WeakKeyDictionary()
+        return twin
 
     @property
     def lookahead(self) -> int:

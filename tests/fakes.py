@@ -154,7 +154,9 @@ class FakeGeneration:
 
 
 class FakeConversation(ConversationState):
-    """A conversation of the fake engine. What breaks it fails the test."""
+    """A conversation of the fake engine. What breaks it fails the test. A test may set ``lost``."""
+
+    lost = False
 
     def __init__(self, engine: FakeEngine, name: str) -> None:
         super().__init__(name)

@@ -270,6 +270,8 @@ class _Silent:
 
 
 class _SilentConversation:
+    lost = False
+
     def append_audio(self, audio_id: str, samples: Any) -> None: ...
 
     def add_reply(self, reply_id: str, ids: Sequence[int]) -> None: ...

@@ -55,6 +55,8 @@ class ScriptedEngine:
 class ScriptedConversation:
     """See `realtime.ports.engine.Conversation`. Of all that it is given, only the messages count."""
 
+    lost = False
+
     def __init__(self, steps: int, transcript: str, messages: Sequence[Message] = ()) -> None:
         self._steps = steps
         self._transcript = transcript

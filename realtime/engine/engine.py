@@ -37,6 +37,9 @@ PREFILL_TOKENS = 256
 """Prompt ids computed between two decode rounds: the longest pause that a new caller puts into running replies."""
 
 
+REPORT_SECONDS = 5.0
+"""So often the caller of a reply is told that the engine works while it makes nothing for it yet."""
+
 NO_TIMINGS = GenerationTimings(0.0, 0.0, 0.0, 0.0, 0)
 HOLD_SECONDS = 0.01
 """How soon to look again whether others still have urgent work."""
@@ -172,13 +175,35 @@ class EngineCore:
         runnable = [job for job in self._jobs if job.slot is not None and not job.rest(now)]
         action = self._scheduler.choose(runnable, now, self._pressed())
         if action is None:
+            if self._scheduler.holds_back:
+                self._report()
             return False
         if isinstance(action, Prefill):
             with self._border(action.job):
                 self._prefill_timed(action.job, action.most)
         else:
             self._decode(action.jobs)
+        self._report()
         return True
+
+    def _report(self) -> None:
+        """Tell callers whose jobs take their turn, by an empty delta, that they have: a long prompt on a slow machine
+        and a queue are no reason to give up. A job that waits for a preparation, or for its conversation's cache while
+        others are free, is not reported: it may wait for ever."""
+        now = self._clock()
+        for job in list(self._jobs):
+            if job.purpose is not Purpose.REPLY or job.ended or not (job.slot is not None or self._is_queued(job)):
+                continue
+            if job.reported is None:
+                job.reported = now
+            elif now - job.reported >= REPORT_SECONDS:
+                job.reported = now
+                self._deliver(job, TokenDelta("", (), ()))
+
+    def _is_queued(self, job: Job) -> bool:
+        """Whether it waits for nothing but that others give up their KV caches."""
+        prepared = job.waits_for is not None and all(pending.done for pending in job.waits_for)
+        return prepared and job.request.conversation not in self._slots
 
     def due(self) -> float | None:
         """Seconds after which a reply that rests goes on, or what was held back; None: there is none."""
@@ -302,6 +327,7 @@ class EngineCore:
             job.first_token = self._clock()
         delta = state.take_delta()
         if delta is not None:
+            job.reported = None
             self._deliver(job, delta)
         if state.finished is not None:
             self._finish(job, state.finished)

@@ -18,6 +18,7 @@ from realtime.engine.preparation import Preparation
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt, Segment, segments_of
 from realtime.engine.reply_state import DecodeState
 from realtime.engine.sequence import Slot
+from realtime.errors import EngineError
 from realtime.model.constraints import CallGrammar, Probe, trust
 from realtime.model.decoder import KVCache
 from realtime.model.interleave import Demultiplexer
@@ -235,7 +236,10 @@ class ModelRunner:
         state._ids += delta.ids
 
     def _choose(self, state: DecodeState, logits: Tensor) -> int:
-        """Sampled, unless the rules of calling leave no choice."""
+        """Sampled, unless the rules of calling leave no choice. Raises `EngineError` for logits that are not numbers:
+        a greedy choice would take one of them."""
+        if bool(logits.isnan().any()):
+            raise EngineError("the model's logits are not numbers")
         forced = state.calls.forced()
         if forced is not None:
             state.sampler.observe((forced,))

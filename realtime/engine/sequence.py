@@ -135,6 +135,8 @@ class Job:
     rests: bool = False
     """Its speech is as far ahead of playback as it may be."""
     decode_seconds: float = 0.0
+    reported: float | None = None
+    """When its caller was last told that the engine works; None: it has just got something of the reply."""
 
     @property
     def paused(self) -> bool:
@@ -201,6 +203,10 @@ class SlotTable:
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether this conversation has one."""
+        return name in self._slots
 
     def take(self, name: str, *, aside: bool = False) -> Slot | None:
         """The slot of this conversation, marked busy; None when it is busy already or all slots are."""

@@ -54,6 +54,10 @@ class _ThinkingConversation:
         self.prefetch = conversation.prefetch
         self.close = conversation.close
 
+    @property
+    def lost(self) -> bool:
+        return self._conversation.lost
+
     def generate(self, options: GenerationOptions, *, speculative: bool = False) -> Generation:
         if not options.thinking:
             return self._conversation.generate(options, speculative=speculative)
@@ -134,6 +138,8 @@ class _Deliberation:
         async for event in self._current:
             if isinstance(event, GenerationDone):
                 thinking = event
+            elif not event.ids:
+                yield event  # nothing new, but the engine works
             elif not thought.ended and (shown := thought.push(event.text)):
                 yield _thought(shown)
             if thought.ended:

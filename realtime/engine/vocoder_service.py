@@ -6,6 +6,9 @@ same moment go through the vocoder in one call. No stream runs further ahead of 
 
 Which streams a call is for is decided as in the engine (`realtime.engine.chunk_queue`). Speculative streams pause at
 `SPECULATIVE_SECONDS` until they are confirmed.
+
+A stuck thread is given up and replaced, as the engine's is (`realtime.engine.threaded`). A stream whose sound is no
+number ends with an error.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -24,10 +27,11 @@ from numpy.typing import NDArray
 
 from realtime.engine.chunk_queue import Chunk, ChunkQueue
 from realtime.engine.compute_clock import compute_clock
+from realtime.engine.incarnation import Incarnation
 from realtime.engine.sequence import Tier
+from realtime.engine.vocoder_stream import Delivery, Stream
 from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
-from realtime.ports.engine import SPECULATIVE_SECONDS
 from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from streaming_vocoder.chunk_schedule import ChunkSchedule, CostModel
@@ -37,12 +41,6 @@ from streaming_vocoder.voice import Voice
 logger = logging.getLogger(__name__)
 
 TOKENS_PER_SECOND = 25
-MAX_LEAD_SECONDS = 20.0
-"""Audio that a stream may hold which its listener has not taken yet."""
-
-ASIDE_LEAD_SECONDS = 4.0
-"""The same of a stream out of band: what waits for a slow reader takes memory."""
-
 SLACK_SECONDS = 1.0
 """Sound that every stream of a conversation must have in hand before another is vocoded: far longer than a chunk
 takes."""
@@ -66,85 +64,6 @@ class BatchVocoder(Protocol):
     def open(self, voice: Voice) -> StreamState: ...
 
     def step(self, requests: Sequence[tuple[StreamState, Sequence[int], bool]]) -> list[NDArray[np.float32]]: ...
-
-
-Delivery = AudioChunk | EngineError | None
-"""A chunk, or how the stream ended: None in good order, an error when the vocoder failed."""
-
-
-@dataclass(slots=True, eq=False)
-class Stream:
-    """One reply on its way through the service."""
-
-    voice: Voice
-    deliver: Callable[[Delivery], None]
-    speculative: bool = False
-    """It may not be wanted: not confirmed yet."""
-    aside: bool = False
-    """Out of band."""
-    payer: Payer = NOBODY
-    state: StreamState | None = None
-    inbox: list[int] = field(default_factory=list)
-    finished: bool = False
-    closed: bool = False
-    ended: bool = False
-    """Its end has been delivered."""
-    first_out: float | None = None
-    last_push: float | None = None
-    given_seconds: float = 0.0
-    taken_seconds: float = 0.0
-    """Audio that the listener has taken."""
-
-    def finish(self) -> None:
-        self.finished = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def take(self, seconds: float) -> None:
-        self.taken_seconds += seconds
-
-    def take_tokens(self, count: int) -> list[int]:
-        """The next ``count`` tokens."""
-        tokens, self.inbox = self.inbox[:count], self.inbox[count:]
-        return tokens
-
-    def confirm(self, now: float) -> None:
-        """Playback begins now, with what there is."""
-        self.speculative = False
-        self.last_push = None
-        if self.first_out is not None:
-            self.first_out = now
-
-    def slack(self, now: float) -> float | None:
-        """Seconds of audio handed out and not yet played, None before the first chunk."""
-        if self.first_out is None:
-            return None
-        return self.given_seconds if self.speculative else self.first_out + self.given_seconds - now
-
-    @property
-    def tier(self) -> Tier:
-        """Where it stands among the others."""
-        if self.aside:
-            return Tier.BESIDE
-        return Tier.AHEAD if self.speculative else Tier.CONVERSATION
-
-    @property
-    def paused(self) -> bool:
-        """As far ahead of its listener as it may be."""
-        return self.playback_lead > _MOST_LEAD[self.tier]
-
-    @property
-    def playback_lead(self) -> float:
-        """Seconds of audio handed out that the listener has not taken."""
-        return self.given_seconds - self.taken_seconds
-
-
-_MOST_LEAD = {
-    Tier.CONVERSATION: MAX_LEAD_SECONDS,
-    Tier.AHEAD: SPECULATIVE_SECONDS,
-    Tier.BESIDE: ASIDE_LEAD_SECONDS,
-}
 
 
 class VocodingCore:
@@ -245,7 +164,7 @@ class VocodingCore:
         started = self._clock()
         made: list[NDArray[np.float32]] = []
         with self._border(*(stream for stream, _, _ in ready)):
-            made = self._vocoder.step([(_state(stream), tokens, last) for stream, tokens, last in ready])
+            made = self._vocoder.step([(stream.running, tokens, last) for stream, tokens, last in ready])
             if len(made) != len(ready):
                 raise EngineError(f"{len(ready)} chunks were asked for, {len(made)} were made")
         seconds = self._clock() - started
@@ -279,7 +198,7 @@ class VocodingCore:
 
     def _next_size(self, stream: Stream) -> tuple[int, bool] | None:
         """How many tokens its next chunk takes, and whether they are the last; None while there are too few."""
-        state = _state(stream)
+        state = stream.running
         held = state.buffered + len(stream.inbox)
         chunk = self._schedule.choose(stream.slack(self._clock()), self._costs, held)
         if stream.tier is not Tier.CONVERSATION:
@@ -298,10 +217,11 @@ class VocodingCore:
     def _hand_out(self, stream: Stream, samples: NDArray[np.float32], seconds: float) -> None:
         if not len(samples) or stream.closed:
             return
+        stream.check(samples)
         if stream.first_out is None:
             stream.first_out = self._clock()
         stream.given_seconds += len(samples) / OUTPUT_SAMPLE_RATE
-        stream.deliver(AudioChunk(samples, seconds, _state(stream).report.faults()))
+        stream.deliver(AudioChunk(samples, seconds, stream.running.report.faults()))
 
     def _end(self, stream: Stream, error: EngineError | None = None) -> None:
         """Take the stream out and tell its listener, once."""
@@ -324,26 +244,56 @@ class VocodingCore:
         self._costs = replace(costs, chunk=costs.chunk * scale, chunk_per_token=costs.chunk_per_token * scale)
 
 
-def _state(stream: Stream) -> StreamState:
-    assert stream.state is not None
-    return stream.state
+class _VocoderThread(Incarnation):
+    """A core in its thread."""
+
+    def __init__(self, vocoder: BatchVocoder, schedule: ChunkSchedule | None) -> None:
+        self.core = core = VocodingCore(vocoder, schedule)
+        super().__init__(Worker("vocoder", core.step, core.fail_all, core.close_all, core.due))
 
 
 class ThreadedVocoder:
     """`realtime.ports.vocoder.Vocoder` over one `VocodingCore` in its own thread. `start` first, `stop` at the end."""
 
     def __init__(
-        self, vocoder: BatchVocoder, voices: Mapping[str, Voice], schedule: ChunkSchedule | None = None
+        self,
+        vocoder: BatchVocoder,
+        voices: Mapping[str, Voice],
+        schedule: ChunkSchedule | None = None,
+        make_vocoder: Callable[[], BatchVocoder] | None = None,
     ) -> None:
+        """``make_vocoder``: another one, to go on with when the thread is stuck; it must share nothing that changes
+        with the first one."""
         self._vocoder = vocoder
         self._voices = dict(voices)
-        self._core = VocodingCore(vocoder, schedule)
-        self._worker = Worker("vocoder", self._core.step, self._core.fail_all, self._core.close_all, self._core.due)
+        self._schedule = schedule
+        self._make_vocoder = make_vocoder
+        self._pressed: Callable[[], bool] = lambda: False
+        self._thread = _VocoderThread(vocoder, schedule)
 
     @property
     def worker(self) -> Worker:
         """The vocoder's thread, for supervision."""
-        return self._worker
+        return self._thread.worker
+
+    @property
+    def _core(self) -> VocodingCore:
+        return self._thread.core
+
+    def abandon(self, reason: str) -> None:
+        """Give the thread up. All streams end with an error, and so do new ones until `renew`. From any thread."""
+        self._thread.lose(EngineError(reason))
+
+    def renew(self) -> None:
+        """Start a new thread after `abandon`, warm. Raises `EngineError` where no other vocoder can be made."""
+        if self._make_vocoder is None:
+            raise EngineError("this vocoder cannot be replaced")
+        self._vocoder = self._make_vocoder()
+        self.warm_up()
+        thread = _VocoderThread(self._vocoder, self._schedule)
+        thread.core.yield_to(self._pressed)
+        thread.worker.start()
+        self._thread = thread
 
     @property
     def urgent(self) -> bool:
@@ -352,6 +302,7 @@ class ThreadedVocoder:
 
     def yield_to(self, pressed: Callable[[], bool]) -> None:
         """See `VocodingCore.yield_to`."""
+        self._pressed = pressed
         self._core.yield_to(pressed)
 
     @property
@@ -363,7 +314,7 @@ class ThreadedVocoder:
     ) -> VocoderStream:
         """A stream in this voice; an unknown name speaks in the default one (clients send names of other servers)."""
         chosen = self._voices.get(voice) or next(iter(self._voices.values()))
-        stream = _ThreadStream(self._core, self._worker, asyncio.get_running_loop())
+        stream = _ThreadStream(self._thread, asyncio.get_running_loop())
         return stream.open(Stream(chosen, stream.deliver, speculative, aside, payer))
 
     def add_voice(self, name: str, voice: Voice) -> None:
@@ -397,11 +348,11 @@ class ThreadedVocoder:
         return min(times) * TOKENS_PER_SECOND / TIMED_TOKENS
 
     def start(self) -> None:
-        self._worker.start()
+        self.worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; open streams end."""
-        self._worker.stop(timeout)
+        self.worker.stop(timeout)
 
 
 class _ThreadStream:
@@ -409,22 +360,31 @@ class _ThreadStream:
 
     _stream: Stream
 
-    def __init__(self, core: VocodingCore, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, thread: _VocoderThread, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._core = core
-        self._worker = worker
+        self._thread = thread
+        self._core = thread.core
         self._chunks: asyncio.Queue[Delivery] = asyncio.Queue()
         self._cut = False
 
     def open(self, stream: Stream) -> _ThreadStream:
         """Begin; once."""
         self._stream = stream
+        self._thread.join(self)
         self._put(partial(self._core.open, stream))
         return self
 
     def _put(self, command: Callable[[], None]) -> None:
         """A command that fails ends this stream with an error."""
-        self._worker.put(command, partial(self._core.fail, self._stream))
+        self._thread.worker.put(command, self._failed)
+
+    def _failed(self, fault: BaseException) -> None:
+        if not self._thread.lost:  # else `lose` has told the listener, and the core may be in use still
+            self._core.fail(self._stream, fault)
+
+    def lose(self, fault: EngineError) -> None:
+        """The vocoder's thread was given up."""
+        self._hand_over(fault)
 
     @property
     def made_seconds(self) -> float:
@@ -442,6 +402,7 @@ class _ThreadStream:
     def close(self) -> None:
         if not self._cut:
             self._cut = True
+            self._thread.leave(self)
             self._chunks.put_nowait(None)
             self._put(self._stream.close)
 
@@ -454,7 +415,15 @@ class _ThreadStream:
             yield chunk
 
     def deliver(self, chunk: Delivery) -> None:
-        """Carry a chunk to the event loop. In the vocoder's thread."""
+        """Carry a chunk to the event loop. In the vocoder's thread. What a lost thread makes is not wanted: the
+        listener has been told."""
+        if self._thread.lost:
+            return
+        if not isinstance(chunk, AudioChunk):
+            self._thread.leave(self)
+        self._hand_over(chunk)
+
+    def _hand_over(self, chunk: Delivery) -> None:
         try:
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
         except RuntimeError:  # the loop is closed: no one listens any more

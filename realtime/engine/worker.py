@@ -2,6 +2,9 @@
 
 The thread outlives every exception. A command that fails is reported to the ``on_fault`` that came with it, a step that
 fails to the worker's own; both also catch what does not derive from `Exception`: a panic in a Rust library does not.
+
+A thread that never returns cannot be ended. `Worker.abandon` gives it up: should it return, it ends without doing
+anything more (`realtime.engine.supervisor`).
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ class Worker:
         self._commands: queue.SimpleQueue[tuple[Command, OnFault] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._ended = False
+        self._abandoned: EngineError | None = None
         self._waiting = False
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -58,8 +62,21 @@ class Worker:
         """When the thread last finished a piece of work, by `time.monotonic`; now while it has nothing to do."""
         return time.monotonic() if self._waiting else self._beat
 
+    @property
+    def thread_id(self) -> int | None:
+        """As in `sys._current_frames`; None before the start."""
+        return self._thread.ident
+
     def start(self) -> None:
         self._thread.start()
+
+    def abandon(self, fault: EngineError) -> None:
+        """Give the thread up. Commands that wait and all later ones fail with ``fault``, in the caller's thread; the
+        command or step under way is not waited for."""
+        with self._closing:
+            self._abandoned, self._ended = fault, True
+        self._refuse_waiting(fault)
+        self._commands.put(None)  # ends a thread that only waits
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread behind the commands given so far; waits at most ``timeout`` seconds for that."""
@@ -72,19 +89,28 @@ class Worker:
             if not self._ended:
                 self._commands.put((command, on_fault or _log))
                 return
-        (on_fault or _log)(EngineError(_STOPPED))
+        (on_fault or _log)(self._abandoned or EngineError(_STOPPED))
 
     def _run(self) -> None:
         working = True
         while self._carry_out_commands(wait=not working):
             working = bool(self._guarded(self._step, self._on_step_fault))
             self._beat = time.monotonic()
-        self._guarded(self._at_end, _log)
+        if self._abandoned is None:
+            self._guarded(self._at_end, _log)
         with self._closing:
             self._ended = True
-        while not self._commands.empty():
-            if (late := self._commands.get()) is not None:
-                self._guarded(_refuse, late[1])
+        self._refuse_waiting(self._abandoned or EngineError(_STOPPED))
+
+    def _refuse_waiting(self, fault: EngineError) -> None:
+        """Report ``fault`` for every command that was not carried out."""
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            if command is not None:
+                _report(fault, command[1])
 
     def _carry_out_commands(self, *, wait: bool) -> bool:
         """All that have been given; False at the one that ends the thread."""
@@ -93,10 +119,14 @@ class Worker:
             try:
                 command = self._commands.get(wait, self._due() if wait else None)
             except queue.Empty:
-                return True
+                return self._abandoned is None
             finally:
                 self._beat = time.monotonic()
                 self._waiting = False
+            if self._abandoned is not None:
+                if command is not None:
+                    _report(self._abandoned, command[1])
+                return False
             if command is None:
                 return False
             self._guarded(*command)
@@ -107,15 +137,16 @@ class Worker:
             return work()
         except BaseException as fault:  # the thread's border: every other caller's work goes on
             logger.exception("%s failed in the %s thread", work, self._thread.name)
-            try:
-                on_fault(fault)
-            except BaseException:
-                logger.exception("a fault could not be reported")
+            if self._abandoned is None:
+                _report(fault, on_fault)
             return None
 
 
-def _refuse() -> None:
-    raise EngineError(_STOPPED)
+def _report(fault: BaseException, on_fault: OnFault) -> None:
+    try:
+        on_fault(fault)
+    except BaseException:
+        logger.exception("a fault could not be reported")
 
 
 def _log(fault: BaseException) -> None:

@@ -179,6 +179,10 @@ class Conversation(Protocol):
     A method that names what is not there breaks the conversation: from then on its generations end ``failed``.
     """
 
+    @property
+    def lost(self) -> bool:
+        """The engine does not have it any more: `Engine.open` it anew and give it everything again."""
+
     # Content: each id once
 
     def append_audio(self, audio_id: str, samples: NDArray[np.float32]) -> None:

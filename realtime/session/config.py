@@ -42,6 +42,9 @@ class SessionLimits:
     """How long the peer may leave one event unread. Clients drop a silent server after 20 s, so do we."""
     farewell_s: float = 2.0
     """How long the last event of a session may take to be sent."""
+    progress_s: float = 60.0
+    """A response or a transcript for which engine and vocoder make nothing for so long fails with `engine_timeout`.
+    The engine reports every 5 s that it works, also on a long prompt. 0: never."""
     tool_rounds: int = 8
     """Replies in a row that may call tools which the server runs, before one must answer without."""
     out_of_band: int = 4

@@ -17,8 +17,8 @@ from realtime.session.input.transcriber import Transcriber
 from realtime.session.input.user_turn import UserTurn
 from realtime.session.items import ItemHandler
 from realtime.session.outbox import Outbox
+from realtime.session.output.plan import ReplyPorts
 from realtime.session.output.prompt_builder import PromptBuilder
-from realtime.session.output.response import ReplyPorts
 from realtime.session.output.responses import Replies
 from realtime.session.output.speculation import Speculator
 from realtime.session.playout import PlayoutLedger

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from realtime.engine.chunk_queue import SLICE_SECONDS
-from realtime.engine.vocoder_service import ASIDE_LEAD_SECONDS, Delivery, Stream, VocodingCore
+from realtime.engine.vocoder_service import VocodingCore
+from realtime.engine.vocoder_stream import ASIDE_LEAD_SECONDS, Delivery, Stream
 from realtime.ports.payer import Payer
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk
 from tests.engine.test_vocoder_service import FAST, VOICE, FakeVocoder

@@ -148,7 +148,7 @@ class Harness:
         self.events: dict[str, list[TokenDelta | GenerationDone]] = {}
 
     def _tick(self) -> float:
-        self.now += 1
+        self.now += 0.001
         return self.now
 
     def submit(self, name: str, made: PromptRequest, purpose: Purpose = Purpose.REPLY) -> Job:

@@ -45,6 +45,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
 class DirectConversation(ConversationState):
     """The engine's side of the port without its thread: keeps what was asked last."""
 
+    lost = False
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.asked: PromptRequest | None = None
@@ -308,6 +310,8 @@ class CountedGeneration:
 
 class CountedConversation:
     """A proxy as a remote engine's would be: every argument is encoded."""
+
+    lost = False
 
     def __init__(self, conversation: Conversation, traffic: Traffic) -> None:
         self._conversation = conversation

@@ -25,7 +25,8 @@ from realtime.engine.sequence import (
     Purpose,
 )
 from realtime.engine.threaded import ThreadedEngine
-from realtime.engine.vocoder_service import SLACK_SECONDS, Stream
+from realtime.engine.vocoder_service import SLACK_SECONDS
+from realtime.engine.vocoder_stream import Stream
 from realtime.model.features import feature_count
 from realtime.model.speech_model import SpeechModel
 from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, GenerationOptions, SamplingParams, TokenDelta

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from realtime.engine.vocoder_service import MAX_LEAD_SECONDS, Stream, ThreadedVocoder, VocodingCore
+from realtime.engine.vocoder_service import ThreadedVocoder, VocodingCore
+from realtime.engine.vocoder_stream import MAX_LEAD_SECONDS, Stream
 from realtime.errors import EngineError
 from realtime.ports.vocoder import AudioChunk
 from streaming_vocoder.chunk_schedule import CostModel

@@ -116,8 +116,8 @@ def _key(part: Audio | Tokens) -> str | int:
 
 
 class EngineConversation:
-    """A conversation of the engine, by whole prompts. When the engine has failed, the next prompt goes whole to a new
-    one."""
+    """A conversation of the engine, by whole prompts. When the engine has failed or lost it, the next prompt goes whole
+    to a new one."""
 
     def __init__(
         self, engine: Engine, name: str, parent: EngineConversation | None = None, payer: Payer = NOBODY
@@ -125,6 +125,8 @@ class EngineConversation:
         self._payer = payer
         self._engine = engine
         self._name = name
+        if parent is not None:
+            parent._renew_lost()
         self._remote: Conversation = engine.open(name) if parent is None else parent._remote.fork(name)
         self._content: _Content = _Content() if parent is None else parent._content
         self._messages: tuple[Message, ...] = () if parent is None else parent._messages
@@ -155,6 +157,14 @@ class EngineConversation:
     def _options(self, request: GenerationRequest) -> GenerationOptions:
         return replace(request.options, payer=self._payer)
 
+    def start_anew(self) -> None:
+        """Give up what the engine has of it, and what it does for it: the next prompt goes whole to a new one."""
+        self._start_anew(self._remote)
+
+    def _renew_lost(self) -> None:
+        if self._remote.lost:
+            self.start_anew()
+
     def _start_anew(self, failed: Conversation) -> None:
         if failed is self._remote:
             self._remote.close()
@@ -164,6 +174,7 @@ class EngineConversation:
 
     def _send(self, request: GenerationRequest) -> None:
         """Make the engine's conversation what the request says."""
+        self._renew_lost()
         self._send_functions(request.calls.functions)
         old, new = self._messages, request.messages
         start = _common(old, new)

@@ -29,6 +29,7 @@ from realtime.session.context.engine_conversation import EngineConversation, Gen
 from realtime.session.context.history import History
 from realtime.session.environment import Environment
 from realtime.session.outbox import Outbox
+from realtime.session.output.deadline import Deadline
 from realtime.session.work import Timer, Work
 
 _TOKENS_PER_SECOND = 12.5
@@ -59,6 +60,7 @@ class _Running:
     turn: _Turn
     conversation: EngineConversation
     generation: Generation
+    deadline: Deadline
     work: Work | None = None
     transcript: str = ""
     logprobs: list[wire.LogProb] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Transcriber:
     """One session's transcripts. `wake` it when ``free`` may have become true."""
 
     def __init__(self, env: Environment, outbox: Outbox, history: History) -> None:
+        self._env = env
         self._name = f"{env.id}/transcript"
         self._conversation = env.conversation
         self._outbox = outbox
@@ -122,13 +125,16 @@ class Transcriber:
             return
         conversation = self._conversation.fork(self._name)
         generation = conversation.generate(self._request(turn))
-        running = self._running = _Running(turn, conversation, generation)
+        deadline = Deadline(self._env, self._time_out)
+        running = self._running = _Running(turn, conversation, generation, deadline)
+        deadline.start()
         running.work = self._work.start(
             generation, partial(self._take, running), partial(self._ended, running), f"transcript of {turn.item_id}"
         )
 
     def _take(self, running: _Running, event: TokenDelta | GenerationDone) -> None:
         turn = running.turn
+        running.deadline.progress()
         if turn.item_id not in self._history:
             self._end(running)
             self._fail("item_deleted", turn, "The item was deleted.")
@@ -149,8 +155,18 @@ class Transcriber:
         self._fail("internal_error", running.turn, "The server failed to make this transcript.")
         self.wake()
 
+    def _time_out(self) -> None:
+        """The engine has given nothing for too long."""
+        assert self._running is not None
+        turn = self._running.turn
+        self._log.error("the transcript of %s failed: nothing came of the model any more", turn.item_id)
+        self._end(self._running)
+        self._fail("engine_timeout", turn, "The model made nothing of this transcript for too long.")
+        self.wake()
+
     def _end(self, running: _Running) -> None:
         self._running = None
+        running.deadline.stop()
         running.generation.cancel()
         if running.work is not None:
             self._work.cancel(running.work)

@@ -12,14 +12,12 @@ sends the closing events, and from then on nothing of this reply is sent, whatev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from realtime.audio.streams import Samples
 from realtime.errors import EngineError
 from realtime.metrics import ReplyTrace
-from realtime.ports.engine import Generation, GenerationDone, TokenDelta, TokenUsage
+from realtime.ports.engine import Generation, GenerationDone, TokenDelta
 from realtime.ports.tool_calls import parse_tool_calls
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE, AudioChunk, VocoderStream
 from realtime.protocol.events import ServerEvent
@@ -32,81 +30,23 @@ from realtime.protocol.response_stream import (
 from realtime.protocol.responses import (
     FinalStatus,
     Response,
-    ResponseConfig,
     ResponseError,
     StatusReason,
-    Usage,
     rate_limited,
 )
-from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
-from realtime.session.context.history import History, reply_message, set_heard
-from realtime.session.environment import Environment
+from realtime.session.context.history import reply_message, set_heard
 from realtime.session.outbox import Outbox
+from realtime.session.output.deadline import Deadline
+from realtime.session.output.plan import ReplyPlan, ReplyPorts
+from realtime.session.output.progress import ReplyProgress
 from realtime.session.output.speculation import SpeculativeReply
 from realtime.session.output.speech import ReplySpeech
-from realtime.session.playout import PlayoutLedger
-from realtime.session.timeline import Timeline
-from realtime.session.tools.offer import Offer
 from realtime.session.tools.reply_calls import ReplyToolCalls
-from realtime.session.tools.session_tools import ServerCall
 from realtime.session.work import Work
 
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
 _PIECE_SAMPLES = OUTPUT_SAMPLE_RATE * MAX_AUDIO_DELTA_MS // 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyPorts:
-    """What a reply works with; the session's own."""
-
-    env: Environment
-    outbox: Outbox
-    playout: PlayoutLedger
-    timeline: Timeline
-    on_first_audio: Callable[[], None] = lambda: None
-    """Told when the first audio of a reply in the conversation was sent."""
-    on_speech: Callable[[str, Samples], None] = lambda item_id, samples: None
-    """Given the speech of each item of the conversation, at 24 kHz as it is to be heard, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyPlan:
-    """What is to be answered and how.
-
-    ``refused``: why it is not made at all. ``offer``: what it may call. ``approved``: calls of MCP servers that are
-    carried out before it. ``round``: how many replies to results of tools came before it without a word of the user.
-    ``request`` builds the prompt from the conversation as it is then, ``conversation`` is the engine's that it goes to.
-    ``forget`` makes the context shorter, False when it cannot. ``history``: where the reply is kept, None out of band.
-    ``item_id``: its message's. ``speculative``: the reply as far as it was made before it was asked for.
-    """
-
-    response: Response
-    config: ResponseConfig
-    conversation: EngineConversation
-    request: Callable[[], GenerationRequest]
-    forget: Callable[[], bool]
-    item_id: str
-    history: History | None
-    trace: ReplyTrace
-    refused: ResponseError | None = None
-    speculative: SpeculativeReply | None = None
-    offer: Offer = Offer()
-    approved: tuple[ServerCall, ...] = ()
-    round: int = 0
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What the model has said so far."""
-
-    ids: list[int] = field(default_factory=list)
-    audio_tokens: int = 0
-    sent_samples: int = 0
-    has_message: bool = False
-    call_ids: int = 0
-    """How many of the last ``ids`` are the calls'."""
-    usage: TokenUsage | None = None
 
 
 class Reply:
@@ -132,11 +72,12 @@ class Reply:
         self._done: GenerationDone | None = None
         self._waits = False  # for room or for playout
         self._stopped = False
-        self._progress = _Progress()
+        self._progress = ReplyProgress()
         self._calling = ReplyToolCalls(
             plan.offer, self._stream, ports.env.ids, plan.history, partial(_put_all, ports.outbox), ports.env.work
         )
         self._held_samples = 0  # made, but still inside the resampler
+        self._deadline = Deadline(ports.env, self._guarded(self._time_out))
 
     @property
     def response(self) -> Response:
@@ -234,6 +175,7 @@ class Reply:
         return env.services.vocoder.open(self._plan.config.voice, aside=self.out_of_band, payer=env.payer)
 
     def _generate(self) -> None:
+        self._deadline.start()
         take = self._guarded(self._take)
         speculative, self._speculative = self._speculative, None
         if speculative is not None:
@@ -243,7 +185,18 @@ class Reply:
         ended = self._guarded(partial(self._generation_ended, generation))
         self._works.append(self._ports.env.work.start(generation, take, ended, f"{self.id} generation"))
 
+    def _time_out(self) -> None:
+        """Engine or vocoder have given nothing for too long."""
+        if self._waits:  # for the caller, not for them
+            self._deadline.start()
+            return
+        missing = "model" if self._done is None else "vocoder"
+        self._ports.env.log.error("response %s: nothing came of the %s any more", self.id, missing)
+        self._plan.conversation.start_anew()
+        self._fail("engine_timeout", f"The {missing} made nothing for too long. Ask again.")
+
     def _take(self, event: TokenDelta | GenerationDone) -> None:
+        self._deadline.progress()
         if isinstance(event, TokenDelta):
             self._take_delta(event)
         elif event.reason == "context_full" and self._plan.forget():
@@ -279,6 +232,7 @@ class Reply:
     # Speech
 
     def _take_chunk(self, chunk: AudioChunk) -> None:
+        self._deadline.progress()
         self.trace.chunk_made(chunk.compute_seconds, len(chunk.samples) / OUTPUT_SAMPLE_RATE, chunk.faults)
         self._ports.timeline.mark("audio_made", response_id=self.id, made_s=self.trace.audio_s)
         self._speech.add(chunk.samples)
@@ -286,7 +240,9 @@ class Reply:
 
     def _voice_ended(self, fault: str | None) -> None:
         if fault is not None:
-            raise EngineError(f"the vocoder failed: {fault}")
+            self._ports.env.log.error("response %s: no more speech: %s", self.id, fault)
+            self._fail("engine_error", "The vocoder failed to speak this response. Ask again.")
+            return
         self._speech.ended = True
         self._send_speech()
 
@@ -315,6 +271,7 @@ class Reply:
 
     def _go_on(self) -> None:
         self._waits = False
+        self._deadline.progress()
         self._send_speech()
 
     def _excess_lead(self) -> float:
@@ -361,6 +318,7 @@ class Reply:
 
     def _conclude_if_complete(self) -> None:
         if self._done is not None and self._speech_sent:
+            self._deadline.stop()  # calls have limits of their own
             self._conclude(self._done)
 
     def _conclude(self, done: GenerationDone) -> None:
@@ -422,7 +380,7 @@ class Reply:
     def _finish(
         self, status: FinalStatus, reason: StatusReason | None = None, error: ResponseError | None = None
     ) -> None:
-        events = self._stream.finish(status, reason=reason, error=error, usage=self._usage())
+        events = self._stream.finish(status, reason=reason, error=error, usage=self._progress.counted())
         self._keep(whole=status in ("completed", "incomplete"))
         self._send(events)
 
@@ -451,24 +409,10 @@ class Reply:
         words = len(ids) - progress.call_ids if progress.has_message else 0
         return (ids[:words], ids[words:]) if self._calling.items else (ids, [])
 
-    def _usage(self) -> Usage:
-        """The engine's count, or what was seen of it when the reply was cut off."""
-        progress = self._progress
-        usage = progress.usage or TokenUsage(
-            output_text=len(progress.ids) - progress.audio_tokens, output_audio=progress.audio_tokens
-        )
-        return Usage.count(
-            input_text=usage.input_text,
-            input_audio=usage.input_audio,
-            cached_text=usage.cached_text,
-            cached_audio=usage.cached_audio,
-            output_text=usage.output_text,
-            output_audio=usage.output_audio,
-        )
-
     def stop_work(self) -> None:
         """Stop what generates and vocodes for this reply. May be called at any time, more than once."""
         self._stopped = True
+        self._deadline.stop()
         if self._generation is not None:
             self._generation.cancel()
         if self._voice is not None:

@@ -16,8 +16,9 @@ from realtime.protocol.session_config import ToolChoice
 from realtime.session.context.engine_conversation import GenerationRequest
 from realtime.session.context.history import History
 from realtime.session.context.truncation import Truncation
+from realtime.session.output.plan import ReplyPlan, ReplyPorts
 from realtime.session.output.prompt_builder import PromptBuilder
-from realtime.session.output.response import CancelReason, Reply, ReplyPlan, ReplyPorts
+from realtime.session.output.response import CancelReason, Reply
 from realtime.session.output.speculation import SpeculativeReply, Speculator
 from realtime.session.tools.session_tools import SessionTools
 

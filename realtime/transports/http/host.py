@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from realtime.admission.manager import SessionLease
@@ -17,10 +18,12 @@ from realtime.transports.webrtc.offers import OfferAnswerer
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``reason``: what the server does, or what went wrong; shown to every client."""
+    """``reason``: what the server does, or what went wrong; shown to every client. ``unwell``: a worker is stuck or
+    restarts. ``workers``: of each, what `/healthz` says (`realtime.engine.supervisor.Supervisor.report`)."""
 
-    state: Literal["loading", "ready", "failed", "draining"]
+    state: Literal["loading", "ready", "unwell", "failed", "draining"]
     reason: str
+    workers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Host(Protocol):

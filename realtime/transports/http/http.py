@@ -101,9 +101,11 @@ class _Endpoints:
         self._calls = Calls(host, access)
 
     async def healthz(self, request: Request) -> Response:
-        """Whether the model is loaded and warm."""
+        """Whether the model is loaded and warm, and its workers live."""
         health = self._host.health
-        body = {"status": health.state, "reason": health.reason, "model": self._host.model_name}
+        body: dict[str, Any] = {"status": health.state, "reason": health.reason, "model": self._host.model_name}
+        if health.workers:
+            body["workers"] = health.workers
         return JSONResponse(body, 200 if health.state == "ready" else 503)
 
     async def readyz(self, request: Request) -> Response:

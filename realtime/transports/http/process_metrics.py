@@ -17,6 +17,7 @@ class LoopLag:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()
+        self._beat = 0.0
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -28,9 +29,15 @@ class LoopLag:
 
     def note(self, at: float, lag_s: float) -> None:
         """Something that was due ran at ``at``, so many seconds late."""
+        self._beat = at
         self._seen.append((at, max(0.0, lag_s)))
         while self._seen[0][0] < at - _WINDOW_S:
             self._seen.popleft()
+
+    @property
+    def beat(self) -> float:
+        """When the loop last ran, by its clock; 0 before it did. From any thread."""
+        return self._beat
 
     @property
     def worst_s(self) -> float:
