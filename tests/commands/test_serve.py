@@ -286,7 +286,7 @@ def test_sighup_without_keys_is_ignored(tmp_path: Path) -> None:
             assert status_of(process, f"http://127.0.0.1:{port}/") == 200
         finally:
             process.terminate()
-    assert "draining" in (tmp_path / "log").read_text().splitlines()[-1]
+    assert "draining" in (tmp_path / "log").read_text()
 
 
 def test_the_console_link_has_the_key_on_terminals() -> None:
