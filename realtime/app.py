@@ -366,7 +366,7 @@ class Application:
             logger.error("the model cannot be loaded: %s", error)
         except Exception as error:  # the loader's border: the server stays up to say what is wrong
             self._health = Health("failed", f"{type(error).__name__}: {error}")
-            logger.exception("the model cannot be loaded")
+            logger.exception("the model cannot be loaded: %s", error)  # nobody has talked yet
         else:
             self._model_name = loaded.profile.name
             self._health = Health("ready", "serving")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -73,14 +72,6 @@ def say(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
-
-
-def configure_logging(level: str) -> None:
-    """Log to stderr. Messages of a session begin with its id. What cannot be written is lost, without a traceback."""
-    logging.raiseExceptions = False
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
 
 
 if __name__ == "__main__":

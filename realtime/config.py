@@ -259,6 +259,7 @@ class Settings(BaseSettings):
         False, "https and wss with a certificate made at start; browsers need TLS for a microphone on another machine"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "logging level")
+    log_format: Literal["text", "json"] = _setting("text", "form of the log: lines of text, or a JSON object a line")
 
     @field_validator("*", mode="before")
     @classmethod

@@ -27,6 +27,7 @@ A message says what was received, what was expected and what to do.
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import Literal
 
@@ -34,7 +35,10 @@ ErrorType = Literal["invalid_request_error", "server_error", "authentication_err
 
 
 class RealtimeError(Exception):
-    """The root of all errors of this package."""
+    """The root of all errors of this package. ``quotes_peer``: the message may repeat what a peer wrote, so no log has
+    it."""
+
+    quotes_peer = False
 
 
 class ConfigError(RealtimeError):
@@ -52,6 +56,8 @@ class AudioFormatError(RealtimeError):
 class PeerError(RealtimeError):
     """A client's mistake, with the fields of its `error` event. ``code`` is stable: clients match on it. ``param`` is
     the path of the wrong field, ``event_id`` the id of the client's event, if it had one."""
+
+    quotes_peer = True
 
     def __init__(
         self,
@@ -148,6 +154,8 @@ class AdmissionClosed(CapacityError):
 class ToolServerError(RealtimeError):
     """An MCP server cannot be reached or answers wrongly; the message says which and why."""
 
+    quotes_peer = True
+
 
 class InternalError(RealtimeError):
     """A fault of the server: the session closes and the traceback is logged."""
@@ -158,7 +166,9 @@ class IllegalTransition(InternalError):
 
 
 class EngineError(InternalError):
-    """The model failed: encoder, decoder or vocoder raised an exception."""
+    """The model failed: encoder, decoder or vocoder raised an exception, whose words this repeats."""
+
+    quotes_peer = True
 
 
 SESSION_ENDS: dict[str, type[SessionEnd]] = {
@@ -166,6 +176,31 @@ SESSION_ENDS: dict[str, type[SessionEnd]] = {
     for kind in (SessionEnd, ChannelClosed, SessionExpired, SlowReader, QuotaSpent, Draining, SessionFault)
 }
 """The reasons for the end of a session, by name."""
+
+
+_COMPUTING = ("torch", "streaming_vocoder", "realtime.engine", "realtime.model")
+"""Packages that raise `RuntimeError` about shapes, devices and memory only."""
+
+
+def log_text(error: BaseException) -> str:
+    """The type of an exception for the log, with its message where that cannot hold what a client, a tool or the model
+    wrote: our own errors (but see `RealtimeError.quotes_peer`), the system's, and those of computing."""
+    kind = type(error).__name__
+    if isinstance(error, OSError):
+        return f"{kind}: {os.strerror(error.errno)}" if error.errno and error.errno > 0 else kind
+    ours = isinstance(error, RealtimeError) and not error.quotes_peer
+    computing = isinstance(error, RuntimeError) and _is_of_computing(error)
+    return f"{kind}: {error}" if ours or computing else kind
+
+
+def _is_of_computing(error: BaseException) -> bool:
+    raised = error.__traceback__
+    if raised is None:
+        return False
+    while raised.tb_next is not None:
+        raised = raised.tb_next
+    name = f"{raised.tb_frame.f_globals.get('__name__', '')}."
+    return name.startswith(tuple(f"{package}." for package in _COMPUTING))
 
 
 def forget_frames(error: BaseException) -> None:

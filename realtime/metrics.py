@@ -7,8 +7,10 @@ its sending to the moment at which playback needs it; a negative margin is an au
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from statistics import median
 
 FAULT_PREFIX = "vocoder_fault_"
 """Prefix of the vocoder's fault counters in a summary, which has only those that occurred."""
@@ -151,6 +153,32 @@ class ReplyTrace:
             "wasted_ids": self.waste.ids,
             "wasted_audio_ms": _ms(self.waste.audio_s),
         }
+
+
+MOST_LATENCIES = 1000
+"""The latest replies of one call whose latency counts in its median."""
+
+
+@dataclass(slots=True)
+class CallFigures:
+    """All replies of one call, for the line in the log at its end."""
+
+    replies: int = 0
+    late_chunks: int = 0
+    _first_audio_ms: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATENCIES))
+
+    def add(self, summary: Mapping[str, float | None]) -> None:
+        """Count a reply by its `ReplyTrace.summary`."""
+        self.replies += 1
+        self.late_chunks += int(summary.get("late_chunks") or 0)
+        total = summary.get("total_ms")
+        if summary.get("audio_ms") and total is not None:
+            self._first_audio_ms.append(total)
+
+    @property
+    def first_audio_ms(self) -> float | None:
+        """The median time from the end of speech, or the request, to the first audio; None where none was sent."""
+        return round(median(self._first_audio_ms), 1) if self._first_audio_ms else None
 
 
 def _gap(start: float | None, end: float | None) -> float | None:

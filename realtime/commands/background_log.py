@@ -42,6 +42,8 @@ def log_in_background() -> None:
         if isinstance(handler, logging.StreamHandler):
             background = BackgroundHandler(handler)
             background.setLevel(handler.level)
+            background.setFormatter(handler.formatter)  # here: who logs an exception may free its frames afterwards
+            handler.setFormatter(None)
             root.removeHandler(handler)
             root.addHandler(background)
             atexit.register(background.flush)

@@ -22,13 +22,13 @@ from realtime.audio.streams import Resampler
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import load_model
 from realtime.checkpoint.profile import Profile
-from realtime.cli import configure_logging
 from realtime.commands.argument_types import new_file
 from realtime.commands.infer_tasks import CHAT, TASKS, task_messages
 from realtime.config import Settings
 from realtime.config import add_arguments as add_settings
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import AudioFormatError, ConfigError, EngineError
+from realtime.logs import configure_logging
 from realtime.ports.engine import GenerationDone
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("realtime infer: give either FILE.wav or --text", file=sys.stderr)
         return 2
     settings = Settings.read(arguments)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     given = Text(arguments.text) if arguments.text else _recording(arguments.file)
     loaded = load_model(settings)
     request = _request(arguments, loaded.profile, given)

@@ -19,11 +19,12 @@ from urllib.parse import quote
 import uvicorn
 
 from realtime.app import Application, build_access, find_frontend, reload_keys
-from realtime.cli import configure_logging, say
+from realtime.cli import say
 from realtime.commands.background_log import log_in_background
 from realtime.commands.serve_checks import check_settings
 from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
+from realtime.logs import configure_logging
 from realtime.transports.http.access import Access
 from realtime.transports.http.http import build_app
 from realtime.transports.http.self_signed import lan_address, names_of, write_self_signed
@@ -35,7 +36,7 @@ __all__ = ["add_arguments", "run"]
 def run(arguments: argparse.Namespace) -> int:
     _open_standard_streams()
     settings = Settings.read(arguments)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     log_in_background()
     access = build_access(settings)
     check_settings(settings)

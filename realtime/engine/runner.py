@@ -135,7 +135,7 @@ class ModelRunner:
         self, state: DecodeState, prompt: RenderedPrompt, request: PromptRequest, logits: Tensor
     ) -> None:
         """Forget the reply so far, of which nothing was handed out; ``logits`` [V] are those behind the prompt."""
-        logger.info("withdrew a call that is too unlikely: %s", state.reply.rest.split("\n")[1])
+        logger.info("withdrew a call that is too unlikely")
         _kv(state.slot).truncate(prompt.length)
         fresh = self._begin(state.slot, prompt, replace(request, calls=CallRules(words_first=True)))
         for part in fields(state):

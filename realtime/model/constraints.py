@@ -170,7 +170,7 @@ class CallGrammar:
         schemas = self._affordable([schema_of(function) for function in functions])
         matcher = self._match(functions, schemas)
         if matcher.is_error():
-            logger.warning("arguments are held to plain JSON objects: %s", first_line(matcher.get_error()))
+            logger.warning("arguments are held to plain JSON objects: the schemas together make no grammar")
             matcher = self._match(functions, [_ANY_OBJECT] * len(functions))
         if matcher.is_error():
             raise ValueError(f"the functions make no grammar: {first_line(matcher.get_error())}")
@@ -183,7 +183,8 @@ class CallGrammar:
             verdict = self._probe(schema)
             left -= verdict.seconds
             if verdict.problem is not None or left < 0:
-                logger.warning("arguments are held to plain JSON objects: %s", verdict.problem or "too costly together")
+                why = "its schema makes no grammar" if verdict.problem is not None else "too costly together"
+                logger.warning("arguments are held to plain JSON objects: %s", why)
                 affordable.append(_ANY_OBJECT)
             else:
                 affordable.append(schema)
@@ -323,7 +324,7 @@ class CallConstraint:
         elif not self._matcher.consume_token(id_):
             # Only a limit of the library can do this. Other replies are decoded beside this one, so nothing is raised:
             # the call stays open, which is no call.
-            logger.error("a tool call left its grammar: %s", first_line(self._matcher.get_error()))
+            logger.error("a tool call left its grammar")
             self._phase = _Phase.BROKEN
 
     def _closing(self, mask: Tensor) -> Tensor:

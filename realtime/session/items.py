@@ -10,7 +10,7 @@ from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError, quote
 from realtime.protocol.ids import Ids
-from realtime.protocol.items import AssistantMessage, Item, with_audio
+from realtime.protocol.items import AssistantMessage, Item, UserMessage, with_audio
 from realtime.session.context.decoding import AudioDecoder
 from realtime.session.context.history import History, message_of, set_heard, with_item_id
 from realtime.session.outbox import Outbox
@@ -39,6 +39,8 @@ class ItemHandler:
         self._decoder = decoder
         self.promised: Callable[[str], bool] = lambda item_id: False
         """Whether the server is about to add an item with this id."""
+        self.user_turns = 0
+        """How many of the user's messages, spoken and typed, were added."""
 
     def create(self, event: wire.ConversationItemCreate) -> None:
         """Add the client's item at its place."""
@@ -59,6 +61,7 @@ class ItemHandler:
         """Send the events of an item that was added complete."""
         entry = self._history.get(item_id)
         assert entry is not None
+        self.user_turns += isinstance(entry.item, UserMessage)
         previous = self._history.predecessor(item_id)
         self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=entry.item))
         self._outbox.put(wire.ConversationItemDone(previous_item_id=previous, item=entry.item))

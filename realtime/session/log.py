@@ -15,4 +15,5 @@ class SessionLogger(logging.LoggerAdapter[logging.Logger]):
         self.session_id = session_id
 
     def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
-        return f"[{self.session_id}] {msg}", {**kwargs, "extra": self.extra}
+        extra = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return f"[{self.session_id}] {msg}", {**kwargs, "extra": extra}

@@ -144,7 +144,7 @@ class Session:
         finally:
             self._stop()
             await self._say_farewell(ending)
-            self._env.log.info("closed after %.1f s: %s", self._inputs.clock() - began, ending)
+            self._log_end(ending, self._inputs.clock() - began)
 
     async def _run_tasks(self) -> SessionEnd:
         """Handle inputs until the session ends; why it did."""
@@ -265,6 +265,21 @@ class Session:
         except (TimeoutError, ChannelClosed):
             self._env.log.debug("the peer did not take the last event")
         await self._channel.close(ending.close_code, ending.code)
+
+    def _log_end(self, ending: SessionEnd, duration_s: float) -> None:
+        """One line for the call."""
+        replies, turns = self._parts.replies.figures, self._parts.items.user_turns
+        fields = {
+            "duration_s": round(duration_s, 1),
+            "turns": turns,
+            "replies": replies.replies,
+            "first_audio_p50_ms": replies.first_audio_ms,
+            "late_chunks": replies.late_chunks,
+            "close_code": ending.close_code,
+            "reason": ending.code,
+        }
+        figures = " ".join(f"{name}={value}" for name, value in fields.items())
+        self._env.log.info("closed: %s: %s", ending, figures, extra={"fields": fields})
 
 
 class _Tasks:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
+from realtime.errors import log_text
 from realtime.session.inputs import InputQueue, TimerExpired, WorkEnded, WorkProgress
 
 TaskStarter = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
@@ -158,7 +159,7 @@ class OutsideWork:
             self._log.exception("the result of work %d failed", event.work)
             ended = work.ended
             self.cancel(work)
-            ended(f"{type(error).__name__}: {error}")
+            ended(log_text(error))
 
     def finished(self, event: WorkEnded) -> None:
         """Handle the input."""
@@ -187,7 +188,7 @@ class OutsideWork:
                 await work.turn()
         except Exception as error:  # the border of work outside: its owner is told, the session lives on
             self._log.exception("%s failed", name)
-            fault = f"{type(error).__name__}: {error}"
+            fault = log_text(error)
         self._inputs.put(WorkEnded(work.number, fault))
 
 

@@ -20,7 +20,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from realtime.errors import ToolServerError
+from realtime.errors import ToolServerError, log_text
 from realtime.ports.tools import ServerTool, ToolFault, ToolResult, ToolSet
 from realtime.protocol.session_config import McpTool
 from realtime.tools.hosts import HostPolicy
@@ -173,7 +173,7 @@ class McpTools:
         except TimeoutError:
             return _failed(ToolFault("execution", f"The tool gave no answer within {self._timeout_s:g} seconds."))
         except Exception as error:  # the call's border: whatever the library or the server did, the session goes on
-            logger.info("a call of an MCP tool failed: %s", _reason(error))
+            logger.info("a call of an MCP tool failed: %s", log_text(_leaf(error)))
             return _failed(self._fault(error))
         text = bounded(_text(result))
         return _failed(ToolFault("execution", text)) if result.is_error else ToolResult(text)

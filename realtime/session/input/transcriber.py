@@ -199,7 +199,7 @@ class Transcriber:
             case "context_full":
                 self._fail("audio_too_long", turn, "The turn does not fit the model's context.")
             case _:
-                self._log.error("the transcript of %s ended (%s): %s", turn.item_id, done.reason, done.error)
+                self._log.error("the transcript of %s ended (%s)", turn.item_id, done.reason)
                 self._fail("engine_error", turn, "The model failed to make this transcript.")
 
     def _complete(

@@ -341,7 +341,7 @@ class Reply:
                 message = f"The prompts of this session or key have cost too much lately. {done.error}"
                 self._end("failed", error=rate_limited(message))
             case _:
-                self._ports.env.log.error("response %s: the engine ended it (%s): %s", self.id, done.reason, done.error)
+                self._ports.env.log.error("response %s: the engine ended it (%s)", self.id, done.reason)
                 self._fail("engine_error", "The model failed to make this response. Ask again.")
 
     def _call_functions(self, done: GenerationDone, then: Callable[[], None]) -> None:
@@ -366,7 +366,7 @@ class Reply:
             return
         if not parse_tool_calls(done.rest).calls:
             del self._progress.ids[len(self._progress.ids) - done.rest_count :]
-        self._ports.env.log.warning("response %s holds no valid call: %r", self.id, done.rest[:200])
+        self._ports.env.log.warning("response %s holds no valid call", self.id)
 
     def _fail(self, code: str, message: str) -> None:
         if not self.ended:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from realtime.metrics import ReplyTrace
+from realtime.metrics import CallFigures, ReplyTrace
 from realtime.ports.messages import Message
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.responses import ResponseConfig, ResponseError, rate_limited
@@ -56,7 +56,8 @@ class _Running:
 
 class Replies:
     """One session's replies. ``events``: what the session does about them. ``active``: the one in the conversation.
-    ``spoken_id``: the last response of the conversation, which may still be audible."""
+    ``spoken_id``: the last response of the conversation, which may still be audible. ``figures``: of all that have
+    ended."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Replies:
         self._unanswered: ResponseRequest | None = None
         self.active: Reply | None = None
         self.spoken_id = ""
+        self.figures = CallFigures()
 
     @property
     def any(self) -> bool:
@@ -212,6 +214,7 @@ class Replies:
         self._ports.timeline.mark("reply_measured", response_id=reply.id, figures=summary)
         self.events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
         self._env.services.on_reply(reply.id, summary)
+        self.figures.add(summary)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
         self._env.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 

@@ -222,12 +222,11 @@ class SessionTools:
         previous = self._history.predecessor(item.id)
         self._outbox.put(wire.ConversationItemAdded(previous_item_id=previous, item=item))
         self._outbox.put(wire.McpListToolsInProgress(item_id=item.id))
-        label = f"MCP server {server.spec.server_label[:80]}"
         server.work = self._work.start(
             self._connection(server),
             partial(self._connected, server, item),
             lambda fault: self._disconnected(server, item, ServerLost(fault or "The connection was closed.")),
-            label,
+            "MCP server",
         )
 
     async def _connection(self, server: _Server) -> AsyncIterator[tuple[ServerTool, ...] | ServerLost]:
@@ -252,7 +251,7 @@ class SessionTools:
             self._disconnected(server, item, ServerLost(problem))
             return
         server.listed = listed
-        self._log.info("MCP server %s: %d tools", server.spec.server_label[:80], len(server.listed))
+        self._log.info("an MCP server has %d tools", len(server.listed))
         described = item.model_copy(update={"tools": tuple(map(_description, server.listed))})
         self._tell_listed(wire.McpListToolsCompleted(item_id=item.id), described)
 
@@ -260,7 +259,7 @@ class SessionTools:
         if server.lost:
             return
         server.lost = True
-        self._log.warning("MCP server %s: %s", server.spec.server_label[:80], fault.message)
+        self._log.warning("an MCP server cannot be used or was lost")
         if not server.listed:
             self._tell_listed(wire.McpListToolsFailed(item_id=item.id, message=fault.message), item)
         server.listed = ()

@@ -24,6 +24,7 @@ from realtime.errors import CapacityError, PeerError
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
+from realtime.transports.http.access_log import AccessLog, known_words
 from realtime.transports.http.console_files import ConsoleFiles
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
@@ -68,9 +69,10 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
     if frontend is not None:
         routes.append(Mount("/", ConsoleFiles(directory=frontend, html=True)))
     handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
-    middleware = [Middleware(Cors, origins=access.origins)]
+    log = Middleware(AccessLog, words=known_words(routes, frontend) | {"hangup", *PHONE_ACTIONS})
+    middleware = [log, Middleware(Cors, origins=access.origins)]
     if not access.has_keys:
-        middleware.insert(0, Middleware(HostCheck, hosts=Hosts((*access.hosts, *access.origins.names))))
+        middleware.insert(1, Middleware(HostCheck, hosts=Hosts((*access.hosts, *access.origins.names))))
     lifespan = _lifespan(host.running)
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
 

@@ -18,6 +18,8 @@ class Refused(RealtimeError):
     known, when to try again.
     """
 
+    quotes_peer = True
+
     def __init__(self, status: int, fault: PeerError, *, retry_after_s: float = 0.0) -> None:
         super().__init__(fault.message)
         self.status = status

@@ -107,7 +107,7 @@ class Calls:
                     call_id=call_id,
                 )
         except Exception:  # the task's border: no other task awaits it
-            logger.exception("the call %s failed", call_id)
+            logger.exception("a call failed")
             await channel.close(1011, "internal_error")
         finally:
             self._host.metrics.session_ended()

@@ -53,7 +53,7 @@ class RealtimeSocket:
             await websocket.send_denial_response(refusal(error))
         except Refused as error:
             self._host.metrics.refused(error.fault.code)
-            logger.info("a caller was refused (%s): %s", error.fault.code, error)
+            logger.info("a caller was refused: %s", error.fault.code)
             if error.status == 401 and not reads_status(websocket):
                 await turn_away(websocket, error.fault)
             else:
