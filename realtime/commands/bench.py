@@ -1,4 +1,4 @@
-"""`realtime bench latency | turns | vocoder | hostile`. Each benchmark is a module `realtime.commands.bench_NAME`."""
+"""`realtime bench latency | turns | vocoder | soak | hostile`: each is a module `realtime.commands.bench_NAME`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ MEASURES = {
     "latency": "time from the end of speech to the answer, through a server",
     "turns": "endpointing and interruptions over scripted conversations",
     "vocoder": "compute time and memory of the vocoder, without a server",
+    "soak": "whether memory, threads and open files stay level while callers talk",
     "hostile": "what honest callers suffer while hostile clients attack the server",
 }
 
