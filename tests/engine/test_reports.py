@@ -45,7 +45,7 @@ def test_every_piece_of_a_long_prompt_is_reported() -> None:
     assert engine.said("x").split() == ["2", "1"] and engine.done("x").reason == "stop"
 
 
-def test_who_waits_for_a_cache_is_told_as_well() -> None:
+def test_waiting_for_a_cache_is_reported() -> None:
     engine = Slow(slots=1)
     engine.submit("x", request(LONG))
     engine.submit("next", request("2", key="b"))

@@ -162,7 +162,7 @@ def test_failed_renewals_are_tried_again() -> None:
     assert not watched.ended and watched.state("engine") == "ok"
 
 
-def test_a_worker_that_cannot_be_renewed_ends_the_process() -> None:
+def test_workers_beyond_renewal_end_the_process() -> None:
     watched = Watched()
     watched.units["vocoder"].faults = [RuntimeError("no CUDA")] * MAX_RESTARTS
     watched.units["vocoder"].worker.alive = False
@@ -180,7 +180,7 @@ def test_a_renewal_that_never_returns_ends_the_process() -> None:
     assert "engine" in watched.ended[0]
 
 
-def test_a_worker_stuck_again_and_again_ends_the_process() -> None:
+def test_workers_stuck_repeatedly_end_the_process() -> None:
     watched = Watched()
     watched.still = {"engine"}
     watched.watch((MAX_RESTARTS + 0.5) * (STALL_S + 1))
@@ -197,7 +197,7 @@ def test_rare_replacements_go_on_for_ever() -> None:
     assert not watched.ended and len(watched.units["engine"].abandoned) == 3 * MAX_RESTARTS
 
 
-def test_a_fault_of_its_own_does_not_end_it() -> None:
+def test_the_supervisor_survives_its_own_faults() -> None:
     watched = Watched()
     checked, looks = threading.Event(), iter([RuntimeError("broken here")])
 
@@ -212,7 +212,7 @@ def test_a_fault_of_its_own_does_not_end_it() -> None:
     watched.supervisor.stop()
 
 
-def test_the_stack_of_an_ended_thread_is_said_to_be() -> None:
+def test_an_ended_thread_has_no_stack() -> None:
     thread = threading.Thread(target=lambda: None)
     thread.start()
     thread.join()

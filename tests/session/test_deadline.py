@@ -110,7 +110,7 @@ def test_without_a_limit_a_reply_waits() -> None:
     play(talk, [Gate()], progress_s=0.0)
 
 
-def test_a_listener_who_takes_his_time_is_no_fault() -> None:
+def test_a_slow_listener_is_no_fault() -> None:
     """The reply is far ahead of playback, or of a peer that does not read."""
 
     async def talk(caller: Caller) -> None:
@@ -125,7 +125,7 @@ def test_a_listener_who_takes_his_time_is_no_fault() -> None:
     play(talk, reply(*["word"] * 200, tokens=25))
 
 
-def test_a_stuck_speculation_fails_once_it_is_the_answer() -> None:
+def test_a_stuck_speculation_fails_once_claimed() -> None:
     async def talk(caller: Caller) -> None:
         caller.say_something()
         await pass_time(caller, PROGRESS_S + 2)
@@ -138,7 +138,7 @@ def test_a_stuck_speculation_fails_once_it_is_the_answer() -> None:
     play(talk, [Gate()], reply("Fine."))
 
 
-def test_a_barge_in_does_not_wait_for_a_stuck_reply() -> None:
+def test_barge_in_ends_a_stuck_reply_at_once() -> None:
     async def talk(caller: Caller) -> None:
         caller.send("response.create")
         await pass_time(caller, 1)
@@ -219,7 +219,7 @@ class SlowTool:
         return ToolResult("found")
 
 
-def test_a_slow_tool_is_no_fault_of_the_model() -> None:
+def test_a_slow_tool_is_no_fault() -> None:
     async def talk(caller: Caller) -> None:
         caller.send("response.create")
         await pass_time(caller, 4 * PROGRESS_S)
