@@ -36,16 +36,12 @@ _LEGEND = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--streams",
-        type=_counts,
-        default=(1, 4, 16),
-        metavar="1,4,16",
-        help="numbers of simultaneous replies to measure",
-    )
-    parser.add_argument(
-        "--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="chunk lengths in tokens"
-    )
+    _add_model_arguments(parser)
+    _add_load_arguments(parser)
+    parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures to this file")
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda, cuda:1, auto (default cpu)")
     parser.add_argument("--steps", type=whole(1, 100), default=10, metavar="N", help="solver steps (default 10)")
     parser.add_argument(
@@ -65,6 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads", type=whole(0, 256), default=0, metavar="N", help="CPU threads (default: PyTorch's own)"
+    )
+
+
+def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--streams",
+        type=_counts,
+        default=(1, 4, 16),
+        metavar="1,4,16",
+        help="numbers of simultaneous replies to measure",
+    )
+    parser.add_argument(
+        "--ladder", type=_counts, default=(5, 10, 25), metavar="5,10,25", help="chunk lengths in tokens"
     )
     parser.add_argument(
         "--chunks", type=whole(1, 10_000), default=8, metavar="N", help="chunks timed per row (default 8)"
@@ -93,7 +102,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="prompt length of the voice (default 75: 3 s)",
     )
-    parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:

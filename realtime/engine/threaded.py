@@ -79,8 +79,8 @@ class ThreadedEngine:
 
     @property
     def urgent(self) -> bool:
-        """See `EngineCore.urgent`."""
-        return self._core.urgent
+        """`EngineCore.urgent`, unless the thread is stuck in it."""
+        return self._core.urgent and self.worker.responds
 
     @property
     def _core(self) -> EngineCore:

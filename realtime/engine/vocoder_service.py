@@ -297,8 +297,8 @@ class ThreadedVocoder:
 
     @property
     def urgent(self) -> bool:
-        """See `VocodingCore.urgent`."""
-        return self._core.urgent
+        """`VocodingCore.urgent`, unless the thread is stuck in it."""
+        return self._core.urgent and self.worker.responds
 
     def yield_to(self, pressed: Callable[[], bool]) -> None:
         """See `VocodingCore.yield_to`."""

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _STOPPED = "the model side has been stopped"
 
+RESPONDS_SECONDS = 2.0
+"""Longer than any usual step or chunk."""
+
 Command = Callable[[], None]
 OnFault = Callable[[BaseException], None]
 Due = Callable[[], float | None]
@@ -61,6 +64,12 @@ class Worker:
     def heartbeat(self) -> float:
         """When the thread last finished a piece of work, by `time.monotonic`; now while it has nothing to do."""
         return time.monotonic() if self._waiting else self._beat
+
+    @property
+    def responds(self) -> bool:
+        """Whether it has finished work in the last `RESPONDS_SECONDS`, or has none. Others give way to its urgent work
+        only then: one that is stuck must not stop them, too."""
+        return time.monotonic() - self.heartbeat < RESPONDS_SECONDS
 
     @property
     def thread_id(self) -> int | None:

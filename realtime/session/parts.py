@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realtime.ports.channel import Channel, plays_audio
-from realtime.protocol.conversation import Conversation
 from realtime.session.context.decoding import AudioDecoder
 from realtime.session.context.history import History
 from realtime.session.environment import Environment
@@ -56,7 +55,7 @@ class Parts:
 def build_parts(env: Environment, channel: Channel, first: AnySession) -> Parts:
     """The parts of a new session whose session object is ``first``."""
     config, services, log = env.config, env.services, env.log
-    history: History = Conversation(env.ids.conversation())
+    history = History(env.ids.conversation())
     settings = SessionSettings(first, config, history)
     outbox = Outbox(channel, config.limits, env.event_sent)
     playout = PlayoutLedger()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from realtime.engine import worker
 from realtime.engine.engine import EngineCore
 from realtime.engine.thinking import ThinkingEngine
 from realtime.engine.threaded import ThreadedEngine
@@ -110,6 +111,16 @@ async def test_a_renewed_engine_serves_while_the_old_hangs(step: str, trap: Trap
         engine.renew()
         assert (await last(generate(engine, request("3", key="b")))).reason == "stop"
         assert engine.run(lambda: 1).result(5) == 1
+
+
+async def test_a_stuck_engine_claims_no_priority(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with engine_with(trap, "decode") as engine:
+        generate(engine, request("9 3"))
+        await trap.caught()
+        assert engine.urgent  # the vocoder holds calm work back
+        monkeypatch.setattr(worker, "RESPONDS_SECONDS", 0.05)
+        while engine.urgent:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -26,60 +26,38 @@ class ServerMetrics:
     """Counts since the start of one server, in a registry of its own."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        self._sessions = Gauge("realtime_sessions", "Sessions that run now.", registry=registry)
-        self._admitted = Counter("realtime_sessions_admitted", "Callers that got a session.", registry=registry)
-        self._refused = Counter(
-            "realtime_sessions_refused", "Callers that were turned away, by error code.", ["code"], registry=registry
+        self._registry = CollectorRegistry()
+        self._sessions = Gauge("realtime_sessions", "Sessions that run now.", registry=self._registry)
+        self._admitted = self._counter("realtime_sessions_admitted", "Callers that got a session.")
+        self._refused = self._counter(
+            "realtime_sessions_refused", "Callers that were turned away, by error code.", "code"
         )
-        self._responses = Counter(
-            "realtime_responses", "Responses that ended, by status.", ["status"], registry=registry
+        self._responses = self._counter("realtime_responses", "Responses that ended, by status.", "status")
+        self._faults = self._counter(
+            "realtime_vocoder_faults", "What should not have come out of the vocoder.", "fault"
         )
-        self._faults = Counter(
-            "realtime_vocoder_faults", "What should not have come out of the vocoder.", ["fault"], registry=registry
-        )
-        self._first_audio = Histogram(
+        self._first_audio = self._histogram(
             "realtime_first_audio_seconds",
             "From the end of the user's speech, or the request, to the first audio sent.",
-            buckets=FIRST_AUDIO_BOUNDS_S,
-            registry=registry,
+            FIRST_AUDIO_BOUNDS_S,
         )
-        self._least_margin = Histogram(
+        self._least_margin = self._histogram(
             "realtime_least_margin_seconds",
             "Per reply: the least time from the sending of a chunk to the moment at which playback needs it.",
-            buckets=LEAST_MARGIN_BOUNDS_S,
-            registry=registry,
+            LEAST_MARGIN_BOUNDS_S,
         )
-        self._chunks = Counter("realtime_chunks", "Chunks of speech that were sent.", registry=registry)
-        self._late_chunks = Counter(
-            "realtime_late_chunks",
-            "Chunks that were sent after playback needed them: gaps that are heard.",
-            registry=registry,
-        )
-        self._speculations = Counter(
-            "realtime_speculations",
-            "Replies begun before the turn was over, by what became of them.",
-            ["outcome"],
-            registry=registry,
-        )
-        self._wasted_ids = Counter(
-            "realtime_speculation_wasted_ids",
-            "Ids that the model computed for replies that were dropped.",
-            registry=registry,
-        )
-        self._wasted_audio = Counter(
-            "realtime_speculation_wasted_audio_seconds",
-            "Speech that was vocoded for replies that were dropped.",
-            registry=registry,
-        )
-        self._rejected = Counter(
-            "realtime_messages_rejected", "Errors sent to clients, by code.", ["code"], registry=registry
-        )
-        self._paced = Counter(
-            "realtime_messages_paced",
-            "Messages that were read later because their client sent faster than it may.",
-            registry=registry,
-        )
+        self._chunks = self._counter("realtime_chunks", "Chunks of speech that were sent.")
+        help = "Chunks that were sent after playback needed them: gaps that are heard."
+        self._late_chunks = self._counter("realtime_late_chunks", help)
+        help = "Replies begun before the turn was over, by what became of them."
+        self._speculations = self._counter("realtime_speculations", help, "outcome")
+        help = "Ids that the model computed for replies that were dropped."
+        self._wasted_ids = self._counter("realtime_speculation_wasted_ids", help)
+        help = "Speech that was vocoded for replies that were dropped."
+        self._wasted_audio = self._counter("realtime_speculation_wasted_audio_seconds", help)
+        self._rejected = self._counter("realtime_messages_rejected", "Errors sent to clients, by code.", "code")
+        help = "Messages that were read later because their client sent faster than it may."
+        self._paced = self._counter("realtime_messages_paced", help)
         self.loop_lag = LoopLag()
         self.gauge(
             "realtime_event_loop_lag_seconds",
@@ -87,7 +65,13 @@ class ServerMetrics:
             lambda: self.loop_lag.worst_s,
         )
         self.gauge("process_threads", "Number of threads.", count_threads)
-        ProcessCollector(registry=registry)
+        ProcessCollector(registry=self._registry)
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(name, help, labels, registry=self._registry)
+
+    def _histogram(self, name: str, help: str, bounds: tuple[float, ...]) -> Histogram:
+        return Histogram(name, help, buckets=bounds, registry=self._registry)
 
     def session_began(self) -> None:
         self._sessions.inc()
