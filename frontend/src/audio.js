@@ -6,10 +6,12 @@ export const SAMPLE_RATE = 24_000;
 
 /**
  * @param {Int16Array} pcm
- * @returns {Float32Array} in [-1, 1)
+ * @returns {Float32Array<ArrayBuffer>} in [-1, 1)
  */
 export function floatFromPcm(pcm) {
-  return Float32Array.from(pcm, (value) => value / 32768);
+  const samples = new Float32Array(pcm.length);
+  for (let i = 0; i < pcm.length; i += 1) samples[i] = pcm[i] / 32768;
+  return samples;
 }
 
 /**
@@ -18,17 +20,6 @@ export function floatFromPcm(pcm) {
  */
 export function pcmFromFloat(sample) {
   return Math.max(-32768, Math.min(32767, Math.round(sample * 32768)));
-}
-
-/**
- * @param {Int16Array} frame
- * @returns {number} loudness in 0..1: -60 dB and below is 0, full scale is 1
- */
-export function loudness(frame) {
-  let energy = 0;
-  for (const sample of frame) energy += (sample / 32768) ** 2;
-  const decibels = 10 * Math.log10(energy / frame.length + 1e-9);
-  return Math.max(0, Math.min(1, 1 + decibels / 60));
 }
 
 /** Zero crossings on each side of the filter's centre: -60 dB of alias, and 0.7 ms of delay at 24 kHz. */
@@ -109,3 +100,23 @@ const hann = (x) => (Math.abs(x) >= 1 ? 0 : 0.5 + 0.5 * Math.cos(Math.PI * x));
  * @returns {number}
  */
 const greatestCommonDivisor = (a, b) => (b === 0 ? a : greatestCommonDivisor(b, a % b));
+
+/**
+ * @param {Int16Array} frame
+ * @returns {number} in dB of full scale; digital silence is -90
+ */
+export function decibels(frame) {
+  let energy = 0;
+  for (const sample of frame) energy += (sample / 32768) ** 2;
+  return 10 * Math.log10(energy / frame.length + 1e-9);
+}
+
+/**
+ * @param {Int16Array} frame
+ * @returns {number} the largest sample, 0..1
+ */
+export function peakOf(frame) {
+  let peak = 0;
+  for (const sample of frame) peak = Math.max(peak, Math.abs(sample));
+  return Math.min(1, peak / 32768);
+}

@@ -9,6 +9,9 @@ import { SAMPLE_RATE } from './audio.js';
 
 /** @typedef {{type: string, event_id?: string} & Record<string, any>} WireEvent */
 
+/** Events of this page whose failure is an expected race carry an id with this prefix; their errors are not shown. */
+export const RACE = 'race_';
+
 /** What came is not an event of the protocol. */
 export class WireError extends Error {
   /** @param {string} message */
@@ -45,16 +48,6 @@ export function decode(message) {
 // ---- Client events ----
 
 /**
- * Speech both ways at 24 kHz; the server decides when a turn ends, and writes down what it heard. A voice over an answer
- * only pauses it until the server knows what it was: this page can hold its sound (`conversation.js`).
- * @returns {WireEvent}
- */
-export function sessionUpdate() {
-  const input = { transcription: { model: 'default' }, turn_detection: { interruption: 'pause' } };
-  return { type: 'session.update', session: { type: 'realtime', audio: { input } } };
-}
-
-/**
  * @param {Int16Array} samples
  * @returns {WireEvent}
  */
@@ -62,9 +55,15 @@ export function appendAudio(samples) {
   return { type: 'input_audio_buffer.append', audio: base64FromPcm(samples) };
 }
 
-/** @returns {WireEvent} */
-export function commitAudio() {
-  return { type: 'input_audio_buffer.commit' };
+/**
+ * The end of a turn by hand. Server-side detection may end the same turn a moment earlier.
+ * @returns {WireEvent[]}
+ */
+export function endTurn() {
+  return [
+    { type: 'input_audio_buffer.commit', event_id: `${RACE}commit` },
+    { type: 'response.create', event_id: `${RACE}create` },
+  ];
 }
 
 /**
@@ -85,7 +84,35 @@ export function createResponse() {
 
 /** @returns {WireEvent} */
 export function cancelResponse() {
-  return { type: 'response.cancel' };
+  return { type: 'response.cancel', event_id: `${RACE}cancel` };
+}
+
+/**
+ * @param {string} itemId
+ * @returns {WireEvent}
+ */
+export function deleteItem(itemId) {
+  return { type: 'conversation.item.delete', item_id: itemId, event_id: `${RACE}delete` };
+}
+
+/**
+ * @param {string} callId
+ * @param {string} output
+ * @returns {WireEvent}
+ */
+export function functionOutput(callId, output) {
+  return { type: 'conversation.item.create', item: { type: 'function_call_output', call_id: callId, output } };
+}
+
+/**
+ * The answer to an MCP server's request.
+ * @param {string} itemId of the request
+ * @param {boolean} approve
+ * @returns {WireEvent}
+ */
+export function approval(itemId, approve) {
+  const item = { type: 'mcp_approval_response', approval_request_id: itemId, approve };
+  return { type: 'conversation.item.create', item };
 }
 
 /**

@@ -1,91 +1,129 @@
 // @ts-check
 /**
- * What the server's events mean for this page: who said what, who has the floor, how long the answer took. Pure: the time
- * comes in, effects go out, so a whole conversation is tested without a browser.
+ * What the server's events mean for this page: who said what, who has the floor. Pure: the time comes in, effects go out,
+ * so a whole conversation is tested without a browser.
  *
- *   idle -> listening -> hearing -> thinking -> speaking -> listening
+ *   free -> hearing -> thinking -> speaking -> free
  *
- * An answer is over for us when its `response.done` came and its sound has been played. Until then the user's voice (or the
- * Stop button) interrupts it: the sound stops, what is still on the way is dropped, and the server is told what was heard.
+ * An answer is over for us when its `response.done` came and its sound has been played. Until then the user's voice (or
+ * the Stop button) interrupts it: the sound stops, what is still on the way is dropped, and the server is told what was
+ * heard.
  *
- * A voice that may be nothing (a cough, "mhm") first holds the sound: the server says `output_audio_buffer.paused`, and
- * within a second either `resumed`, and it goes on from the very sample, or `speech_started`, which interrupts. While it is
- * held everything else goes on, also what a later answer brings: only the loudspeaker waits.
+ * With interruption mode `pause` speech over a reply first holds the sound: `output_audio_buffer.paused`, then within a
+ * second either `resumed`, and it continues from the same sample, or `speech_started`, which interrupts.
  */
-import { floatFromPcm } from './audio.js';
-import { pcmFromBase64 } from './codec.js';
+import { SAMPLE_RATE } from './audio.js';
+import { RACE, pcmFromBase64 } from './codec.js';
 
 /** @typedef {import('./codec.js').WireEvent} WireEvent */
-/** @typedef {'idle' | 'listening' | 'hearing' | 'thinking' | 'speaking'} Phase */
+/** @typedef {import('./state.js').State} State */
 /**
  * @typedef {object} Entry
  * @property {string} id the item's
+ * @property {'message' | 'tool' | 'approval' | 'divider'} kind
  * @property {'user' | 'assistant'} role
- * @property {string} text
+ * @property {string} text the words; of a divider its label; of a tool call its arguments
+ * @property {boolean} open more may come
+ * @property {boolean} lost the connection broke while it was open
+ * @property {boolean} cut it was interrupted
  * @property {number | null} spokenMs length of the user's speech, whose text may come late or never
- * @property {boolean} open more text may come
- * @property {boolean} interrupted
- * @property {number | null} latencyMs end of the user's turn, as the server told it -> first sound here
+ * @property {boolean} spoken the reply has sound, or will have
+ * @property {number} audioMs sound of the reply that has arrived
+ * @property {boolean} whole all of its sound has arrived
+ * @property {number} heardMs sound of the reply that has been played
+ * @property {string} [name] of the tool
+ * @property {string} [callId]
+ * @property {string | null} [output] of the tool; null: none yet
+ * @property {'server' | 'client' | 'mcp'} [by] who runs the tool
+ * @property {number} [calledAt] ms
+ * @property {number} [tookMs]
+ * @property {boolean} [approved]
  */
 /**
- * @typedef {{kind: 'play', itemId: string, contentIndex: number, samples: Float32Array}
+ * @typedef {{kind: 'play', itemId: string, contentIndex: number, pcm: Int16Array}
+ *   | {kind: 'playEnd', itemId: string}
  *   | {kind: 'interrupt', itemId: string | null}
  *   | {kind: 'hold'} | {kind: 'release'}
- *   | {kind: 'error', message: string}} Effect
+ *   | {kind: 'endTurn'}
+ *   | {kind: 'call', entry: Entry}
+ *   | {kind: 'error', message: string, param: string | null, eventId: string | null}} Effect
  */
 
+/** Key of `metadata` that marks a response as a voice preview: it is played and written nowhere. */
+export const PREVIEW = 'console_preview';
+
 export class Conversation {
-  constructor() {
+  /** @param {State} state `floor` and `held` are written here, `microphone` is read */
+  constructor(state) {
+    this.state = state;
     /** @type {Entry[]} in the order of the conversation */
     this.entries = [];
-    /** @type {Phase} */
-    this.phase = 'idle';
     /** The response whose deltas we follow. @type {string | null} */
     this.responseId = null;
     this.responseActive = false;
     this.soundQueued = false;
-    /** The server waits to see what a voice over the answer wants; nothing is to be heard of us until then. */
-    this.held = false;
     /** The answer whose sound came last. @type {string | null} */
     this.speakingItemId = null;
     /** Responses cut off here: what still arrives of them is dropped. @type {Set<string>} */
     this.cutOff = new Set();
-    /** @type {number | null} */
-    this.turnEndedAt = null;
+    /** Responses that only preview a voice. @type {Set<string>} */
+    this.previews = new Set();
     this.speechStartMs = 0;
+    this.dividers = 0;
   }
 
   get replying() {
     return this.responseActive || this.soundQueued;
   }
 
-  /** The socket is open and the session is there. */
-  begin() {
-    this.phase = 'listening';
-  }
-
-  /** The socket is gone; the transcript stays. */
+  /** The socket is gone; the transcript stays, and what was not finished is marked. */
   end() {
-    this.phase = 'idle';
+    const playing = this.soundQueued ? this.find(this.speakingItemId) : undefined;
+    if (playing) playing.lost = true;
+    this.state.floor = 'free';
+    this.state.held = false;
     this.responseActive = false;
     this.soundQueued = false;
-    this.held = false;
-    for (const entry of this.entries) entry.open = false;
+    for (const entry of this.entries) {
+      if (!entry.open) continue;
+      entry.open = false;
+      entry.lost = true;
+    }
+  }
+
+  /** @param {string} label */
+  divide(label) {
+    if (this.entries.length === 0) return;
+    const id = `divider_${(this.dividers += 1)}_${this.entries.length}`;
+    this.entries.push({ ...blank(id, 'assistant'), kind: 'divider', text: label, open: false });
+  }
+
+  /** The user has ended the turn by hand: sent a text, released the button, or switched the microphone off. */
+  userDone() {
+    this.state.floor = 'thinking';
   }
 
   /**
-   * The user has ended the turn by hand: sent a text, or switched the microphone off.
-   * @param {number} now in ms
+   * @param {string} responseId
+   * @returns {number} ms of its sound that have arrived
    */
-  userDone(now) {
-    this.turnEndedAt = now;
-    this.phase = 'thinking';
+  receivedMs(responseId) {
+    return responseId === this.responseId ? (this.find(this.speakingItemId)?.audioMs ?? 0) : 0;
   }
 
   /** All sound that was handed out has been played. */
   drained() {
     this.soundQueued = false;
     this.settle();
+  }
+
+  /**
+   * @param {string} itemId
+   * @param {number} ms of its sound have been played
+   */
+  heard(itemId, ms) {
+    const entry = this.find(itemId);
+    if (entry && !entry.cut) entry.heardMs = Math.max(entry.heardMs, ms);
   }
 
   /**
@@ -96,7 +134,10 @@ export class Conversation {
     if (!this.replying) return [];
     if (this.responseId !== null) this.cutOff.add(this.responseId);
     const entry = this.find(this.speakingItemId);
-    if (entry && this.soundQueued) entry.interrupted = true;
+    if (entry && this.soundQueued) {
+      entry.cut = true;
+      entry.open = false;
+    }
     this.soundQueued = false;
     this.settle();
     return [{ kind: 'interrupt', itemId: this.speakingItemId }];
@@ -114,7 +155,7 @@ export class Conversation {
 
   /** @param {string | null} id */
   find(id) {
-    return this.entries.find((entry) => entry.id === id);
+    return this.entries.findLast((entry) => entry.id === id);
   }
 
   /**
@@ -124,15 +165,36 @@ export class Conversation {
   ensure(id, role) {
     const known = this.find(id);
     if (known) return known;
-    /** @type {Entry} */
-    const entry = { id, role, text: '', spokenMs: null, open: true, interrupted: false, latencyMs: null };
+    const entry = blank(id, role);
     this.entries.push(entry);
     return entry;
   }
 
   settle() {
-    if (!this.replying && this.phase !== 'hearing' && this.phase !== 'idle') this.phase = 'listening';
+    if (!this.replying && this.state.floor !== 'hearing') this.state.floor = 'free';
   }
+}
+
+/**
+ * @param {string} id
+ * @param {'user' | 'assistant'} role
+ * @returns {Entry}
+ */
+function blank(id, role) {
+  return {
+    id,
+    kind: 'message',
+    role,
+    text: '',
+    open: true,
+    lost: false,
+    cut: false,
+    spokenMs: null,
+    spoken: false,
+    audioMs: 0,
+    whole: false,
+    heardMs: 0,
+  };
 }
 
 /** @typedef {(conversation: Conversation, event: WireEvent, now: number) => Effect[] | void} Handler */
@@ -141,32 +203,48 @@ export class Conversation {
 const HANDLERS = {
   'input_audio_buffer.speech_started': (conversation, event) => {
     const effects = [...conversation.interrupt(), ...release(conversation)];
-    conversation.phase = 'hearing';
+    conversation.state.floor = 'hearing';
     conversation.ensure(event.item_id, 'user');
     conversation.speechStartMs = event.audio_start_ms;
+    // Speech over a reply is confirmed late: the microphone may be off by now, and no silence will end the turn.
+    if (conversation.state.microphone === 'off') effects.push({ kind: 'endTurn' });
     return effects;
   },
 
-  'input_audio_buffer.speech_stopped': (conversation, event, now) => {
+  'input_audio_buffer.speech_stopped': (conversation, event) => {
     const entry = conversation.ensure(event.item_id, 'user');
     entry.spokenMs = event.audio_end_ms - conversation.speechStartMs;
     entry.open = false;
-    conversation.phase = 'thinking';
-    conversation.turnEndedAt = now;
+    conversation.state.floor = 'thinking';
   },
 
-  'conversation.item.added': (conversation, { item }) => {
-    if (item.type !== 'message' || item.role === 'system') return;
-    const entry = conversation.ensure(item.id, item.role);
-    entry.text = textOf(item) || entry.text;
-    entry.open = item.status === 'in_progress';
+  'input_audio_buffer.committed': (conversation, { item_id }) => {
+    conversation.ensure(item_id, 'user').open = false;
+    if (conversation.state.floor === 'hearing') conversation.state.floor = 'thinking';
   },
 
-  'conversation.item.done': (conversation, { item }) => {
+  'conversation.item.added': (conversation, event, now) => {
+    const { item } = event;
+    if (item.type === 'message' && item.role !== 'system') {
+      const entry = conversation.ensure(item.id, item.role);
+      entry.text = textOf(item) || entry.text;
+      entry.open = item.status === 'in_progress';
+    }
+    if (item.type === 'function_call' || item.type === 'mcp_call') callAdded(conversation, item, now);
+    if (item.type === 'function_call_output') outputAdded(conversation, item, now);
+    if (item.type === 'mcp_approval_request') approvalAdded(conversation, item);
+  },
+
+  'conversation.item.done': (conversation, { item }, now) => {
     const entry = conversation.find(item.id);
-    if (!entry || entry.role !== 'assistant') return;
+    if (!entry) return [];
+    if (item.type === 'function_call') return callDone(conversation, entry, item);
+    if (item.type === 'mcp_call') mcpDone(entry, item, now);
+    if (entry.role !== 'assistant' || item.type !== 'message') return [];
     entry.open = false;
-    if (item.status === 'incomplete') entry.interrupted = true;
+    entry.whole = item.status === 'completed';
+    if (item.status === 'incomplete') entry.cut = true;
+    return [{ kind: 'playEnd', itemId: item.id }];
   },
 
   'conversation.item.deleted': (conversation, { item_id }) => {
@@ -178,57 +256,136 @@ const HANDLERS = {
   },
 
   'conversation.item.input_audio_transcription.completed': (conversation, { item_id, transcript }) => {
-    conversation.ensure(item_id, 'user').text = transcript.trim();
+    const entry = conversation.find(item_id);
+    if (entry) entry.text = transcript.trim();
   },
 
   'response.created': (conversation, { response }) => {
+    if (response.metadata?.[PREVIEW]) {
+      conversation.previews.add(response.id);
+      return;
+    }
     conversation.responseId = response.id;
     conversation.responseActive = true;
-    if (conversation.phase !== 'hearing') conversation.phase = 'thinking';
+    if (conversation.state.floor !== 'hearing') conversation.state.floor = 'thinking';
   },
 
   'response.output_audio_transcript.delta': addText,
   'response.output_text.delta': addText,
 
-  'response.output_audio.delta': (conversation, event, now) => {
-    const entry = conversation.ensure(event.item_id, 'assistant');
-    if (conversation.turnEndedAt !== null) {
-      entry.latencyMs = now - conversation.turnEndedAt;
-      conversation.turnEndedAt = null;
+  'response.output_audio.delta': (conversation, event) => {
+    const pcm = pcmFromBase64(event.delta);
+    if (!conversation.previews.has(event.response_id)) {
+      const entry = conversation.ensure(event.item_id, 'assistant');
+      entry.audioMs += (1_000 * pcm.length) / SAMPLE_RATE;
+      entry.spoken = true;
+      conversation.speakingItemId = event.item_id;
     }
     conversation.soundQueued = true;
-    conversation.speakingItemId = event.item_id;
-    if (conversation.phase !== 'hearing') conversation.phase = 'speaking';
-    const samples = floatFromPcm(pcmFromBase64(event.delta));
-    return [{ kind: 'play', itemId: event.item_id, contentIndex: event.content_index, samples }];
+    if (conversation.state.floor !== 'hearing') conversation.state.floor = 'speaking';
+    return [{ kind: 'play', itemId: event.item_id, contentIndex: event.content_index, pcm }];
   },
 
   'output_audio_buffer.paused': (conversation) => {
-    conversation.held = true;
+    conversation.state.held = true;
     return [{ kind: 'hold' }];
   },
 
   'output_audio_buffer.resumed': release,
 
   'response.done': (conversation, { response }) => {
-    conversation.responseActive = false;
     conversation.cutOff.delete(response.id);
+    if (conversation.previews.delete(response.id)) return [];
+    conversation.responseActive = false;
     conversation.settle();
     if (response.status !== 'failed') return [];
     const reason = response.status_details?.error?.message ?? 'no reason was given';
-    return [{ kind: 'error', message: `The answer failed: ${reason}` }];
+    return [{ kind: 'error', message: `The answer failed: ${reason}`, param: null, eventId: null }];
   },
 
   error: (_conversation, { error }) => {
-    // An honest race: our cancel crosses the end of the answer.
-    if (error.code === 'response_cancel_not_active') return [];
-    return [{ kind: 'error', message: error.message }];
+    if (error.event_id?.startsWith(RACE) || error.code === 'response_cancel_not_active') return [];
+    return [{ kind: 'error', message: error.message, param: error.param ?? null, eventId: error.event_id ?? null }];
   },
 };
 
 /** @type {Handler} */
-function addText(conversation, { item_id, delta }) {
-  conversation.ensure(item_id, 'assistant').text += delta;
+function addText(conversation, { type, response_id, item_id, delta }) {
+  if (conversation.previews.has(response_id)) return;
+  const entry = conversation.ensure(item_id, 'assistant');
+  entry.text += delta;
+  entry.spoken = type === 'response.output_audio_transcript.delta';
+}
+
+/**
+ * @param {Conversation} conversation
+ * @param {any} item
+ * @param {number} now
+ */
+function callAdded(conversation, item, now) {
+  const entry = conversation.ensure(item.id, 'assistant');
+  const by = item.type === 'mcp_call' ? 'mcp' : 'client';
+  Object.assign(entry, {
+    kind: 'tool',
+    name: item.name,
+    callId: item.call_id ?? item.id,
+    output: null,
+    by,
+    calledAt: now,
+  });
+  entry.text = item.arguments || entry.text;
+  entry.open = true;
+}
+
+/**
+ * @param {Conversation} conversation
+ * @param {Entry} entry
+ * @param {any} item
+ * @returns {Effect[]}
+ */
+function callDone(conversation, entry, item) {
+  entry.text = item.arguments;
+  // A call that was given back to a new session has its result already.
+  return entry.output === null && conversation.responseActive ? [{ kind: 'call', entry }] : [];
+}
+
+/**
+ * @param {Conversation} conversation
+ * @param {any} item
+ * @param {number} now
+ */
+function outputAdded(conversation, item, now) {
+  const entry = conversation.entries.findLast(({ callId }) => callId === item.call_id);
+  if (!entry) return;
+  entry.output = item.output;
+  entry.open = false;
+  entry.tookMs ??= now - (entry.calledAt ?? now);
+}
+
+/**
+ * @param {Entry} entry
+ * @param {any} item
+ * @param {number} now
+ */
+function mcpDone(entry, item, now) {
+  entry.text = item.arguments ?? entry.text;
+  entry.output = item.error ? `Failed: ${item.error.message ?? JSON.stringify(item.error)}` : (item.output ?? '');
+  entry.open = false;
+  entry.tookMs = now - (entry.calledAt ?? now);
+}
+
+/**
+ * @param {Conversation} conversation
+ * @param {any} item
+ */
+function approvalAdded(conversation, item) {
+  const entry = conversation.ensure(item.id, 'assistant');
+  Object.assign(entry, {
+    kind: 'approval',
+    name: `${item.server_label}: ${item.name}`,
+    text: item.arguments,
+    open: true,
+  });
 }
 
 /**
@@ -237,8 +394,8 @@ function addText(conversation, { item_id, delta }) {
  * @returns {Effect[]}
  */
 function release(conversation) {
-  if (!conversation.held) return [];
-  conversation.held = false;
+  if (!conversation.state.held) return [];
+  conversation.state.held = false;
   return [{ kind: 'release' }];
 }
 

@@ -1,134 +1,69 @@
 // @ts-check
-/** Wires the parts: microphone -> socket -> conversation -> loudspeaker and page. */
-import { loudness } from './audio.js';
-import { RealtimeClient } from './client.js';
-import { appendAudio, cancelResponse, commitAudio, createResponse, truncateItem, userText } from './codec.js';
-import { Conversation } from './conversation.js';
-import { Microphone } from './mic.js';
-import { Player } from './player.js';
-import { View } from './view.js';
+/** Starts the page: the key in the address, the kept conversation, keys of the keyboard, the screen's lock. */
+import { Console } from './console.js';
+import { keep, restore } from './kept.js';
+import { Page } from './views/page.js';
+import { watch } from './watch.js';
 
-// A server with keys: open /#key=KEY. A fragment never leaves the browser by itself.
-const apiKey = new URLSearchParams(location.hash.slice(1)).get('key');
+/** @type {Page | undefined} */
+export let page;
+export const app = new Console({ base: new URL('.', location.href), onChange: () => page?.draw() });
 
-const view = new View();
-const conversation = new Conversation();
-const player = new Player(() => {
-  conversation.drained();
-  draw();
-});
-const client = new RealtimeClient({
-  base: new URL('.', location.href),
-  apiKey,
-  onState(state, why) {
-    detail = why;
-    if (state === 'open') conversation.begin();
-    if (state === 'closed') void hangUp(why);
-    draw();
-  },
-  onSent: (event) => view.logEvent('out', event),
-  onEvent(event) {
-    view.logEvent('in', event);
-    for (const effect of conversation.receive(event, performance.now())) void carryOut(effect);
-    draw();
-  },
-});
-const microphone = new Microphone({
-  onFrame(frame) {
-    view.showLevel(loudness(frame));
-    client.send(appendAudio(frame));
-  },
-  onEnded: () => act(() => microphone.stop()),
-});
-let detail = '';
-
-function draw() {
-  view.showState(client.state, detail, conversation.phase);
-  view.showReplying(conversation.replying);
-  view.showMicrophone(microphone.active);
-  view.showEntries(conversation.entries);
+// A fragment never leaves the browser by itself; it is removed so that it is not copied or bookmarked with the address.
+const hash = new URLSearchParams(location.hash.slice(1));
+const key = hash.get('key');
+if (key !== null) {
+  history.replaceState(null, '', location.pathname + location.search);
+  void app.setKey(key);
 }
 
-/** @param {import('./conversation.js').Effect} effect */
-async function carryOut(effect) {
-  if (effect.kind === 'play') player.push(effect.itemId, effect.contentIndex, effect.samples);
-  if (effect.kind === 'hold') player.hold();
-  if (effect.kind === 'release') player.release();
-  if (effect.kind === 'error') view.showError(effect.message);
-  if (effect.kind === 'interrupt') {
-    const heard = await player.stop();
-    if (heard?.itemId === effect.itemId) client.send(truncateItem(heard.itemId, heard.contentIndex, heard.playedMs));
+restore(app);
+page = new Page(app);
+page.draw();
+
+void app.client.waitUntilReady().then(() => app.fetchNames());
+setInterval(() => watch(app), 1_000);
+setInterval(() => keep(app), 2_000);
+addEventListener('pagehide', () => keep(app));
+if (navigator.mediaDevices) {
+  void page.listDevices();
+  navigator.mediaDevices.addEventListener('devicechange', () => void page?.listDevices());
+}
+
+// A browser that has kept the loudspeaker closed opens it at a click.
+addEventListener('pointerdown', () => {
+  if (app.player.suspended) void app.player.start();
+});
+
+/** @param {EventTarget | null} target */
+const takesKeys = (target) =>
+  target instanceof HTMLElement &&
+  target.closest('input, textarea, select, button, [role="listbox"], [role="tab"]') !== null;
+
+addEventListener('keydown', (event) => {
+  if (event.key === 'Escape' && page?.sheet) page.closeSheet();
+  else if (event.key === 'Escape') void app.stop();
+  const talk = event.target instanceof HTMLElement && event.target.id === 'microphone';
+  if (event.key !== ' ' || !app.state.pushToTalk || event.repeat || (takesKeys(event.target) && !talk)) return;
+  event.preventDefault();
+  void app.press();
+});
+addEventListener('keyup', (event) => {
+  if (event.key === ' ' && app.state.talking) {
+    event.preventDefault();
+    app.release();
   }
-}
-
-/**
- * Runs a user's action: what fails is shown, and the page is drawn anew.
- * @param {() => Promise<void>} action
- */
-async function act(action) {
-  view.showError(null);
-  try {
-    await action();
-  } catch (error) {
-    view.showError(error instanceof Error ? error.message : String(error));
-  }
-  draw();
-}
-
-async function join() {
-  await player.start();
-  if (!client.open) await client.connect();
-}
-
-async function toggleMicrophone() {
-  if (microphone.active) return muteMicrophone();
-  await microphone.start();
-  await join();
-}
-
-async function muteMicrophone() {
-  await microphone.stop();
-  if (conversation.phase !== 'hearing') return;
-  // Switched off in mid-sentence: no silence will follow that could end the turn.
-  conversation.userDone(performance.now());
-  client.send(commitAudio());
-  client.send(createResponse());
-}
-
-/** @param {string} text */
-async function sendText(text) {
-  await join();
-  const cut = conversation.interrupt();
-  if (cut.length > 0) client.send(cancelResponse());
-  await Promise.all(cut.map(carryOut));
-  conversation.userDone(performance.now());
-  client.send(userText(text));
-  client.send(createResponse());
-}
-
-async function stopAnswer() {
-  if (conversation.responseActive) client.send(cancelResponse());
-  await Promise.all(conversation.interrupt().map(carryOut));
-}
-
-/** @param {string} why */
-async function hangUp(why) {
-  view.showError(why);
-  conversation.end();
-  await Promise.all([player.stop(), microphone.stop()]);
-  player.release();
-  draw();
-}
-
-async function reconnect() {
-  await client.waitUntilReady();
-  await join();
-}
-
-view.bind({
-  microphone: () => act(toggleMicrophone),
-  text: (text) => act(() => sendText(text)),
-  stop: () => act(stopAnswer),
-  reconnect: () => act(reconnect),
 });
-void client.waitUntilReady();
+addEventListener('blur', () => app.release());
+
+/** The screen stays on while someone talks to it. @type {WakeLockSentinel | null} */
+let lock = null;
+setInterval(async () => {
+  const wanted = app.state.microphone === 'on' && document.visibilityState === 'visible';
+  if (!wanted) {
+    void lock?.release();
+    lock = null;
+  } else if (lock === null || lock.released) {
+    lock = (await navigator.wakeLock?.request('screen').catch(() => null)) ?? null;
+  }
+}, 1_000);

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Resampler, loudness, pcmFromFloat } from '../../frontend/src/audio.js';
+import { Resampler, decibels, pcmFromFloat, peakOf } from '../../frontend/src/audio.js';
 
 /**
  * @param {number} frequency in Hz
@@ -59,7 +59,8 @@ test('samples beyond full scale are clipped, not wrapped', () => {
   assert.equal(pcmFromFloat(0.5), 16384);
 });
 
-test('loudness runs from silence to full scale', () => {
-  assert.equal(loudness(new Int16Array(480)), 0);
-  assert.ok(loudness(new Int16Array(480).fill(32767)) > 0.99);
+test('levels run from digital silence to full scale', () => {
+  assert.equal(Math.round(decibels(new Int16Array(480))), -90);
+  assert.ok(decibels(new Int16Array(480).fill(32767)) > -0.01);
+  assert.equal(peakOf(Int16Array.of(0, -16384, 100)), 0.5);
 });

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import json
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -24,6 +24,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 RATE = 24_000
 FRONTEND = Path(__file__).parents[2] / "frontend"
@@ -33,7 +34,8 @@ SILENCE_MS = 300
 @dataclass
 class StubServer:
     """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound. ``doubts``: a voice over
-    a reply only pauses it, and was nothing."""
+    a reply only pauses it, and was nothing. ``call``: the reply is a call of this function until it has a result.
+    ``full``: there is no place for a session."""
 
     text: str = "It is twelve o'clock."
     chunks: int = 5
@@ -42,9 +44,12 @@ class StubServer:
     doubts: bool = False
     not_ready: str | None = None
     api_key: str | None = None
+    full: bool = False
+    call: str | None = None
     turns: list[dict[str, Any]] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+    port: int = 0
     sockets: set[ServerConnection] = field(default_factory=set)
 
     @property
@@ -62,6 +67,13 @@ class StubServer:
         if path == "/healthz":
             status = HTTPStatus.OK if self.not_ready is None else HTTPStatus.SERVICE_UNAVAILABLE
             return _response(status, "application/json", json.dumps(self.health()).encode())
+        if path == "/readyz":
+            body = {"status": "full" if self.full else "ready", "reason": "all sessions are taken" if self.full else ""}
+            status = HTTPStatus.SERVICE_UNAVAILABLE if self.full else HTTPStatus.OK
+            return _response(status, "application/json", json.dumps(body).encode())
+        if path == "/v1/models":
+            models = {"data": [{"id": "stub", "voices": ["default", "deep"]}]}
+            return self._refusal(request) or _response(HTTPStatus.OK, "application/json", json.dumps(models).encode())
         if path == "/v1/realtime/turns":
             return _response(HTTPStatus.OK, "application/json", json.dumps({"data": self.turns}).encode())
         file = FRONTEND / (path.lstrip("/") or "index.html")
@@ -74,6 +86,12 @@ class StubServer:
         return {"status": "loading" if self.not_ready else "ready", "reason": self.not_ready or ""}
 
     def _refusal(self, request: Request) -> Response | None:
+        if self.full and request.path.startswith("/v1/realtime"):
+            error = {"type": "server_error", "code": "server_full", "message": "All sessions are taken."}
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "application/json", json.dumps({"error": error}).encode())
+        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(", ")
+        if f"openai-insecure-api-key.{self.api_key}" in offered:
+            return None
         if self.api_key is None or request.headers.get("Authorization") == f"Bearer {self.api_key}":
             return None
         error = {"type": "authentication_error", "code": "invalid_api_key", "message": "Incorrect API key."}
@@ -102,9 +120,10 @@ class _Session:
         self.last_item: str | None = None
         self.reply: asyncio.Task[None] | None = None
         self.paused = False
+        self.session = _default_session()
 
     async def run(self) -> None:
-        await self.send("session.created", session={"type": "realtime", "id": "sess_1"})
+        await self.send("session.created", session=self.session)
         try:
             async for message in self.socket:
                 event = json.loads(message)
@@ -122,11 +141,17 @@ class _Session:
     async def take(self, event: dict[str, Any]) -> None:
         match event["type"]:
             case "session.update":
-                await self.send("session.updated", session=event["session"])
+                await self.update(event)
             case "input_audio_buffer.append":
                 await self.hear(np.frombuffer(base64.b64decode(event["audio"]), "<i2"))
             case "conversation.item.create":
-                await self.add_item({**event["item"], "id": self.id("item"), "status": "completed"})
+                await self.add_item({"id": self.id("item"), **event["item"], "status": "completed"})
+            case "conversation.item.delete":
+                await self.send("conversation.item.deleted", item_id=event["item_id"])
+            case "input_audio_buffer.clear":
+                await self.send("input_audio_buffer.cleared")
+            case "input_audio_buffer.commit":
+                await self.end_of_speech(self.samples * 1000 // RATE, detected=False)
             case "conversation.item.truncate":
                 await self.send("conversation.item.truncated", **{k: v for k, v in event.items() if k != "type"})
             case "response.create":
@@ -140,6 +165,15 @@ class _Session:
                     "message": f"unknown {unknown}",
                 }
                 await self.send("error", error=error)
+
+    async def update(self, event: dict[str, Any]) -> None:
+        speed = event["session"].get("audio", {}).get("output", {}).get("speed", 1)
+        if speed > 1.2:
+            fault = {"type": "invalid_request_error", "code": "invalid_value", "param": "session.audio.output.speed"}
+            message = "Too fast for the stub."
+            return await self.send("error", error={**fault, "message": message, "event_id": event.get("event_id")})
+        _merge(self.session, event["session"])
+        await self.send("session.updated", session=self.session)
 
     async def hear(self, pcm: np.ndarray) -> None:
         self.samples += len(pcm)
@@ -162,9 +196,10 @@ class _Session:
             await self.send("output_audio_buffer.resumed", response_id="resp")
         self.paused = loud or (self.paused and self.quiet_ms < SILENCE_MS)
 
-    async def end_of_speech(self, ms: int) -> None:
-        item_id, self.item_id = self.item_id, None
-        await self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=ms)
+    async def end_of_speech(self, ms: int, *, detected: bool = True) -> None:
+        item_id, self.item_id = self.item_id or self.id("item"), None
+        if detected:
+            await self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=ms)
         await self.send("input_audio_buffer.committed", item_id=item_id, previous_item_id=self.last_item)
         content = [{"type": "input_audio", "transcript": None}]
         await self.add_item(
@@ -172,7 +207,8 @@ class _Session:
         )
         completed = "conversation.item.input_audio_transcription.completed"
         await self.send(completed, item_id=item_id, content_index=0, transcript="What time is it?", usage={})
-        self.reply = asyncio.create_task(self.respond(), name="reply")
+        if detected:
+            self.reply = asyncio.create_task(self.respond(), name="reply")
 
     async def add_item(self, item: dict[str, Any]) -> None:
         for type in ("conversation.item.added", "conversation.item.done"):
@@ -187,6 +223,8 @@ class _Session:
         self.reply = None
 
     async def respond(self) -> None:
+        if self.server.call is not None and not any("call_id" in str(e) for e in self.server.received):
+            return await self.call_function(self.server.call)
         response, item = self.id("resp"), self.id("item")
         where = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
         await self.send("response.created", response={"id": response, "status": "in_progress", "output": []})
@@ -211,10 +249,46 @@ class _Session:
             )
             await self.send("response.done", response={"id": response, "status": status, "output": []})
 
+    async def call_function(self, name: str) -> None:
+        response, item = self.id("resp"), self.id("item")
+        arguments = '{"city": "Paris"}'
+        call = {"id": item, "type": "function_call", "name": name, "call_id": "call_1", "arguments": ""}
+        await self.send("response.created", response={"id": response, "status": "in_progress", "output": []})
+        await self.send("conversation.item.added", item={**call, "status": "in_progress"}, previous_item_id=None)
+        done = {**call, "arguments": arguments, "status": "completed"}
+        await self.send("conversation.item.done", item=done, previous_item_id=None)
+        await self.send("response.done", response={"id": response, "status": "completed", "output": [done]})
+
     def tone(self, index: int) -> str:
         n = RATE * self.server.chunk_ms // 1000
         phase = 2 * np.pi * 330 * (np.arange(n) + index * n) / RATE
         return base64.b64encode((3000 * np.sin(phase)).astype("<i2").tobytes()).decode()
+
+
+def _default_session() -> dict[str, Any]:
+    detection = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    heard = {"turn_detection": detection, "transcription": None, "noise_reduction": None}
+    said = {"voice": "default", "speed": 1.0}
+    session = {"type": "realtime", "id": "sess_1", "instructions": "Be kind.", "output_modalities": ["audio"]}
+    return {
+        **session,
+        "audio": {"input": heard, "output": said},
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+    }
+
+
+def _merge(into: dict[str, Any], change: dict[str, Any]) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol("realtime") if "realtime" in offered else None
 
 
 def _response(status: HTTPStatus, kind: str, body: bytes) -> Response:
@@ -225,7 +299,8 @@ def _response(status: HTTPStatus, kind: str, body: bytes) -> Response:
 @asynccontextmanager
 async def running(server: StubServer) -> AsyncIterator[StubServer]:
     """Serve on a free port until the block ends."""
-    async with serve(server.talk, "127.0.0.1", 0, process_request=server.answer_http, compression=None) as listener:
+    options: dict[str, Any] = {"process_request": server.answer_http, "select_subprotocol": _subprotocol}
+    async with serve(server.talk, "127.0.0.1", server.port, compression=None, **options) as listener:
         port = listener.sockets[0].getsockname()[1]
-        server.url = f"ws://127.0.0.1:{port}/v1/realtime"
+        server.url, server.port = f"ws://127.0.0.1:{port}/v1/realtime", port
         yield server
