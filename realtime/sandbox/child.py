@@ -125,7 +125,7 @@ class Child:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (_PACKAGES, environment.get("PYTHONPATH"))))
         try:
-            # stderr could repeat what a client wrote; a session of its own keeps Ctrl-C from the child.
+            # stderr could repeat what a client wrote; a process group of its own keeps Ctrl-C from the child.
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -133,7 +133,7 @@ class Child:
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 env=environment,
-                start_new_session=True,
+                process_group=0,
             )
         except OSError as fault:
             self._not_before = time.monotonic() + RETRY_S
