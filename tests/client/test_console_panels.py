@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import wave
 from pathlib import Path
-
-from playwright.async_api import Download, Page
+from typing import TYPE_CHECKING
 
 from tests.client.browser import browser_page, in_phase, microphone_file, needs_chromium, say
 from tests.client.stub_server import StubServer, running
+
+if TYPE_CHECKING:
+    from playwright.async_api import Download, Page
 
 pytestmark = needs_chromium
 
