@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-IDS_PER_SECOND = 31.25
-"""Of a spoken reply: decoding steps per second of speech."""
+from realtime.ports.engine import IDS_PER_SECOND
+
 SPOKEN_TO = 0.5
 PEAK = 0.95
 LOAD = 0.7
@@ -71,7 +71,7 @@ class Capacity:
     def __str__(self) -> str:
         replies = spoken_to(self.sessions)
         return (
-            f"{self.sessions} session{'s' * (self.sessions > 1)}: a decoding step takes "
+            f"{self.sessions} sessions: a decoding step takes "
             f"{1000 * self.step.first:.1f} ms + "
             f"{1000 * self.step.further:.1f} ms for each further reply, a second of speech {self.speech.first:.3f} s + "
             f"{self.speech.further:.3f} s in the vocoder; {replies} spoken to at once use "

@@ -14,12 +14,10 @@ from typing import Any, Protocol
 from realtime.engine.conversation import PromptRequest
 from realtime.engine.preparation import Pending
 from realtime.engine.rendered_prompt import Key, RenderedMessage, RenderedPrompt
-from realtime.ports.engine import SPECULATIVE_SECONDS, GenerationDone, TokenDelta
+from realtime.ports.engine import IDS_PER_SECOND, SPECULATIVE_SECONDS, GenerationDone, TokenDelta
 from realtime.ports.payer import Payer
 
 SPEECH_IDS_PER_SECOND = 25
-IDS_PER_SECOND = 31.25
-"""Of a spoken reply: four ids of speech and one of text in turn."""
 
 MAX_PLAYBACK_LEAD_SECONDS = 12.0
 """Speech of a reply that may be made beyond what its listener can have heard. A reply that is interrupted wastes no

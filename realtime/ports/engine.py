@@ -20,6 +20,9 @@ from realtime.ports.messages import Message
 from realtime.ports.payer import NOBODY, Payer
 from realtime.ports.tool_calls import AllowedCalls, CallableFunction
 
+IDS_PER_SECOND = 31.25
+"""Of a spoken reply: four ids of speech and one of text in turn."""
+
 SPECULATIVE_SECONDS = 2.0
 """Speech of a speculative reply that is made before it is confirmed: enough to play while the rest is made, and a bound
 to what is lost when the user goes on."""

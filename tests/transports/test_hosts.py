@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-import urllib.error
-import urllib.request
-from typing import Any
 
 import pytest
 
@@ -58,23 +54,10 @@ def test_a_star_allows_every_name() -> None:
     assert Hosts(["*"]).admit("evil.example")
 
 
-async def get(server: Server, path: str, host: str) -> tuple[int, dict[str, Any]]:
-    def fetch() -> tuple[int, dict[str, Any]]:
-        request = urllib.request.Request(server.http + path, headers={"Host": host})
-        try:
-            with urllib.request.urlopen(request) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
-
-    return await asyncio.to_thread(fetch)
-
-
 @pytest.mark.parametrize("path", ["/v1/realtime/turns", "/v1/models", "/v1/audio/voices", "/"])
 async def test_rebound_requests_are_refused_without_origin(path: str) -> None:
     async with serving() as server:
-        status, body = await get(server, path, "evil.example:8765")
+        status, body = await server.get(path, Host="evil.example:8765")
         assert (status, body["error"]["code"]) == (403, "host_not_allowed")
         assert "--allowed-hosts" in body["error"]["message"]
 
@@ -97,15 +80,15 @@ async def upgrade(server: Server, host: str, *headers: str) -> bytes:
 
 async def test_probes_come_under_any_name() -> None:
     async with serving() as server:
-        assert (await get(server, "/healthz", "probe.cluster.example"))[0] == 200
+        assert (await server.get("/healthz", Host="probe.cluster.example"))[0] == 200
 
 
 async def test_allowed_names_and_origins_are_answered() -> None:
     access = Access(origins=Origins(["https://app.example.org"]), hosts=["voice.example.org"])
     async with serving(access=access) as server:
         for host in ("voice.example.org", "app.example.org:8765"):
-            assert (await get(server, "/v1/models", host))[0] == 200
-        assert (await get(server, "/v1/models", "evil.example"))[0] == 403
+            assert (await server.get("/v1/models", Host=host))[0] == 200
+        assert (await server.get("/v1/models", Host="evil.example"))[0] == 403
 
 
 async def test_keys_make_every_name_safe() -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
 from realtime.transports.http import guards, pending
-from realtime.transports.http.http import build_app
 from realtime.transports.http.pending import PENDING, network_of
 from realtime.transports.http.self_signed import write_self_signed
-from realtime.transports.http.server import listen, web_server
-from tests.fakes import FakeEngine, reply
+from tests.fakes import reply
 from tests.transports.test_guards import HEAD, UPGRADE, answer_of, end_of, talks
-from tests.transports.test_server import FakeHost, Server, expect, serving
+from tests.transports.test_server import Server, expect, serving
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -29,21 +25,6 @@ async def raw(port: int, source: str) -> Connection:
 
 def port_of(server: Server) -> int:
     return int(server.http.rpartition(":")[2])
-
-
-@asynccontextmanager
-async def serving_tls(folder: Path) -> AsyncIterator[Server]:
-    host = FakeHost(FakeEngine(reply("Hi.")))
-    with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, None), write_self_signed(folder, ["localhost"]))
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0.005)
-        try:
-            yield Server(host, listener.getsockname()[1])
-        finally:
-            server.should_exit = True
-            await task
 
 
 async def test_silence_of_one_address_spares_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +61,7 @@ async def test_any_unfinished_request_counts_as_pending(sent: bytes, monkeypatch
 async def test_connections_without_tls_handshake_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cryptography")
     monkeypatch.setattr(pending, "MAX_PENDING", 8)
-    async with serving_tls(tmp_path) as server:
+    async with serving(reply("Hi."), tls=write_self_signed(tmp_path, ["localhost"])) as server:
         port = port_of(server)
         held = [await raw(port, "127.0.0.2") for _ in range(20)]
         assert len(PENDING) <= 8

@@ -27,7 +27,7 @@ from realtime.transports.http.access import Access
 from realtime.transports.http.host import Health
 from realtime.transports.http.http import build_app
 from realtime.transports.http.metrics_page import ServerMetrics
-from realtime.transports.http.server import listen, web_server
+from realtime.transports.http.server import TlsFiles, listen, web_server
 from realtime.transports.webrtc.offers import OfferAnswerer
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
 
@@ -97,10 +97,11 @@ class Server:
         self.http = f"http://127.0.0.1:{port}"
         self.url = f"ws://127.0.0.1:{port}/v1/realtime"
 
-    async def get(self, path: str) -> tuple[int, Any]:
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
         def fetch() -> tuple[int, Any]:
             try:
-                with urllib.request.urlopen(self.http + path) as answer:
+                request = urllib.request.Request(self.http + path, headers=headers)
+                with urllib.request.urlopen(request) as answer:
                     return answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 with error:
@@ -118,11 +119,15 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    *scripts: Sequence[Step], frontend: Path | None = None, access: Access | None = None, **options: Any
+    *scripts: Sequence[Step],
+    frontend: Path | None = None,
+    access: Access | None = None,
+    tls: TlsFiles | None = None,
+    **options: Any,
 ) -> AsyncIterator[Server]:
     host = FakeHost(FakeEngine(*scripts), **options)
     with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, frontend, access))
+        server = web_server(build_app(host, frontend, access), tls)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)
