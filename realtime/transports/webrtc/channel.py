@@ -207,7 +207,7 @@ class WebRtcChannel:
                 self._put(self._decoded(message))
             except ProtocolError as error:
                 self._pace.took_settings(len(message))
-                self._put(error)
+                self._put(error.with_traceback(None))  # the session clears its frames, and this one still runs
 
     def _decoded(self, message: str | bytes) -> wire.ClientEvent:
         if len(message) > DEFAULT_MAX_MESSAGE:

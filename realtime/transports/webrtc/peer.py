@@ -206,7 +206,6 @@ class Peer:
             self._dtls.on("statechange", self._dtls_changed)
             await self._dtls.start(RTCDtlsParameters(fingerprints))
             if self._dtls.state != "connected":
-                self.end("the DTLS handshake failed")
                 return
             if self._offer.data is not None:
                 self._sctp = _Sctp(self._dtls, self.end)
@@ -218,8 +217,10 @@ class Peer:
             self.end(f"it could not be connected ({log_text(error)})")
 
     def _dtls_changed(self) -> None:
-        if self._dtls.state in ("closed", "failed"):
+        if self._dtls.state == "closed":
             self.end("it closed the connection")
+        elif self._dtls.state == "failed":
+            self.end("the DTLS handshake failed")
 
     # The path
 
