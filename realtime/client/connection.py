@@ -53,7 +53,10 @@ class Received:
 
 
 class RealtimeConnection:
-    """An open session. One task may send while another receives. `receive` raises `error` events."""
+    """An open session. One task may send while another receives. `receive` raises `error` events. ``server_plays``:
+    the server owns the playback and tells when it ends."""
+
+    server_plays = False
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket

@@ -75,6 +75,8 @@ class WebRtcConnection(RealtimeConnection):
     """An open call. `receive` also gives the audio that was played, as `response.output_audio.delta`. ``call``: where
     the call is, for `hang_up` and side connections. ``heard``: all that the track has played, 20 ms each at 24 kHz."""
 
+    server_plays = True
+
     def __init__(self, peer: RTCPeerConnection, channel: RTCDataChannel, microphone: Microphone) -> None:
         self.peer = peer
         self.call = ""
