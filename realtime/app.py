@@ -22,12 +22,13 @@ from typing import Any, Protocol
 
 import torch
 
+from realtime.addresses import ip_addresses, stun_address
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings, naming, stun_address, words
+from realtime.config import Settings, naming, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
@@ -254,9 +255,9 @@ async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | No
         logger.info("WebRTC is off: %s is not installed; pip install 'realtime-voice[webrtc]'", error.name)
         return None
     config = UdpConfig(
-        addresses=tuple(words(settings.webrtc_addresses)),
+        addresses=ip_addresses(settings.webrtc_addresses),
         port=settings.webrtc_port,
-        advertised=tuple(words(settings.webrtc_advertised)),
+        advertised=ip_addresses(settings.webrtc_advertised),
         stun_server=stun_address(settings.webrtc_stun),
         loopback=is_loopback(settings.host),
     )

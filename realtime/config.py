@@ -11,11 +11,9 @@ import argparse
 import difflib
 import logging
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -30,6 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from realtime.addresses import ip_addresses, stun_address
 from realtime.errors import CheckpointError, ConfigError
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
@@ -55,16 +54,6 @@ def _setting(
     which may be an array in TOML. ``limits``: constraints of pydantic (``ge``, ``le``, ``max_length``)."""
     extra = {"formerly": formerly, "listed": listed}
     return Field(default, description=help, repr=repr, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
-
-
-def stun_address(text: str) -> tuple[str, int] | None:
-    """``HOST[:PORT]`` -> host and port; None for an empty text. Raises `ValueError`."""
-    if not text:
-        return None
-    host, _, port = text.removeprefix("stun:").partition(":")
-    if not re.fullmatch(r"[\w.-]+", host) or not re.fullmatch(r"\d{0,5}", port) or not 0 < int(port or 3478) < 65_536:
-        raise ValueError(f"{text[:_SHOWN_CHARACTERS]!r} is not HOST or HOST:PORT")
-    return host, int(port or 3478)
 
 
 def words(text: str) -> list[str]:
@@ -298,17 +287,10 @@ class Settings(BaseSettings):
             raise ValueError("it contains a NUL character")
         return value
 
-    @field_validator("webrtc_addresses", "webrtc_advertised")
+    @field_validator("webrtc_addresses", "webrtc_advertised", "webrtc_stun")
     @classmethod
-    def _check_addresses(cls, value: str) -> str:
-        for word in words(value):
-            ip_address(word)  # its error names the word
-        return value
-
-    @field_validator("webrtc_stun")
-    @classmethod
-    def _check_stun(cls, value: str) -> str:
-        stun_address(value)
+    def _check_network(cls, value: str, info: ValidationInfo) -> str:
+        (stun_address if info.field_name == "webrtc_stun" else ip_addresses)(value)
         return value
 
     @field_validator("max_context_tokens")

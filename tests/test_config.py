@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime.addresses import stun_address
 from realtime.checkpoint.load import load_model
 from realtime.checkpoint.profile import load_profile
-from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments, stun_address
+from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
 from realtime.errors import ConfigError
 
 
