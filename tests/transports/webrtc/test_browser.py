@@ -132,7 +132,7 @@ async def test_chromium_talks_and_hears_by_plain_webrtc(tmp_path: Path) -> None:
         answers.append(await answer_heard(page, url))
         assert not {"failed", "closed"} & set(await page.evaluate("window.states"))
     # A machine that is slower than speech breaks words: one of the two answers must be understood.
-    assert max(similar(heard, said) for said, heard in answers) > 0.5, answers
+    assert max(similar(heard, said) for said, heard in answers) >= 0.4, answers
 
 
 async def answer_heard(page: Page, url: str) -> tuple[str, str]:

@@ -162,3 +162,22 @@ async def test_sessions_of_sockets_take_no_offers() -> None:
         session_id = (await expect(socket, "session.created"))["session"]["id"]
         status, _, body = await post(server, f"/v1/realtime/calls/{session_id}", CHROMIUM, RAW)
         assert (status, error(body)["param"]) == (400, "call_id")
+
+
+async def test_a_false_alarm_pauses_without_losing_a_sample() -> None:
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}
+    async with answering(reply("Long.", tokens=75)) as server, calling(server) as caller:
+        await caller.connection.send("session.update", session=session)
+        await caller.connection.send("response.create")
+        await caller.expect("output_audio_buffer.started")
+        await caller.hear(0.5)
+        await caller.say(0.12)
+        await caller.expect("output_audio_buffer.paused")
+        await caller.expect("output_audio_buffer.resumed")
+        await caller.expect("output_audio_buffer.stopped")
+        assert 2.9 <= await caller.spoken_s() <= 3.3  # 3.0 s were made; the fades at the pause may count twice
+        heard = np.concatenate(caller.connection.heard)
+        loud = np.abs(heard[: len(heard) // 240 * 240].reshape(-1, 240)).max(axis=1) > 0.1
+        gap = np.flatnonzero(loud)
+        assert np.diff(gap).max() > 10  # it was silent in between, for more than 100 ms
+        assert not [event for event in caller.events if event.type == "input_audio_buffer.speech_started"]
