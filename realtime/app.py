@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -249,6 +250,7 @@ async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | No
     if not settings.webrtc:
         return None
     try:
+        await asyncio.to_thread(import_module, "realtime.transports.webrtc.answerer")  # it takes a second
         from realtime.transports.webrtc.answerer import WebRtcAnswerer
         from realtime.transports.webrtc.udp import UdpConfig
     except ModuleNotFoundError as error:
