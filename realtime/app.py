@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import torch
 
-from realtime.addresses import ip_addresses, stun_address
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
@@ -263,7 +263,10 @@ async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | No
         stun_server=stun_address(settings.webrtc_stun),
         loopback=is_loopback(settings.host),
     )
-    answerer = WebRtcAnswerer(config, metrics)
+    turn = turn_server(settings.webrtc_turn)
+    if turn is not None:
+        turn = replace(turn, username=settings.webrtc_turn_username, password=settings.webrtc_turn_password)
+    answerer = WebRtcAnswerer(config, metrics, turn)
     await answerer.open()
     return answerer
 

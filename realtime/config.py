@@ -28,7 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from realtime.addresses import ip_addresses, stun_address
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.errors import CheckpointError, ConfigError
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
@@ -265,9 +265,12 @@ class Settings(BaseSettings):
     webrtc_advertised: str = _setting(
         "", "addresses that clients are told in place of the local ones (behind NAT, in containers): IP,…", listed=True
     )
-    webrtc_stun: str = _setting(
-        "", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]; the NAT must forward the port"
+    webrtc_stun: str = _setting("", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]")
+    webrtc_turn: str = _setting(
+        "", "TURN server that relays to this server: turn:HOST[:PORT][?transport=tcp] or turns:…"
     )
+    webrtc_turn_username: str = _setting("", "user name on --webrtc-turn")
+    webrtc_turn_password: str = _setting("", "password on --webrtc-turn; prefer the environment variable", repr=False)
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")
     tls_key: str = _setting("", "private key of --tls-cert (PEM)")
     tls_self_signed: bool = _setting(
@@ -287,10 +290,10 @@ class Settings(BaseSettings):
             raise ValueError("it contains a NUL character")
         return value
 
-    @field_validator("webrtc_addresses", "webrtc_advertised", "webrtc_stun")
+    @field_validator("webrtc_addresses", "webrtc_advertised", "webrtc_stun", "webrtc_turn")
     @classmethod
     def _check_network(cls, value: str, info: ValidationInfo) -> str:
-        (stun_address if info.field_name == "webrtc_stun" else ip_addresses)(value)
+        {"webrtc_stun": stun_address, "webrtc_turn": turn_server}.get(str(info.field_name), ip_addresses)(value)
         return value
 
     @field_validator("max_context_tokens")
