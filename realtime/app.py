@@ -55,6 +55,7 @@ from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopbac
 from realtime.transports.http.host import Health
 from realtime.transports.http.hosts import Hosts
 from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.phone.access import PhoneConfig
 from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turn_spans import start_spans
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
@@ -97,6 +98,19 @@ def build_access(settings: Settings) -> Access:
     with naming("allowed_origins"):
         origins = Origins(words(settings.allowed_origins))
     return Access(keys, origins, hosts=(*hosts, settings.host))
+
+
+def build_phone(settings: Settings) -> PhoneConfig:
+    """Who may open phone calls, and what they may set. Raises `ConfigError`."""
+    parameters, secrets = tuple(words(settings.phone_parameters)), tuple(words(settings.phone_secrets))
+    with naming("phone_parameters"):
+        PhoneConfig(parameters=parameters)
+    with naming("phone_public_url"):
+        PhoneConfig(public_url=settings.phone_public_url)
+    with naming("phone_secrets"):
+        return PhoneConfig(
+            secrets, settings.phone_twilio_token, settings.phone_public_url, parameters, settings.phone_greeting
+        )
 
 
 def read_keys(settings: Settings) -> ApiKeys:

@@ -1,4 +1,4 @@
-"""The command line: `realtime serve | talk | infer | doctor | bench | replay | voice`.
+"""The command line: `realtime serve | talk | infer | doctor | bench | replay | phone | voice`.
 
 Results go to stdout, all else to stderr. Each command is a module `realtime.commands.NAME` with
 ``add_arguments(parser)`` and ``run(arguments) -> exit status``. Only the chosen command is imported, so
@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "check packages, device and model",
     "bench": "measure latency, turn-taking or the vocoder",
     "replay": "run a recorded session again and compare",
+    "phone": "print what to enter at a carrier or PBX",
     "voice": "add voices from recordings, list and preview them",
 }
 

@@ -271,6 +271,28 @@ class Settings(BaseSettings):
     )
     webrtc_turn_username: str = _setting("", "user name on --webrtc-turn")
     webrtc_turn_password: str = _setting("", "password on --webrtc-turn; prefer the environment variable", repr=False)
+    phone_secrets: str = _setting(
+        "",
+        "secrets for the path of media streams of phone calls (/v1/phone/DIALECT/SECRET), 16 or more characters each; "
+        "prefer the environment variable",
+        repr=False,
+        listed=True,
+    )
+    phone_twilio_token: str = _setting(
+        "",
+        "auth token of the Twilio account, to check X-Twilio-Signature; prefer the environment variable",
+        repr=False,
+    )
+    phone_public_url: str = _setting(
+        "",
+        "address at which carriers reach this server, for Twilio's signature: wss://HOST; empty: that of the request",
+    )
+    phone_parameters: str = _setting(
+        "",
+        "what custom parameters of a phone call may set: instructions,voice,language,speed; empty: nothing",
+        listed=True,
+    )
+    phone_greeting: bool = _setting(True, "speak first when a phone call is picked up")
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")
     tls_key: str = _setting("", "private key of --tls-cert (PEM)")
     tls_self_signed: bool = _setting(

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from realtime.app import Application, build_access, find_frontend, reload_keys
+from realtime.app import Application, build_access, build_phone, find_frontend, reload_keys
 from realtime.cli import say
 from realtime.commands.background_log import log_in_background
 from realtime.commands.serve_checks import check_settings
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _server(settings: Settings, access: Access) -> uvicorn.Server:
     application = Application(settings)
-    app = build_app(application, find_frontend(), access)
+    app = build_app(application, find_frontend(), access, build_phone(settings))
     serve = partial(
         web_server,
         app,

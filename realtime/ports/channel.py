@@ -22,6 +22,7 @@ A transport that plays the speech itself (WebRTC, phone lines) is a `PlaybackCha
 * It reports what it has played with `AudioPlayed`, and when a response becomes audible and silent with
   `PlaybackChanged`, from which the session makes `output_audio_buffer.started` and `.stopped`. It need not pass
   `response.output_audio.delta` on. It may take all audio that it is given: the session limits the lead.
+* It reports the keys of a telephone with `DigitPressed`, which becomes `input_audio_buffer.dtmf_event_received`.
 * `output_audio_buffer.cleared` is the only command to stop: it drops all speech that it holds, and passes the event on.
   The event comes behind every delta that it cancels. `speech_started` is no such command: with
   ``interrupt_response: false`` the reply is played to its end.
@@ -38,7 +39,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from realtime.audio.streams import Samples
-from realtime.protocol.events import ClientEvent, ServerEvent
+from realtime.protocol.events import ClientEvent, ServerEvent, TelephoneKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,15 @@ class PlaybackChanged:
     playing: bool
 
 
-Report: TypeAlias = AudioPlayed | AudioHeard | PlaybackChanged
+@dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """The caller pressed a key of a telephone. ``received_at``: whole seconds since 1970."""
+
+    digit: TelephoneKey
+    received_at: int
+
+
+Report: TypeAlias = AudioPlayed | AudioHeard | PlaybackChanged | DigitPressed
 """What a transport that plays the speech itself tells the session."""
 
 Inbound: TypeAlias = ClientEvent | Report

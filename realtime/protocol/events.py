@@ -306,11 +306,14 @@ class InputAudioBufferTimeoutTriggered(_ServerEvent):
     item_id: str
 
 
+TelephoneKey = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"]
+
+
 class InputAudioBufferDtmfEventReceived(_ServerEvent):
     """Phones: a key was pressed. ``received_at`` in seconds since the epoch."""
 
     type: Literal["input_audio_buffer.dtmf_event_received"] = "input_audio_buffer.dtmf_event_received"
-    event: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"]
+    event: TelephoneKey
     received_at: int
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import SESSION_ENDS, SessionEnd
-from realtime.ports.channel import AudioHeard, AudioPlayed, PlaybackChanged
+from realtime.ports.channel import AudioHeard, AudioPlayed, DigitPressed, PlaybackChanged
 from realtime.ports.engine import (
     GenerationDone,
     GenerationTimings,
@@ -52,6 +52,7 @@ CLASSES: dict[str, type] = {
         AudioPlayed,
         AudioReceived,
         ClientEventReceived,
+        DigitPressed,
         Ending,
         EventSent,
         GenerationDone,

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault, forget_frames
-from realtime.ports.channel import AudioHeard, AudioPlayed, Channel, Inbound, PlaybackChanged
+from realtime.ports.channel import AudioHeard, AudioPlayed, Channel, DigitPressed, Inbound, PlaybackChanged, Report
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
@@ -180,7 +180,7 @@ class Session:
                 await self._offer(event)
 
     async def _offer(self, event: Inbound) -> None:
-        if isinstance(event, AudioHeard | AudioPlayed | PlaybackChanged):
+        if isinstance(event, Report):
             await self._inputs.offer(event)
         elif isinstance(event, wire.InputAudioBufferAppend):
             for start in range(0, len(event.audio), _SLICE_BYTES):
@@ -229,6 +229,9 @@ class Session:
             case PlaybackChanged(response_id, playing):
                 started, stopped = wire.OutputAudioBufferStarted, wire.OutputAudioBufferStopped
                 self._parts.outbox.put((started if playing else stopped)(response_id=response_id))
+            case DigitPressed(digit, received_at):
+                pressed = wire.InputAudioBufferDtmfEventReceived(event=digit, received_at=received_at)
+                self._parts.outbox.put(pressed)
             case EventSent(number):
                 self._parts.outbox.sent(number)
             case TimerExpired():

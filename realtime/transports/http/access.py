@@ -54,6 +54,11 @@ class ApiKeys:
         """The names under which callers with these keys are known (`Caller.name`)."""
         return frozenset(_name_of_digest(digest) for digest in self._digests)
 
+    @property
+    def first_name(self) -> str:
+        """The name of the first key; empty without keys."""
+        return _name_of_digest(self._digests[0]) if self._digests else ""
+
     def __add__(self, other: ApiKeys) -> ApiKeys:
         return ApiKeys(self._digests + other._digests)
 
@@ -233,6 +238,11 @@ class Access:
     def has_keys(self) -> bool:
         """Whether clients are known by their keys."""
         return bool(self._keys)
+
+    @property
+    def operator(self) -> str:
+        """Who owns what no client has opened, phone calls for one: the holder of the first key. Empty without keys."""
+        return self._keys.first_name
 
     def replace_keys(self, keys: ApiKeys) -> None:
         """From now on these keys count; client secrets of other keys end. Sessions that run go on."""

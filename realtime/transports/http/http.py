@@ -32,6 +32,10 @@ from realtime.transports.http.hosts import HostCheck, Hosts
 from realtime.transports.http.metrics_page import CONTENT_TYPE
 from realtime.transports.http.refusal import Refused, refusal
 from realtime.transports.http.secret_requests import answer, older_answer, read_older_request, read_request
+from realtime.transports.phone.access import PhoneConfig
+from realtime.transports.phone.dialects import DIALECTS
+from realtime.transports.phone.endpoint import PATH as PHONE_PATH
+from realtime.transports.phone.endpoint import PhoneSocket
 from realtime.transports.webrtc.call_requests import PHONE_ACTIONS, SDP, read_new_offer, read_offer, refuse_phone_action
 from realtime.transports.webrtc.calls import Calls
 from realtime.transports.websocket.channel import AZURE_BETA_PATH, asks_for_beta
@@ -46,10 +50,14 @@ AZURE_PATH = "/openai/v1/realtime"
 CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
-def build_app(host: Host, frontend: Path | None, access: Access | None = None) -> Starlette:
-    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server."""
+def build_app(
+    host: Host, frontend: Path | None, access: Access | None = None, phone: PhoneConfig | None = None
+) -> Starlette:
+    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server.
+    ``phone``: who may open phone calls; None: as ``access``."""
     access = access or Access()
     endpoints, socket = _Endpoints(host, access), _endpoint(RealtimeSocket(host, access))
+    calls = _endpoint(PhoneSocket(host, access, phone or PhoneConfig()))
     routes: list[BaseRoute] = [
         Route("/healthz", endpoints.healthz),
         Route("/readyz", endpoints.readyz),
@@ -65,12 +73,13 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         *(Route(f"{path}/calls/{{call_id}}/{{action}}", endpoints.call, methods=["POST"]) for path in CALL_PATHS),
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
+        *(WebSocketRoute(PHONE_PATH + rest, calls) for rest in ("/{dialect}", "/{dialect}/{secret}")),
     ]
     routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
         routes.append(Mount("/", ConsoleFiles(directory=frontend, html=True)))
     handlers = dict.fromkeys((Refused, PeerError, CapacityError), _answer_refusal)
-    log = Middleware(AccessLog, words=known_words(routes, frontend) | {"hangup", *PHONE_ACTIONS})
+    log = Middleware(AccessLog, words=known_words(routes, frontend) | {"hangup", *PHONE_ACTIONS, *DIALECTS})
     middleware = [log, Middleware(Cors, origins=access.origins)]
     if not access.has_keys:
         middleware.insert(1, Middleware(HostCheck, hosts=Hosts((*access.hosts, *access.origins.names))))
@@ -78,18 +87,18 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
 
 
-def _endpoint(socket: RealtimeSocket) -> Callable[[WebSocket], Awaitable[None]]:
+def _endpoint(socket: RealtimeSocket | PhoneSocket) -> Callable[[WebSocket], Awaitable[None]]:
     """A function, because Starlette takes other callables for ASGI applications."""
 
-    async def realtime(websocket: WebSocket) -> None:
+    async def serve(websocket: WebSocket) -> None:
         await socket(websocket)
 
-    return realtime
+    return serve
 
 
 async def _no_such_socket(websocket: WebSocket) -> None:
     """Answer 404. Without this route the handshake is refused with 403, which reads as a wrong key."""
-    paths = ", ".join(("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH))
+    paths = ", ".join(("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH, f"{PHONE_PATH}/DIALECT"))
     fault = PeerError("not_found", f"No WebSocket is served at {websocket.url.path[:80]!r}. There is: {paths}.")
     await websocket.send_denial_response(refusal(Refused(404, fault)))
 

@@ -17,15 +17,15 @@ from typing import Literal
 import numpy as np
 
 from realtime.audio.opus import OpusEncoder
-from realtime.audio.streams import AudioFormat, AudioReader, Samples
+from realtime.audio.streams import Samples
 from realtime.errors import ChannelClosed, PeerError
 from realtime.ports.channel import AudioHeard, Inbound
 from realtime.ports.messages import MODEL_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.dialect import Connection
 from realtime.protocol.errors import ProtocolError
-from realtime.session.formats import audio_format
 from realtime.transports.playout import FRAME_SAMPLES, RATE, FrameClock, Playout
+from realtime.transports.speech_feed import SpeechFeed
 from realtime.transports.webrtc.caller_audio import CallerAudio
 from realtime.transports.webrtc.peer import Peer
 from realtime.transports.webrtc.rtp import REPORT_S, RtpSession
@@ -74,7 +74,7 @@ class WebRtcChannel:
         self._audio = CallerAudio(self._hear)
         self._speech = _Speech()
         self._playout = Playout()
-        self._readers: dict[str, AudioReader] = {}
+        self._feed = SpeechFeed(self._playout)
         self._inbox: deque[Inbound | ProtocolError] = deque()
         self._arrived = asyncio.Event()
         self._unheard = 0
@@ -147,22 +147,8 @@ class WebRtcChannel:
     async def send(self, event: wire.ServerEvent) -> None:
         if self.peer.is_over:
             raise ChannelClosed(f"the call is over: {self.peer.reason}")
-        match event:
-            case wire.ResponseCreated():
-                self._readers[event.response.id] = AudioReader(_speech_format(event), RATE)
-            case wire.ResponseOutputAudioDelta():
-                samples = self._readers[event.response_id].push(event.delta)
-                self._playout.add(event.response_id, event.item_id, samples)
-                return
-            case wire.ResponseDone():
-                self._readers.pop(event.response.id, None)
-                self._playout.complete(event.response.id, self._loop.time())
-            case wire.OutputAudioBufferCleared():
-                self._playout.clear()
-            case wire.OutputAudioBufferPaused():
-                self._playout.pause()
-            case wire.OutputAudioBufferResumed():
-                self._playout.resume()
+        if self._feed.take(event):
+            return
         self._count(event)
         if self._offer.data is not None:
             await self._send_event(event)
@@ -323,9 +309,3 @@ class _Speech:
     def expect_loss(self, percent: int) -> None:
         """What the client reports to have lost: the more, the more is sent twice (in-band FEC)."""
         self._encoder.set_loss(max(LEAST_LOSS, percent))
-
-
-def _speech_format(event: wire.ResponseCreated) -> AudioFormat:
-    """How the deltas of a response are coded."""
-    audio = event.response.audio
-    return AudioFormat() if audio is None else audio_format(audio.output.format)
