@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.ports.channel import AudioHeard, PlaybackChanged
+from realtime.ports.channel import AudioHeard, DigitPressed, PlaybackChanged
 from realtime.protocol import events as wire
 from realtime.turns.floor import Floor
 from tests.fakes import Gate, MemoryChannel, Step, call, delta, reply
@@ -108,3 +108,10 @@ async def test_samples_of_a_transport_are_heard_in_any_format() -> None:
         started = await caller.expect(wire.InputAudioBufferSpeechStarted)
         assert 0 <= started.audio_start_ms <= 500
         assert 1500 <= (await caller.expect(wire.InputAudioBufferSpeechStopped)).audio_end_ms <= 2300
+
+
+async def test_keys_of_a_telephone_are_told() -> None:
+    async with call(channel=PlayingChannel()) as caller:
+        caller.channel.put(DigitPressed("5", 1_790_000_000))
+        pressed = await caller.expect(wire.InputAudioBufferDtmfEventReceived)
+        assert (pressed.event, pressed.received_at) == ("5", 1_790_000_000)

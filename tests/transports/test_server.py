@@ -28,6 +28,7 @@ from realtime.transports.http.host import Health
 from realtime.transports.http.http import build_app
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.http.server import TlsFiles, listen, web_server
+from realtime.transports.phone.access import PhoneConfig
 from realtime.transports.webrtc.offers import OfferAnswerer
 from tests.fakes import FakeEngine, FakeVocoder, Gate, LoudnessVad, Step, delta, reply
 
@@ -123,11 +124,12 @@ async def serving(
     frontend: Path | None = None,
     access: Access | None = None,
     tls: TlsFiles | None = None,
+    phone: PhoneConfig | None = None,
     **options: Any,
 ) -> AsyncIterator[Server]:
     host = FakeHost(FakeEngine(*scripts), **options)
     with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, frontend, access), tls)
+        server = web_server(build_app(host, frontend, access, phone), tls)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)

@@ -135,7 +135,9 @@ def test_a_pause_goes_on_from_the_sample_heard_last() -> None:
     far.run(1.234)
     assert far.playout.pause(far.now) and not far.playout.pause(far.now)
     far.clear()
-    told = [report.samples for report in (*far.reports, *far.playout.reports(far.now)) if isinstance(report, AudioPlayed)]
+    told = [
+        report.samples for report in (*far.reports, *far.playout.reports(far.now)) if isinstance(report, AudioPlayed)
+    ]
     before = sum(map(len, far.heard))
     assert abs(told[-1] - before) <= FRAME_SAMPLES
     far.run(0.5)
