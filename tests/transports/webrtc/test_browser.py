@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 pytest.importorskip("aiortc")
 
-from realtime.audio.streams import AudioFormat, AudioReader, float_to_pcm16
-from realtime.client.connection import open_session
 from tests.client.browser import browser_page, microphone_file, needs_chromium
 from tests.client.real_server import serving_the_model
+from tests.transports.recognised import similar, transcript, without_gaps
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -100,21 +98,6 @@ HEARD = """
 """
 
 
-async def transcript(url: str, pcm: bytes) -> str:
-    """What the model hears in PCM16 at 48 kHz."""
-    reader = AudioReader(AudioFormat("pcm16", 48_000), 24_000)
-    audio = float_to_pcm16(reader.push(pcm)) + bytes(24_000)
-    async with open_session(url.replace("http", "ws") + "v1/realtime?intent=transcription") as session:
-        detection: dict[str, Any] = {"turn_detection": None, "transcription": {"model": "nano"}}
-        await session.send("session.update", session={"type": "transcription", "audio": {"input": detection}})
-        await session.append(audio)
-        await session.send("input_audio_buffer.commit")
-        while True:
-            event = await session.receive()
-            if event.type == "conversation.item.input_audio_transcription.completed":
-                return str(event["transcript"])
-
-
 async def test_chromium_talks_and_hears_by_plain_webrtc(tmp_path: Path) -> None:
     microphone = microphone_file(tmp_path, "what_time_is_it_slt.wav", pause_s=120)
     async with serving_the_model() as url, browser_page(microphone) as page:
@@ -143,17 +126,3 @@ async def answer_heard(page: Page, url: str) -> tuple[str, str]:
     events = await page.evaluate("window.events")
     said = [one["transcript"] for one in events if one["type"] == "response.output_audio_transcript.done"][-1]
     return said, await transcript(url, without_gaps(base64.b64decode(await page.evaluate(HEARD))))
-
-
-def without_gaps(pcm: bytes) -> bytes:
-    """PCM16 with silences of 100 ms at most, and half a second of it around."""
-    frames = np.frombuffer(pcm, "<i2")[: len(pcm) // 2 // 480 * 480].reshape(-1, 480)  # 10 ms each
-    loud = np.abs(frames.astype(int)).max(axis=1) > 100
-    near = np.convolve(loud, np.ones(11), "same") > 0
-    return bytes(48_000) + frames[near].tobytes() + bytes(48_000)
-
-
-def similar(one: str, other: str) -> float:
-    """The share of common words."""
-    first, second = (set(text.lower().replace(".", "").split()) for text in (one, other))
-    return len(first & second) / max(1, len(second))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import urllib.request
-
 import numpy as np
 import pytest
 
@@ -16,19 +13,8 @@ from realtime.client.utterance import load_utterance
 from realtime.client.webrtc import open_call
 from tests.client.real_server import serving_the_model
 from tests.client.test_speech_turn import SPEECH
-from tests.serving import START_SECONDS
+from tests.transports.recognised import ready, similar, transcript, without_gaps
 from tests.transports.webrtc.calls import only_loopback
-from tests.transports.webrtc.test_browser import similar, transcript, without_gaps
-
-
-async def ready(url: str) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            try:
-                with await asyncio.to_thread(urllib.request.urlopen, url + "healthz"):
-                    return
-            except OSError:
-                await asyncio.sleep(0.2)
 
 
 async def test_nano_is_understood_over_webrtc() -> None:
