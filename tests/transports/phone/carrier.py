@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.transports.phone.dialects import MULAW_8K
 from realtime.transports.phone.line_audio import silence
@@ -121,3 +121,13 @@ async def calling(url: str, parameters: Mapping[str, str] | None = None, **optio
         finally:
             await ws.close()
             await listening
+
+
+async def attached(url: str, **headers: str) -> ClientConnection:
+    """A second connection to the call, as soon as its session runs."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await connect(f"{url}?call_id=CA1", additional_headers=headers)
+            except InvalidStatus:
+                await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.audio.g711 import pcm16_to_mulaw
@@ -21,7 +21,7 @@ from realtime.transports.phone import media_stream
 from realtime.transports.phone.access import PhoneConfig, twilio_signature
 from realtime.transports.phone.dialects import DIALECTS, MULAW_8K
 from tests.fakes import Gate, Step, delta, reply
-from tests.transports.phone.carrier import Carrier, calling
+from tests.transports.phone.carrier import Carrier, attached, calling
 from tests.transports.phone.recorded import RECORDED, text, twilio_start
 from tests.transports.test_server import Server, expect, say, serving
 
@@ -47,14 +47,8 @@ async def ask(carrier: Carrier) -> None:
     await carrier.be_silent(0.8, real_time=False)
 
 
-async def watched(server: Server, **headers: str) -> Any:
-    """A second connection to the call."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await connect(f"{server.url}?call_id=CA1", additional_headers=headers)
-            except InvalidStatus:
-                await asyncio.sleep(0.02)
+async def watched(server: Server, **headers: str) -> ClientConnection:
+    return await attached(server.url, **headers)
 
 
 async def refused(url: str, **options: Any) -> tuple[int, str]:
