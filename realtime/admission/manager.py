@@ -99,6 +99,11 @@ class SessionManager:
         """The sessions that run now."""
         return tuple(lease.info for lease in self._leases if lease.session is not None)
 
+    def oldest(self, count: int) -> tuple[SessionLease, ...]:
+        """The leases of the ``count`` sessions that run longest, the oldest first."""
+        running = (lease for lease in self._leases if lease.session is not None)
+        return tuple(sorted(running, key=lambda lease: lease.since)[:count])
+
     @property
     def running(self) -> int:
         """How many sessions run now."""
@@ -227,7 +232,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         self._manager = manager
         self._services = services
         self._config = config
-        self._since = time.monotonic()
+        self.since = time.monotonic()
         self._ended = False
         self._quiet_since: float | None = None
 
@@ -237,7 +242,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         assert self.session is not None
         now = time.monotonic()
         is_call = self.call_id is not None
-        return SessionInfo(self.session.id, now - self._since, self.owner, is_call, status_of(self.session, now))
+        return SessionInfo(self.session.id, now - self.since, self.owner, is_call, status_of(self.session, now))
 
     @property
     def shown_id(self) -> str | None:

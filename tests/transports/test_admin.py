@@ -19,7 +19,7 @@ from realtime.protocol.ids import shown_session_id
 from realtime.session.config import SessionLimits
 from realtime.transports.http.access import Access, ApiKeys
 from realtime.transports.http.admin_access import AdminAccess
-from tests.fakes import reply
+from tests.fakes import done, reply
 from tests.transports.test_access import post
 from tests.transports.test_hosts import upgrade
 from tests.transports.test_key_reload import connection
@@ -361,3 +361,26 @@ async def test_an_expired_session_is_no_longer_listed() -> None:
         await expect(ws, "error")
         await server.all_gone()
         assert (await server.get("/admin/state", **ADMIN))[1]["sessions"] == {"running": 0, "limit": 4, "list": []}
+
+
+async def test_a_transcription_session_is_shown_as_one() -> None:
+    async with serving(admin=keyed()) as server, connect(f"{server.url}?intent=transcription") as ws:
+        await expect(ws, "session.created")
+        (shown,) = (await server.get("/admin/state", **ADMIN))[1]["sessions"]["list"]
+        assert (shown["kind"], shown["voice"], shown["model"]) == ("transcription", "", "")
+
+
+async def test_a_failed_response_counts_as_an_error() -> None:
+    async with serving([done("failed", "the model broke")], admin=keyed()) as server, connect(server.url) as ws:
+        await ask(ws, "hi")
+        response = (await expect(ws, "response.done"))["response"]
+        (shown,) = (await server.get("/admin/state", **ADMIN))[1]["sessions"]["list"]
+        assert (shown["errors"], shown["last_error"]) == (1, response["status_details"]["error"]["code"])
+
+
+async def test_the_oldest_session_is_listed_first() -> None:
+    async with serving(admin=keyed()) as server, connect(server.url) as first, connect(server.url) as second:
+        ids = [(await expect(ws, "session.created"))["session"]["id"] for ws in (first, second)]
+        listed = (await server.get("/admin/state", **ADMIN))[1]["sessions"]["list"]
+        assert [one["id"] for one in listed] == [shown_session_id(session_id) for session_id in ids]
+        assert server.host.sessions.oldest(1)[0].shown_id == listed[0]["id"]

@@ -7,9 +7,10 @@ others attach to it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
@@ -19,6 +20,7 @@ from starlette.websockets import WebSocket
 from realtime.admission.manager import SessionInfo, SessionLease, SessionManager
 from realtime.errors import CapacityError, EndedByOperator, PeerError
 from realtime.protocol.ids import Ids, shown_session_id
+from realtime.session.status import SessionStatus
 from realtime.transports.http.access import Access
 from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.host import Host
@@ -30,10 +32,15 @@ from realtime.transports.websocket.endpoint import refuse_handshake
 logger = logging.getLogger(__name__)
 
 MOST_SESSIONS = 500
-"""Sessions that are listed, the oldest first: the list is made on the event loop, 20 µs a session."""
+"""Sessions that are listed, the oldest first."""
+
+SESSIONS_AT_ONCE = 20
+"""Listing one takes 0.05 ms of the event loop: so many hold up no audio."""
 
 MOST_WAITING = 100
 """Clients of the queue that are listed."""
+
+_STATUS_FIELDS = tuple(field.name for field in fields(SessionStatus))
 
 
 class Admin:
@@ -48,7 +55,7 @@ class Admin:
     async def state(self, request: Request) -> Response:
         """All that the page shows, but for the counts of `/metrics`."""
         self._admin.check(request)
-        return JSONResponse(self._report(), headers={"Cache-Control": "no-store"})
+        return JSONResponse(await self._report(), headers={"Cache-Control": "no-store"})
 
     async def end(self, request: Request) -> Response:
         """End a session: its client gets the error `ended_by_operator`, then the close."""
@@ -85,7 +92,7 @@ class Admin:
             raise Refused(404, PeerError("session_not_found", message, param="session_id"))
         return lease
 
-    def _report(self) -> dict[str, Any]:
+    async def _report(self) -> dict[str, Any]:
         host, sessions = self._host, self._host.sessions
         health = host.health
         return {
@@ -96,7 +103,7 @@ class Admin:
                 "model": host.model_name,
                 "uptime_s": round(time.monotonic() - self._began, 1),
             },
-            "sessions": _sessions(sessions),
+            "sessions": await _sessions(sessions),
             "queue": _queue(sessions),
             "workers": health.workers,
             "process": {
@@ -111,12 +118,18 @@ class Admin:
         }
 
 
-def _sessions(sessions: SessionManager | None) -> dict[str, Any]:
-    running = sorted(sessions.sessions if sessions is not None else (), key=lambda info: -info.seconds)
+async def _sessions(sessions: SessionManager | None) -> dict[str, Any]:
+    """Other tasks run after every `SESSIONS_AT_ONCE`."""
+    listed = []
+    for number, lease in enumerate(sessions.oldest(MOST_SESSIONS) if sessions is not None else (), 1):
+        if lease.session is not None:  # it may have ended meanwhile
+            listed.append(_session(lease.info))
+        if number % SESSIONS_AT_ONCE == 0:
+            await asyncio.sleep(0)
     return {
-        "running": len(running),
+        "running": sessions.running if sessions is not None else 0,
         "limit": sessions.max_sessions if sessions is not None else None,
-        "list": [_session(info) for info in running[:MOST_SESSIONS]],
+        "list": listed,
     }
 
 
@@ -126,7 +139,7 @@ def _session(info: SessionInfo) -> dict[str, Any]:
         "caller": info.owner,
         "transport": "webrtc" if info.is_call else "websocket",
         "age_s": round(info.seconds, 1),
-        **asdict(info.status),
+        **{name: getattr(info.status, name) for name in _STATUS_FIELDS},
     }
 
 
