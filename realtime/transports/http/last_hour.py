@@ -22,7 +22,7 @@ FIRST_BOUND_MS, LAST_BOUND_MS = 50.0, 10_000.0
 def _bounds() -> tuple[float, ...]:
     ratio = 10 ** (1 / BUCKETS_PER_DECADE)
     bounds = [FIRST_BOUND_MS]
-    while bounds[-1] < LAST_BOUND_MS * 0.999:
+    while bounds[-1] < LAST_BOUND_MS * 0.99:
         bounds.append(bounds[-1] * ratio)
     return tuple(round(bound, 1) for bound in bounds)
 
