@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from realtime import memory
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
@@ -377,6 +378,7 @@ class Application:
         self._loading = asyncio.create_task(self._load(), name="load the model")
         lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
         samples = asyncio.create_task(self._sample(), name="sample the process")
+        trim = asyncio.create_task(memory.run(), name="give memory back")
         try:
             yield
         finally:
@@ -385,6 +387,7 @@ class Application:
                 await asyncio.to_thread(self._supervisor.stop)
             lag.cancel()
             samples.cancel()
+            trim.cancel()
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
             if self._spans is not None:
