@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listed } from '../../frontend/src/admin/listing.js';
-import { bars, bytes, duration, lines, milliseconds, place, share } from '../../frontend/src/admin/numbers.js';
+import { bars, bytes, duration, lines, milliseconds, place, quantile, share } from '../../frontend/src/admin/numbers.js';
 import { byLabel, parseMetrics, total } from '../../frontend/src/admin/prometheus.js';
 
 const PAGE = `# HELP realtime_responses_total Responses that ended, by status.
@@ -37,6 +37,10 @@ test('numbers are told with their units', () => {
   assert.deepEqual([milliseconds(610.4), milliseconds(1_250), milliseconds(null)], ['610 ms', '1.25 s', '–']);
   assert.deepEqual([bytes(999), bytes(1_530_000), bytes(16.6e9)], ['999 B', '1.5 MB', '17 GB']);
   assert.deepEqual([share(0, 0), share(1, 1_000), share(1, 4)], ['–', '0.1 %', '25 %']);
+});
+
+test('a quantile beyond the histogram is told as such', () => {
+  assert.deepEqual([quantile(610, [50, 9_976]), quantile(9_976, [50, 9_976]), quantile(null, [50])], ['610 ms', '> 10 s', '–']);
 });
 
 test('a minute without a value is a gap in the line', () => {

@@ -8,18 +8,9 @@ from statistics import median
 import pytest
 
 from realtime.transports.http.last_hour import BOUNDS_MS, LastHour, Sample, quantile
+from tests.session.test_token_bucket import Clock
 
 REPLY = {"total_ms": 610.0, "audio_ms": 2000.0, "decoder_rtf": 0.1, "vocoder_rtf": 0.2, "chunks": 5, "late_chunks": 1}
-
-
-class Clock:
-    """Seconds, set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 6000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_what_is_older_than_an_hour_is_gone() -> None:

@@ -19,6 +19,16 @@ export function milliseconds(value) {
   return value < 1_000 ? `${Math.round(value)} ms` : `${(value / 1_000).toFixed(value < 10_000 ? 2 : 1)} s`;
 }
 
+/**
+ * A quantile of the histogram with these bounds: at its last bound it may be anything above.
+ * @param {number | null} value milliseconds
+ * @param {number[]} bounds
+ */
+export function quantile(value, bounds) {
+  const last = bounds[bounds.length - 1];
+  return value !== null && value >= last ? `> ${Math.round(last / 1_000)} s` : milliseconds(value);
+}
+
 /** @param {number | null | undefined} value */
 export function bytes(value) {
   if (value == null) return NONE;

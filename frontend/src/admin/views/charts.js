@@ -1,7 +1,7 @@
 // @ts-check
 /** Small charts: lines over the last hour, and the histogram of the first audio. */
 import { html, nothing, svg } from '../../../vendor/lit-html.js';
-import { bars, count, factor, lines, milliseconds, place } from '../numbers.js';
+import { bars, count, factor, lines, milliseconds, place, quantile } from '../numbers.js';
 
 /** @typedef {import('../api.js').Series} Series */
 
@@ -63,7 +63,7 @@ export function histogram({ bounds_ms, counts, count: all, p50_ms, p95_ms }) {
     ['p50', p50_ms],
     ['p95', p95_ms],
   ]);
-  const label = `Time to the first audio of ${count(all)} replies: half within ${milliseconds(p50_ms)}, 95 % within ${milliseconds(p95_ms)}`;
+  const label = `Time to the first audio of ${count(all)} replies: half within ${quantile(p50_ms, bounds_ms)}, 95 % within ${quantile(p95_ms, bounds_ms)}`;
   return html`<div class="histogram" role="img" aria-label=${label}>
       ${made.map((bar) => html`<i style="--height:${(100 * bar.count) / most}%" title="${range(bar)}: ${count(bar.count)}"></i>`)}
       ${marks.map(([name, value]) => (value === null ? nothing : html`<b data-mark=${name} style="left:${place(made, value)}%"></b>`))}

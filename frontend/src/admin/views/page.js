@@ -3,7 +3,7 @@
 import { html, nothing, render } from '../../../vendor/lit-html.js';
 import { always } from '../../storage.js';
 import { icon } from '../../views/icons.js';
-import { bytes, count, duration, factor, milliseconds, share, sum } from '../numbers.js';
+import { bytes, count, duration, factor, milliseconds, quantile, share, sum } from '../numbers.js';
 import { factors, histogram, sparkline } from './charts.js';
 import { counts, holdings, queue, workers } from './details.js';
 import { endDialog, keyDialog } from './dialogs.js';
@@ -136,7 +136,7 @@ function overview(app, state) {
     ${sessions(app)}
     <section class="card half" aria-labelledby="first-audio-title">
       <div class="card-head"><h2 id="first-audio-title">First audio <small>last hour, ${count(first_audio.count)} replies</small></h2>
-        <dl class="legend"><div data-of="p50"><dt>p50</dt><dd>${milliseconds(first_audio.p50_ms)}</dd></div><div data-of="p95"><dt>p95</dt><dd>${milliseconds(first_audio.p95_ms)}</dd></div></dl></div>
+        <dl class="legend"><div data-of="p50"><dt>p50</dt><dd>${quantile(first_audio.p50_ms, first_audio.bounds_ms)}</dd></div><div data-of="p95"><dt>p95</dt><dd>${quantile(first_audio.p95_ms, first_audio.bounds_ms)}</dd></div></dl></div>
       ${histogram(first_audio)}
       <p class="hint">From the end of the user's speech, or the request, to the first audio sent. The axis is logarithmic.</p>
     </section>
@@ -158,7 +158,7 @@ function tiles({ sessions, queue, hour, process }) {
   return html`<dl class="tiles">
     ${tile('Sessions', count(sessions.running), `of ${sessions.limit ?? '–'}`, series.sessions)}
     ${tile('Waiting', count(queue.waiting), `of ${queue.limit ?? '–'}`, series.waiting)}
-    ${tile('First audio, p50', milliseconds(first_audio.p50_ms), `p95 ${milliseconds(first_audio.p95_ms)}`, series.first_audio_p50_ms)}
+    ${tile('First audio, p50', quantile(first_audio.p50_ms, first_audio.bounds_ms), `p95 ${quantile(first_audio.p95_ms, first_audio.bounds_ms)}`, series.first_audio_p50_ms)}
     ${tile('Replies in an hour', count(sum(series.replies)), `${count(sum(series.failed))} failed`, series.replies)}
     ${tile('Late chunks', share(late, sum(series.chunks)), `${count(late)} in an hour`, series.late_chunks)}
     ${tile('Errors in an hour', count(sum(faults)), `${count(sum(series.refused))} refused`, faults)}
