@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from realtime.app import build_admin_access, reload_keys
+from realtime.app import Application, build_admin_access, reload_keys
 from realtime.config import Settings
 from realtime.errors import ConfigError
 from realtime.protocol.ids import shown_session_id
@@ -336,8 +337,11 @@ async def test_browsers_are_told_of_a_wrong_admin_key() -> None:
 
 
 async def test_rebound_names_get_no_events() -> None:
-    async with serving(admin=on_loopback()) as server:
-        assert b" 403 " in await upgrade(server, "evil.example")
+    async with serving(admin=on_loopback()) as server, connect(server.url) as ws:
+        shown = shown_session_id((await expect(ws, "session.created"))["session"]["id"])
+        path = f"/admin/sessions/{shown}/events"
+        assert b" 403 " in await upgrade(server, "evil.example", path=path)
+        assert b" 101 " in await upgrade(server, "localhost", path=path)
 
 
 async def test_watching_and_ending_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -384,3 +388,13 @@ async def test_the_oldest_session_is_listed_first() -> None:
         listed = (await server.get("/admin/state", **ADMIN))[1]["sessions"]["list"]
         assert [one["id"] for one in listed] == [shown_session_id(session_id) for session_id in ids]
         assert server.host.sessions.oldest(1)[0].shown_id == listed[0]["id"]
+
+
+async def test_the_process_is_sampled_while_it_loads() -> None:
+    application = Application(settings(model=Path("/nowhere")))
+    async with application.running(), asyncio.timeout(10):
+        series = application.metrics.last_hour
+        while (sample := series.minute.sample) is None:
+            await asyncio.sleep(0.01)
+        assert sample.memory_bytes > 2**20 and sample.sessions == 0
+        assert application.holdings() == {}
