@@ -14,15 +14,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from realtime import memory
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
@@ -268,6 +270,39 @@ def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -
     return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice) if voices is not None else "")
 
 
+class WebRtc(OfferAnswerer, Protocol):
+    """What answers offers while the server runs."""
+
+    async def close(self) -> None: ...
+
+
+async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | None:
+    """What answers WebRTC offers; None where WebRTC is switched off or not installed. Raises `ConfigError` when the UDP
+    sockets that the settings name cannot be opened."""
+    if not settings.webrtc:
+        return None
+    try:
+        await asyncio.to_thread(import_module, "realtime.transports.webrtc.answerer")  # it takes a second
+        from realtime.transports.webrtc.answerer import WebRtcAnswerer
+        from realtime.transports.webrtc.udp import UdpConfig
+    except ModuleNotFoundError as error:
+        logger.info("WebRTC is off: %s is not installed; pip install 'realtime-voice[webrtc]'", error.name)
+        return None
+    config = UdpConfig(
+        addresses=ip_addresses(settings.webrtc_addresses),
+        port=settings.webrtc_port,
+        advertised=ip_addresses(settings.webrtc_advertised),
+        stun_server=stun_address(settings.webrtc_stun),
+        loopback=is_loopback(settings.host),
+    )
+    turn = turn_server(settings.webrtc_turn)
+    if turn is not None:
+        turn = replace(turn, username=settings.webrtc_turn_username, password=settings.webrtc_turn_password)
+    answerer = WebRtcAnswerer(config, metrics, turn)
+    await answerer.open()
+    return answerer
+
+
 class Application:
     """The life of one server; implements `realtime.transports.http.host.Host`. Entering `running` starts loading."""
 
@@ -291,6 +326,7 @@ class Application:
         self._threads: ModelThreads | None = None
         self._supervisor: Supervisor | None = None
         self._turn_model: EndOfTurnModel | None = None
+        self._webrtc: WebRtc | None = None
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -317,7 +353,7 @@ class Application:
 
     @property
     def offers(self) -> OfferAnswerer | None:
-        return None
+        return self._webrtc
 
     @property
     def waiting_s(self) -> float:
@@ -388,6 +424,8 @@ class Application:
             lag.cancel()
             samples.cancel()
             trim.cancel()
+            if self._webrtc is not None:
+                await self._webrtc.close()
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
             if self._spans is not None:
@@ -410,6 +448,7 @@ class Application:
             if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
+            self._webrtc = await open_webrtc(self._settings, self._metrics)
             self._add_gauges(self._sessions, self._threads)
             self._supervise(self._threads)
         except RealtimeError as error:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
+from realtime.client.transports import TRANSPORTS, open_by
 from realtime.client.utterance import load_utterance
 from realtime.commands.argument_types import new_file, number
 
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", help="a typed message instead of speech")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default %(default)s)")
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default="websocket",
+        help="webrtc needs the extra `webrtc` (default %(default)s)",
+    )
     parser.add_argument("--out", type=new_file, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument(
         "--api-key",
@@ -63,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[RealtimeConnection]:
-    return open_session(arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
+    return open_by(arguments.transport, arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
 
 
 async def _one_turn(arguments: argparse.Namespace) -> TurnRecord:
