@@ -153,8 +153,8 @@ class IceAgent:
                 self._select(path)
 
     def tick(self, now: float) -> None:
-        """Ask for consent when it is time to. Call it at least every second: beyond that the server stood still, and what
-        the client sent meanwhile is still to be read, so the time does not count as the client's silence."""
+        """Ask for consent when it is time to. Call it at least every second: beyond that the server stood still, and
+        what the client sent meanwhile is still to be read, so the time does not count as the client's silence."""
         self._heard_at += max(0.0, now - self._ticked_at - LATEST_TICK_S)
         self._ticked_at = now
         if self.selected is not None:
