@@ -110,8 +110,8 @@ async def open_session(
             additional_headers=headers,
             compression=None,
             max_size=None,
-            proxy=None if _is_local(url) else True,
-            ssl=_tls(any_certificate) if url.startswith("wss:") else None,
+            proxy=None if is_local(url) else True,
+            ssl=tls_context(any_certificate) if url.startswith("wss:") else None,
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
         raise ClientError(_why_not_connected(url, error)) from error
@@ -123,7 +123,7 @@ async def open_session(
         yield connection
 
 
-def _tls(any_certificate: bool) -> ssl.SSLContext:
+def tls_context(any_certificate: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if any_certificate:
         context.check_hostname = False
@@ -131,7 +131,8 @@ def _tls(any_certificate: bool) -> ssl.SSLContext:
     return context
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine."""
     return any(url.split("://")[-1].startswith(host) for host in ("127.", "localhost", "[::1]"))
 
 

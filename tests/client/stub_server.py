@@ -35,7 +35,8 @@ SILENCE_MS = 300
 class StubServer:
     """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound. ``doubts``: a voice over
     a reply only pauses it, and was nothing. ``call``: the reply is a call of this function until it has a result.
-    ``full``: there is no place for a session."""
+    ``full``: there is no place for a session. ``tools``: the server's own, with whether all sessions have them; None:
+    it has no list of them."""
 
     text: str = "It is twelve o'clock."
     chunks: int = 5
@@ -46,6 +47,7 @@ class StubServer:
     api_key: str | None = None
     full: bool = False
     call: str | None = None
+    tools: dict[str, bool] | None = None
     turns: list[dict[str, Any]] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -72,7 +74,10 @@ class StubServer:
             status = HTTPStatus.SERVICE_UNAVAILABLE if self.full else HTTPStatus.OK
             return _response(status, "application/json", json.dumps(body).encode())
         if path == "/v1/models":
-            models = {"data": [{"id": "stub", "voices": ["default", "deep"]}]}
+            model: dict[str, Any] = {"id": "stub", "voices": ["default", "deep"]}
+            if self.tools is not None:
+                model["server_tools"] = [_listed(name, offered) for name, offered in self.tools.items()]
+            models = {"data": [model]}
             return self._refusal(request) or _response(HTTPStatus.OK, "application/json", json.dumps(models).encode())
         if path == "/v1/realtime/turns":
             return _response(HTTPStatus.OK, "application/json", json.dumps({"data": self.turns}).encode())
@@ -263,6 +268,10 @@ class _Session:
         n = RATE * self.server.chunk_ms // 1000
         phase = 2 * np.pi * 330 * (np.arange(n) + index * n) / RATE
         return base64.b64encode((3000 * np.sin(phase)).astype("<i2").tobytes()).decode()
+
+
+def _listed(name: str, offered: bool) -> dict[str, Any]:
+    return {"name": name, "description": f"The tool {name}.", "parameters": {"type": "object"}, "offered": offered}
 
 
 def _default_session() -> dict[str, Any]:
