@@ -79,7 +79,7 @@ export class Console {
     this.toolbox = toolboxOf(this);
     this.settings = new SettingsControl({
       send: (event) => this.client.send(event),
-      tools: () => this.toolbox.declarations(),
+      tools: () => this.toolbox.session(),
     });
     this.replayer = new Replayer({ recording: () => this.recording, onChange: () => this.onChange() });
   }
@@ -259,6 +259,7 @@ export class Console {
       const [model] = (await response.json()).data;
       this.model = model?.id ?? '';
       this.voices = model?.voices ?? [];
+      this.toolbox.serverTools = model?.server_tools ?? [];
       this.keyRequest = null;
     }
     this.onChange();
