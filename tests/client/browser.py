@@ -53,8 +53,9 @@ if (devices) devices.getUserMedia = async (wanted) => {
 """
 
 
-def microphone_file(folder: Path, *questions: str, pause_s: float) -> Path:
-    """Recordings one after the other and pauses, as the fake microphone wants them: PCM16 at 48 kHz."""
+def microphone_file(folder: Path, *questions: str | Path, pause_s: float) -> Path:
+    """Recordings one after the other and pauses, as the fake microphone wants them: PCM16 at 48 kHz. ``questions``:
+    names in tests/data/speech, or paths."""
     parts = [np.zeros(24_000, np.float32)]
     for question in questions:
         samples, rate = soundfile.read(SPEECH / question, dtype="float32")
@@ -105,5 +106,5 @@ async def in_phase(page: Page, phase: str) -> None:
     await page.locator(f"#dock .phase[data-phase={phase}]").wait_for()
 
 
-async def connection_is(page: Page, state: str) -> None:
-    await page.locator(f"#status[data-connection={state}]").wait_for()
+async def connection_is(page: Page, state: str, timeout_ms: int = 15_000) -> None:
+    await page.locator(f"#status[data-connection={state}]").wait_for(timeout=timeout_ms)
