@@ -21,7 +21,7 @@ restore(app);
 page = new Page(app);
 page.draw();
 
-void app.client.waitUntilReady().then(() => app.fetchNames());
+void app.begin();
 setInterval(() => watch(app), 1_000);
 setInterval(() => keep(app), 2_000);
 addEventListener('pagehide', () => keep(app));
@@ -33,6 +33,7 @@ if (navigator.mediaDevices) {
 // A browser that has kept the loudspeaker closed opens it at a click.
 addEventListener('pointerdown', () => {
   if (app.player.suspended) void app.player.start();
+  if (app.callSound.suspended) app.callSound.resume();
 });
 
 /** @param {EventTarget | null} target */

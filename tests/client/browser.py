@@ -85,7 +85,7 @@ async def browser_page(
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=args)
             context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
             page = await context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)  # a limit, reached only by what never happens: test machines are busy
             page.on("pageerror", lambda error: faults.append(str(error)))
             await page.add_init_script(LISTEN)
             try:
@@ -106,5 +106,5 @@ async def in_phase(page: Page, phase: str) -> None:
     await page.locator(f"#dock .phase[data-phase={phase}]").wait_for()
 
 
-async def connection_is(page: Page, state: str, timeout_ms: int = 15_000) -> None:
+async def connection_is(page: Page, state: str, timeout_ms: int = 60_000) -> None:
     await page.locator(f"#status[data-connection={state}]").wait_for(timeout=timeout_ms)
