@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,7 +27,7 @@ from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings, naming, words
+from realtime.config import Settings, naming, stun_address, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
@@ -236,6 +236,35 @@ def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -
     return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice) if voices is not None else "")
 
 
+class WebRtc(OfferAnswerer, Protocol):
+    """What answers offers while the server runs."""
+
+    async def close(self) -> None: ...
+
+
+async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | None:
+    """What answers WebRTC offers; None where WebRTC is switched off or not installed. Raises `ConfigError` when the UDP
+    sockets that the settings name cannot be opened."""
+    if not settings.webrtc:
+        return None
+    try:
+        from realtime.transports.webrtc.answerer import WebRtcAnswerer
+        from realtime.transports.webrtc.udp import UdpConfig
+    except ModuleNotFoundError as error:
+        logger.info("WebRTC is off: %s is not installed; pip install 'realtime-voice[webrtc]'", error.name)
+        return None
+    config = UdpConfig(
+        addresses=tuple(words(settings.webrtc_addresses)),
+        port=settings.webrtc_port,
+        advertised=tuple(words(settings.webrtc_advertised)),
+        stun_server=stun_address(settings.webrtc_stun),
+        loopback=is_loopback(settings.host),
+    )
+    answerer = WebRtcAnswerer(config, metrics)
+    await answerer.open()
+    return answerer
+
+
 class Application:
     """The life of one server; implements `realtime.transports.http.host.Host`. Entering `running` starts loading."""
 
@@ -260,6 +289,7 @@ class Application:
         self._supervisor: Supervisor | None = None
         self._turn_model: EndOfTurnModel | None = None
         self._tools: ToolSet = NoTools()
+        self._webrtc: WebRtc | None = None
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -290,7 +320,7 @@ class Application:
 
     @property
     def offers(self) -> OfferAnswerer | None:
-        return None
+        return self._webrtc
 
     @property
     def waiting_s(self) -> float:
@@ -342,6 +372,8 @@ class Application:
             if self._supervisor is not None:
                 await asyncio.to_thread(self._supervisor.stop)
             lag.cancel()
+            if self._webrtc is not None:
+                await self._webrtc.close()
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
             if self._spans is not None:
@@ -364,6 +396,7 @@ class Application:
             if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
+            self._webrtc = await open_webrtc(self._settings, self._metrics)
             self._add_gauges(self._sessions, self._threads)
             self._supervise(self._threads)
         except RealtimeError as error:

@@ -11,9 +11,11 @@ import argparse
 import difflib
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -53,6 +55,16 @@ def _setting(
     which may be an array in TOML. ``limits``: constraints of pydantic (``ge``, ``le``, ``max_length``)."""
     extra = {"formerly": formerly, "listed": listed}
     return Field(default, description=help, repr=repr, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
+
+
+def stun_address(text: str) -> tuple[str, int] | None:
+    """``HOST[:PORT]`` -> host and port; None for an empty text. Raises `ValueError`."""
+    if not text:
+        return None
+    host, _, port = text.removeprefix("stun:").partition(":")
+    if not re.fullmatch(r"[\w.-]+", host) or not re.fullmatch(r"\d{0,5}", port) or not 0 < int(port or 3478) < 65_536:
+        raise ValueError(f"{text[:_SHOWN_CHARACTERS]!r} is not HOST or HOST:PORT")
+    return host, int(port or 3478)
 
 
 def words(text: str) -> list[str]:
@@ -253,6 +265,20 @@ class Settings(BaseSettings):
         "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: 10.0.0.0/8,…",
         listed=True,
     )
+    webrtc: bool = _setting(True, "answer WebRTC offers (POST /v1/realtime/calls); needs the extra `webrtc`")
+    webrtc_addresses: str = _setting(
+        "",
+        "local addresses of WebRTC's UDP sockets: IP,…; empty: all interfaces, and loopback where --host is a loopback "
+        "address or there is no network",
+        listed=True,
+    )
+    webrtc_port: int = _setting(0, "UDP port of all WebRTC calls; 0: a free one, chosen at start", ge=0, le=65535)
+    webrtc_advertised: str = _setting(
+        "", "addresses that clients are told in place of the local ones (behind NAT, in containers): IP,…", listed=True
+    )
+    webrtc_stun: str = _setting(
+        "", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]; the NAT must forward the port"
+    )
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")
     tls_key: str = _setting("", "private key of --tls-cert (PEM)")
     tls_self_signed: bool = _setting(
@@ -270,6 +296,19 @@ class Settings(BaseSettings):
             raise ValueError(f"{str(value).lower()} is not {_accepted(field, with_kind=True)}")
         if isinstance(value, str) and "\0" in value:
             raise ValueError("it contains a NUL character")
+        return value
+
+    @field_validator("webrtc_addresses", "webrtc_advertised")
+    @classmethod
+    def _check_addresses(cls, value: str) -> str:
+        for word in words(value):
+            ip_address(word)  # its error names the word
+        return value
+
+    @field_validator("webrtc_stun")
+    @classmethod
+    def _check_stun(cls, value: str) -> str:
+        stun_address(value)
         return value
 
     @field_validator("max_context_tokens")

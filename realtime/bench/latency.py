@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.bench.stats import percentile, to_ms
-from realtime.client.connection import ClientError, open_session
+from realtime.client.connection import ClientError
 from realtime.client.http import get_json, http_url
 from realtime.client.speech_turn import TurnRecord, speak
+from realtime.client.transports import Transport, open_by
 from realtime.client.utterance import Utterance
 
 _POLL_S = 0.25
@@ -70,24 +71,31 @@ MEASURES = (
 
 
 async def measure(
-    url: str, utterances: Sequence[Utterance], *, api_key: str | None = None, conversation: bool = False
+    url: str,
+    utterances: Sequence[Utterance],
+    *,
+    api_key: str | None = None,
+    conversation: bool = False,
+    transport: Transport = "websocket",
 ) -> AsyncIterator[TurnLatency]:
     """Speak each utterance as one turn, each in its own session or all in one ``conversation``; yield one result
     each."""
     if not conversation:
         for turn, utterance in enumerate(utterances, 1):
-            async for figures in _session(url, api_key, [(turn, utterance)]):
+            async for figures in _session(url, api_key, transport, [(turn, utterance)]):
                 yield figures
         return
-    async for figures in _session(url, api_key, list(enumerate(utterances, 1))):
+    async for figures in _session(url, api_key, transport, list(enumerate(utterances, 1))):
         yield figures
 
 
-async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utterance]]) -> AsyncIterator[TurnLatency]:
+async def _session(
+    url: str, api_key: str | None, transport: Transport, turns: Sequence[tuple[int, Utterance]]
+) -> AsyncIterator[TurnLatency]:
     """Turns of one session. The first failure ends it: later turns would have another history than in other runs."""
     turn, utterance = turns[0]
     try:
-        async with open_session(url, api_key=api_key) as connection:
+        async with open_by(transport, url, api_key=api_key) as connection:
             for turn, utterance in turns:
                 record = await speak(connection, utterance)
                 server = await server_figures(url, record.response_id)

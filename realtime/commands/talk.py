@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received
 from realtime.client.server_tools import DEFAULT_TOOLS, server_tools
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
+from realtime.client.transports import TRANSPORTS, open_by
 from realtime.client.utterance import load_utterance
 from realtime.commands.argument_types import new_file, number
 
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", help="a typed message instead of speech")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default %(default)s)")
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default="websocket",
+        help="webrtc needs the extra `webrtc` (default %(default)s)",
+    )
     parser.add_argument("--out", type=new_file, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument(
         "--api-key",
@@ -79,7 +86,7 @@ def _names(text: str) -> list[str]:
 async def _connected(arguments: argparse.Namespace) -> AsyncIterator[RealtimeConnection]:
     """A session with the server's tools."""
     access = {"api_key": arguments.api_key, "any_certificate": arguments.insecure}
-    async with open_session(arguments.url, **access) as connection:
+    async with open_by(arguments.transport, arguments.url, **access) as connection:
         tools = await server_tools(arguments.url, arguments.server_tools, **access)
         if tools is not None:
             await connection.send("session.update", session={"type": "realtime", "server_tools": tools})

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault, forget_frames
-from realtime.ports.channel import AudioPlayed, Channel
+from realtime.ports.channel import AudioHeard, AudioPlayed, Channel, Inbound, PlaybackChanged
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
@@ -179,8 +179,8 @@ class Session:
             else:
                 await self._offer(event)
 
-    async def _offer(self, event: wire.ClientEvent | AudioPlayed) -> None:
-        if isinstance(event, AudioPlayed):
+    async def _offer(self, event: Inbound) -> None:
+        if isinstance(event, AudioHeard | AudioPlayed | PlaybackChanged):
             await self._inputs.offer(event)
         elif isinstance(event, wire.InputAudioBufferAppend):
             for start in range(0, len(event.audio), _SLICE_BYTES):
@@ -215,6 +215,8 @@ class Session:
         match input:
             case AudioReceived(data):
                 self._speech.hear(data)
+            case AudioHeard(samples):
+                self._speech.hear_samples(samples)
             case ClientEventReceived(event, source):
                 try:
                     await self._events.handle(event)
@@ -224,6 +226,9 @@ class Session:
                 self._refuse(error, source, error.event_id)
             case AudioPlayed(item_id, samples):
                 self._parts.playout.played(item_id, samples, self._inputs.now())
+            case PlaybackChanged(response_id, playing):
+                started, stopped = wire.OutputAudioBufferStarted, wire.OutputAudioBufferStopped
+                self._parts.outbox.put((started if playing else stopped)(response_id=response_id))
             case EventSent(number):
                 self._parts.outbox.sent(number)
             case TimerExpired():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from realtime.errors import CapacityError, ChannelClosed, SessionEnd
-from realtime.ports.channel import AudioPlayed, Channel, Inbound, plays_audio
+from realtime.ports.channel import AudioHeard, AudioPlayed, Channel, Inbound, PlaybackChanged, plays_audio
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
@@ -71,7 +71,7 @@ class Sideband:
                 self.outbox.flush()
 
     async def _take(self, event: Inbound) -> None:
-        if isinstance(event, AudioPlayed):
+        if isinstance(event, AudioHeard | AudioPlayed | PlaybackChanged):
             return
         if isinstance(event, wire.InputAudioBufferAppend):
             raise ProtocolError(

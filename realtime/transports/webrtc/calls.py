@@ -46,8 +46,9 @@ class Calls:
             raise not_ready(self._host)
         if (answerer := self._host.offers) is None:
             message = (
-                "This server answers no WebRTC offers: WebRTC is not installed or not switched on here. "
-                "Connect a WebSocket to /v1/realtime instead."
+                "This server answers no WebRTC offers: WebRTC is not installed or not switched on here. Its operator "
+                "can run pip install 'realtime-voice[webrtc]' (and not --no-webrtc). Or connect a WebSocket to "
+                "/v1/realtime."
             )
             raise Refused(501, PeerError("webrtc_not_available", message, type="server_error"))
         return answerer
