@@ -355,7 +355,8 @@ function addText(conversation, { type, response_id, item_id, delta }) {
  */
 function callAdded(conversation, item, now) {
   const entry = conversation.ensure(item.id, 'assistant');
-  const by = item.type === 'mcp_call' ? 'mcp' : 'client';
+  // Given back to a new session, it keeps who ran it.
+  const by = entry.by ?? (item.type === 'mcp_call' ? 'mcp' : 'client');
   Object.assign(entry, {
     kind: 'tool',
     name: item.name,
