@@ -33,7 +33,7 @@ from realtime.transports.http.hosts import HostCheck, Hosts
 from realtime.transports.http.metrics_page import CONTENT_TYPE
 from realtime.transports.http.refusal import Refused, refusal
 from realtime.transports.http.secret_requests import answer, older_answer, read_older_request, read_request
-from realtime.transports.webrtc.call_requests import PHONE_ACTIONS, SDP, read_offer, refuse_phone_action
+from realtime.transports.webrtc.call_requests import PHONE_ACTIONS, SDP, read_new_offer, read_offer, refuse_phone_action
 from realtime.transports.webrtc.calls import Calls
 from realtime.transports.websocket.channel import AZURE_BETA_PATH, asks_for_beta
 from realtime.transports.websocket.endpoint import RealtimeSocket, not_ready
@@ -62,6 +62,7 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         Route("/v1/realtime/client_secrets", endpoints.client_secrets, methods=["POST"]),
         Route("/v1/realtime/sessions", endpoints.older_sessions, methods=["POST"]),
         *(Route(f"{path}/calls", endpoints.calls, methods=["POST"]) for path in CALL_PATHS),
+        *(Route(f"{path}/calls/{{call_id}}", endpoints.offer_again, methods=["POST"]) for path in CALL_PATHS),
         *(Route(f"{path}/calls/{{call_id}}/{{action}}", endpoints.call, methods=["POST"]) for path in CALL_PATHS),
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
@@ -194,6 +195,13 @@ class _Endpoints:
         older = not request.url.path.endswith("/calls") or asks_for_beta(request)
         call_id, sdp = await self._calls.open(offer, caller, beta=older)
         return Response(sdp, 201, {"Location": f"/v1/realtime/calls/{call_id}"}, media_type=SDP)
+
+    async def offer_again(self, request: Request) -> Response:
+        """Another offer of a running call: ICE restarts, or the direction of audio changes."""
+        self._access.check_origin(request)
+        caller = self._access.check_caller(request)
+        offer = await read_new_offer(request)
+        return Response(self._calls.renegotiate(request.path_params["call_id"], caller, offer), 200, media_type=SDP)
 
     async def call(self, request: Request) -> Response:
         """An action on a running call."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 
+from realtime.ports.channel import Channel
 from realtime.protocol.dialect import Connection
 from realtime.transports.webrtc.channel import WebRtcChannel
 from realtime.transports.webrtc.offers import Answered
-from realtime.transports.webrtc.sdp import Answerer, read_offer, write_answer
+from realtime.transports.webrtc.sdp import Answerer, Offer, read_offer, write_answer
 from realtime.transports.webrtc.udp import UdpConfig, UdpMux
 from realtime.transports.websocket.channel import ChannelMetrics
 
@@ -49,13 +49,23 @@ class WebRtcAnswerer:
     async def answer(self, offer: str, connection: Connection) -> Answered:
         asked = read_offer(offer)
         channel = WebRtcChannel(asked, self._mux, connection, self._metrics)
+        self._channels.add(channel)
+        channel.start(self._channels.discard)
+        return Answered(self._write(asked, channel), channel)
+
+    def renegotiate(self, channel: Channel, offer: str) -> str:
+        asked = read_offer(offer)
+        assert isinstance(channel, WebRtcChannel)
+        channel.renegotiate(asked)
+        return self._write(asked, channel)
+
+    def _write(self, offer: Offer, channel: WebRtcChannel) -> str:
         server = Answerer(
             ice=channel.peer.ice,
             fingerprint=channel.peer.fingerprint,
             candidates=self._mux.candidates,
-            session=secrets.randbits(62),
+            session=channel.description_id,
+            version=channel.descriptions,
             ssrc=channel.rtp.ssrc,
         )
-        self._channels.add(channel)
-        channel.start(self._channels.discard)
-        return Answered(write_answer(asked, server), channel)
+        return write_answer(offer, server)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
@@ -17,7 +18,7 @@ import numpy as np
 
 from realtime.audio.opus import OpusEncoder
 from realtime.audio.streams import AudioFormat, AudioReader, Samples
-from realtime.errors import ChannelClosed
+from realtime.errors import ChannelClosed, PeerError
 from realtime.ports.channel import AudioHeard, Inbound
 from realtime.ports.messages import MODEL_SAMPLE_RATE
 from realtime.protocol import events as wire
@@ -52,7 +53,8 @@ _MERGED_SAMPLES = MODEL_SAMPLE_RATE // 10
 
 
 class WebRtcChannel:
-    """`realtime.ports.channel.PlaybackChannel` over a peer. `start` it; `close` frees everything."""
+    """`realtime.ports.channel.PlaybackChannel` over a peer. `start` it; `close` frees everything. ``description_id``,
+    ``descriptions``: name the answers, the newest of which is that many."""
 
     plays_audio: Literal[True] = True
 
@@ -63,8 +65,9 @@ class WebRtcChannel:
         self._loop = asyncio.get_running_loop()
         self.rtp = RtpSession(offer.opus.payload_type)
         self.peer = Peer(offer, mux, self._take_rtp, self.rtp.read_report, self._take_message)
-        self._sends = offer.sends
-        self._has_events = offer.data is not None
+        self.description_id = secrets.randbits(62)
+        self.descriptions = 1
+        self._offer = offer
         self._connection = connection
         self._metrics = metrics
         self._pace = RateLimiter()
@@ -108,6 +111,24 @@ class WebRtcChannel:
         )
         on_over(self)
 
+    def renegotiate(self, offer: Offer) -> None:
+        """The client sends another offer: it restarts ICE, or changes the direction of its audio. Raises `PeerError`
+        for one that does not continue this call."""
+        if self.peer.is_over:
+            raise PeerError("invalid_value", "The call is over.", param="call_id")
+        for what, before, after in (
+            ("the certificate's fingerprint", self._offer.fingerprints, offer.fingerprints),
+            ("the number or order of the media sections", self._offer.layout, offer.layout),
+            ("the payload type of Opus", self._offer.opus.payload_type, offer.opus.payload_type),
+        ):
+            if before != after:
+                message = f"The offer does not continue this call: {what} has changed. Open another call."
+                raise PeerError("invalid_value", message, param="sdp")
+        if offer.ice != self._offer.ice:
+            self.peer.restart(offer.ice)
+        self._offer = offer
+        self.descriptions += 1
+
     # Channel
 
     async def receive(self) -> Inbound:
@@ -143,7 +164,7 @@ class WebRtcChannel:
             case wire.OutputAudioBufferResumed():
                 self._playout.resume()
         self._count(event)
-        if self._has_events:
+        if self._offer.data is not None:
             await self._send_event(event)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -153,7 +174,7 @@ class WebRtcChannel:
 
     async def _close(self) -> None:
         await self.peer.drain()
-        if self._sends and self.peer.connected.is_set():
+        if self._offer.sends and self.peer.connected.is_set():
             await self.peer.send_rtp(self.rtp.goodbye())
         self.peer.end("the session ended")
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -271,7 +292,7 @@ class WebRtcChannel:
 
     async def _send_frame(self, frame: Samples | None) -> None:
         payload = self._speech.encode(frame)
-        if self._sends:
+        if self._offer.sends:
             await self.peer.send_rtp(self.rtp.packet(payload, speech=frame is not None))
 
     @property

@@ -193,7 +193,7 @@ class Peer:
         if not self.connected.is_set():
             if now - began >= CONNECT_S:
                 self.end(f"it did not connect within {CONNECT_S:g} s")
-        elif self._agents[-1].is_gone(now) and all(one.is_gone(now) for one in self._agents):
+        elif all(agent.is_gone(now) for agent in self._agents):
             self.end("it vanished")
         for agent in self._agents:
             agent.tick(now)

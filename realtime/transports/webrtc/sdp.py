@@ -87,6 +87,12 @@ class Offer:
         return self.setup in ("actpass", "passive")
 
     @property
+    def layout(self) -> tuple[object, ...]:
+        """Which sections there are."""
+        data = self.data.mid if self.data is not None else None
+        return self.audio_index, self.opus.mid, self.data_index, data, len(self.rejected)
+
+    @property
     def sends(self) -> bool:
         """Whether the client wants to hear."""
         return self.opus.direction in ("sendrecv", "recvonly")
