@@ -2,6 +2,7 @@
 /** The parts wired together: microphone -> socket -> conversation -> loudspeaker, and what the person can do. */
 import { Access, ConnectionRefused } from './access.js';
 import { SAMPLE_RATE, decibels, peakOf } from './audio.js';
+import { measureNetwork, routeMicrophone } from './call.js';
 import { FRAME_MS } from './capture.js';
 import * as codec from './codec.js';
 import { Conversation, PREVIEW } from './conversation.js';
@@ -12,7 +13,7 @@ import { EventLog } from './log.js';
 import { callSoundOf, clientOf, microphoneOf, playerOf, toolboxOf } from './parts.js';
 import { Recording } from './recording.js';
 import { SettingsControl } from './settings-control.js';
-import { TRANSPORT_WORDS, initialState } from './state.js';
+import { initialState } from './state.js';
 import { always, tab } from './storage.js';
 import { Track, markEvent } from './track.js';
 import { Turns } from './turns.js';
@@ -27,8 +28,6 @@ const LEAST_TALK_MS = 150;
 const CHECK_MS = 2_500;
 /** A microphone in a quiet room delivers more than this. */
 const SILENT_DB = -70;
-/** A sample of a call above this is the reply, not the codec's noise. */
-const AUDIBLE = 0.003;
 const FIGURES_MS = 1_000;
 
 export class Console {
@@ -92,7 +91,7 @@ export class Console {
       tools: () => this.toolbox.session(),
     });
     this.replayer = new Replayer({ recording: () => this.recording, onChange: () => this.onChange() });
-    setInterval(() => void this.measureNetwork(), FIGURES_MS);
+    setInterval(() => void measureNetwork(this), FIGURES_MS);
   }
 
   /** Forgets the conversation. */
@@ -198,7 +197,7 @@ export class Console {
     this.voice.push(decibels(frame), now);
     this.track.put('user', now, peak);
     if (this.checked !== null) this.checked = Math.max(this.checked, peak);
-    this.routeMicrophone();
+    routeMicrophone(this);
     const { call } = this.client;
     if (!this.sending || (call === null ? !this.client.send(codec.appendAudio(frame)) : call.track === null)) return;
     if (call !== null) this.recording.skipTo(now - this.openedAt - FRAME_MS);
@@ -209,40 +208,6 @@ export class Console {
   get sending() {
     const { microphone, pushToTalk, talking } = this.state;
     return microphone === 'on' && this.checked === null && (!pushToTalk || talking);
-  }
-
-  /** A call takes the microphone's track itself. */
-  routeMicrophone() {
-    this.client.call?.setTrack(this.sending ? this.microphone.track : null);
-  }
-
-  /** @param {Int16Array} frame of a call's sound, 20 ms */
-  callFrame(frame) {
-    const now = performance.now();
-    const { conversation } = this;
-    const peak = peakOf(frame);
-    this.track.put('assistant', now, peak);
-    this.levels.out = Math.max(peak, this.levels.out * 0.8);
-    const entry = conversation.soundQueued && !this.state.held ? conversation.find(conversation.speakingItemId) : null;
-    if (!entry) return;
-    const turn = this.turns.of(entry.id);
-    if (peak > AUDIBLE && turn && turn.at.heard === undefined) {
-      this.turns.heard(entry.id, now);
-      this.track.mark('sound', now, 'first sound', entry.id);
-    }
-    entry.audioMs += FRAME_MS;
-    this.recording.reply(entry.id, frame);
-    this.recording.replyHeard(entry.id, now - FRAME_MS);
-    conversation.heard(entry.id, entry.audioMs);
-    this.onChange();
-  }
-
-  async measureNetwork() {
-    const { call } = this.client;
-    const network = (await call?.figures().catch(() => null)) ?? null;
-    if (network === null && this.network === null) return;
-    this.network = network;
-    this.onChange();
   }
 
   /**
@@ -277,7 +242,7 @@ export class Console {
   opened() {
     this.openedAt = performance.now();
     this.conversation.inCall = this.client.call !== null;
-    this.routeMicrophone();
+    routeMicrophone(this);
     this.recording.restartClock();
     this.settings.open();
     const { entries } = this.conversation;
@@ -314,33 +279,6 @@ export class Console {
     await Promise.all([this.player.start(), this.client.connect()]);
   }
 
-  /** Called once: the page is of use when the server is ready, and has a key where it wants one. */
-  async begin() {
-    await this.client.waitUntilReady();
-    await this.askForKey();
-  }
-
-  /** Asks for a key if the server wants one. */
-  async askForKey() {
-    if ((await this.fetchNames()) === 401) await this.refused(this.access.wrongKey(), () => this.askForKey());
-  }
-
-  /**
-   * Model, voices and tools of the server.
-   * @returns {Promise<number>} the HTTP status
-   */
-  async fetchNames() {
-    const response = await this.access.fetch('v1/models');
-    if (response.ok) {
-      const [model] = (await response.json()).data;
-      this.model = model?.id ?? '';
-      this.voices = model?.voices ?? [];
-      this.toolbox.serverTools = model?.server_tools ?? [];
-      this.onChange();
-    }
-    return response.status;
-  }
-
   /**
    * Says why there is no session; asks for a key where that is the reason.
    * @param {unknown} error
@@ -352,15 +290,6 @@ export class Console {
     else this.show(error instanceof Error ? error.message : String(error));
     if (this.state.connection === 'closed') await this.setMicrophone(false);
     this.onChange();
-  }
-
-  /** @param {string} key */
-  async setKey(key) {
-    this.access.key = key === '' ? null : key;
-    tab.write('key', this.access.key);
-    const retry = this.keyRequest?.retry ?? (() => this.askForKey());
-    this.keyRequest = null;
-    await this.act(retry);
   }
 
   // ---- What the person does ----
@@ -434,7 +363,7 @@ export class Console {
     if (this.state.floor === 'hearing') this.endTurn();
     // Speech over a reply is classified at its end: that end must come.
     else if (this.state.held) this.client.send(codec.appendAudio(new Int16Array(SAMPLE_RATE)));
-    this.routeMicrophone();
+    routeMicrophone(this);
   }
 
   /** The turn ends here, and no silence that follows needs to tell. */
@@ -480,7 +409,7 @@ export class Console {
     this.state.talking = false;
     if (this.talkFrom > 0 && performance.now() - this.talkFrom >= LEAST_TALK_MS) this.endTurn();
     this.talkFrom = 0;
-    this.routeMicrophone();
+    routeMicrophone(this);
     this.onChange();
   }
 
@@ -551,24 +480,6 @@ export class Console {
         ...output,
       };
       this.client.send({ type: 'response.create', response });
-    });
-  }
-
-  /**
-   * A session goes over the other transport: a new one begins, which is given the conversation.
-   * @param {import('./client.js').Transport} transport
-   */
-  setTransport(transport) {
-    this.transport = transport;
-    always.write('transport', transport);
-    return this.act(async () => {
-      if (!this.client.open) return;
-      await this.stopReply();
-      this.conversation.end();
-      this.conversation.divide(`Changed to ${TRANSPORT_WORDS[transport]} at ${timeOfDay()}`);
-      this.client.hangUp();
-      await this.silencePlayers();
-      await this.join();
     });
   }
 

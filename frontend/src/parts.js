@@ -1,9 +1,11 @@
 // @ts-check
 /** The console's parts that live as long as the page, connected to it. */
+import { callFrame } from './call.js';
 import { CallSound } from './call-sound.js';
 import { RealtimeClient } from './client.js';
 import { Microphone } from './microphone.js';
 import { Player } from './player.js';
+import { fetchNames } from './server.js';
 import { Toolbox } from './toolbox.js';
 
 /** @typedef {import('./console.js').Console} Console */
@@ -17,7 +19,7 @@ export function clientOf(app) {
     access: app.access,
     state: app.state,
     transport: () => app.transport,
-    prepare: () => app.fetchNames(),
+    prepare: () => fetchNames(app),
     onSound: (stream) => void app.callSound.play(stream),
     onChange: () => app.onChange(),
     onEvent: (event) => app.receive(event),
@@ -30,7 +32,7 @@ export function clientOf(app) {
 
 /** @param {Console} app */
 export function callSoundOf(app) {
-  const sound = new CallSound((frame) => app.callFrame(frame));
+  const sound = new CallSound((frame) => callFrame(app, frame));
   sound.setVolume(app.audio.volume);
   sound.sinkId = app.audio.sinkId;
   return sound;

@@ -1,6 +1,7 @@
 // @ts-check
 /** Devices, levels, switches of the browser's own processing, push-to-talk, and the connection that carries the sound. */
 import { html, nothing } from '../../vendor/lit-html.js';
+import { setTransport } from '../call.js';
 import { TRANSPORT_WORDS } from '../state.js';
 
 /** @typedef {import('../console.js').Console} Console */
@@ -55,7 +56,7 @@ const FIGURES = [
 function connection(app) {
   const { transport, network } = app;
   const change = (/** @type {Event} */ event) =>
-    app.setTransport(/** @type {any} */ (/** @type {HTMLSelectElement} */ (event.target).value));
+    setTransport(app, /** @type {any} */ (/** @type {HTMLSelectElement} */ (event.target).value));
   return html`<h3>Connection</h3>
     <div class="field"><label for="transport">Transport</label>
       <select id="transport" ?disabled=${app.state.connection === 'connecting'} @change=${change}>
