@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import torch
 
+from realtime import memory
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
@@ -365,6 +366,7 @@ class Application:
         """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
         self._loading = asyncio.create_task(self._load(), name="load the model")
         lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
+        trim = asyncio.create_task(memory.run(), name="give memory back")
         try:
             yield
         finally:
@@ -372,6 +374,7 @@ class Application:
             if self._supervisor is not None:
                 await asyncio.to_thread(self._supervisor.stop)
             lag.cancel()
+            trim.cancel()
             if self._webrtc is not None:
                 await self._webrtc.close()
             if self._threads is not None:

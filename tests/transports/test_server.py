@@ -174,6 +174,14 @@ async def test_health_tells_why_the_server_is_not_ready() -> None:
         assert (await server.get("/healthz"))[0] == 200
 
 
+async def test_a_refused_handshake_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server:
+        server.host.health = Health("loading", "reading weights")
+        with pytest.raises(InvalidStatus):
+            await connect(server.url)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_console_and_lists_share_one_port(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>console</p>")
     async with serving(frontend=tmp_path) as server:
