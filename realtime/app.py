@@ -14,21 +14,23 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from realtime import memory
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings, naming, stun_address, words
+from realtime.config import Settings, naming, words
 from realtime.engine.clip_voices import ClipVoices
 from realtime.engine.engine import EngineCore
 from realtime.engine.runner import ModelRunner
@@ -249,19 +251,23 @@ async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | No
     if not settings.webrtc:
         return None
     try:
+        await asyncio.to_thread(import_module, "realtime.transports.webrtc.answerer")  # it takes a second
         from realtime.transports.webrtc.answerer import WebRtcAnswerer
         from realtime.transports.webrtc.udp import UdpConfig
     except ModuleNotFoundError as error:
         logger.info("WebRTC is off: %s is not installed; pip install 'realtime-voice[webrtc]'", error.name)
         return None
     config = UdpConfig(
-        addresses=tuple(words(settings.webrtc_addresses)),
+        addresses=ip_addresses(settings.webrtc_addresses),
         port=settings.webrtc_port,
-        advertised=tuple(words(settings.webrtc_advertised)),
+        advertised=ip_addresses(settings.webrtc_advertised),
         stun_server=stun_address(settings.webrtc_stun),
         loopback=is_loopback(settings.host),
     )
-    answerer = WebRtcAnswerer(config, metrics)
+    turn = turn_server(settings.webrtc_turn)
+    if turn is not None:
+        turn = replace(turn, username=settings.webrtc_turn_username, password=settings.webrtc_turn_password)
+    answerer = WebRtcAnswerer(config, metrics, turn)
     await answerer.open()
     return answerer
 

@@ -11,11 +11,9 @@ import argparse
 import difflib
 import logging
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -30,6 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.errors import CheckpointError, ConfigError
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
@@ -55,16 +54,6 @@ def _setting(
     which may be an array in TOML. ``limits``: constraints of pydantic (``ge``, ``le``, ``max_length``)."""
     extra = {"formerly": formerly, "listed": listed}
     return Field(default, description=help, repr=repr, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
-
-
-def stun_address(text: str) -> tuple[str, int] | None:
-    """``HOST[:PORT]`` -> host and port; None for an empty text. Raises `ValueError`."""
-    if not text:
-        return None
-    host, _, port = text.removeprefix("stun:").partition(":")
-    if not re.fullmatch(r"[\w.-]+", host) or not re.fullmatch(r"\d{0,5}", port) or not 0 < int(port or 3478) < 65_536:
-        raise ValueError(f"{text[:_SHOWN_CHARACTERS]!r} is not HOST or HOST:PORT")
-    return host, int(port or 3478)
 
 
 def words(text: str) -> list[str]:
@@ -276,9 +265,12 @@ class Settings(BaseSettings):
     webrtc_advertised: str = _setting(
         "", "addresses that clients are told in place of the local ones (behind NAT, in containers): IP,…", listed=True
     )
-    webrtc_stun: str = _setting(
-        "", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]; the NAT must forward the port"
+    webrtc_stun: str = _setting("", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]")
+    webrtc_turn: str = _setting(
+        "", "TURN server that relays to this server: turn:HOST[:PORT][?transport=tcp] or turns:…"
     )
+    webrtc_turn_username: str = _setting("", "user name on --webrtc-turn")
+    webrtc_turn_password: str = _setting("", "password on --webrtc-turn; prefer the environment variable", repr=False)
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")
     tls_key: str = _setting("", "private key of --tls-cert (PEM)")
     tls_self_signed: bool = _setting(
@@ -298,17 +290,10 @@ class Settings(BaseSettings):
             raise ValueError("it contains a NUL character")
         return value
 
-    @field_validator("webrtc_addresses", "webrtc_advertised")
+    @field_validator("webrtc_addresses", "webrtc_advertised", "webrtc_stun", "webrtc_turn")
     @classmethod
-    def _check_addresses(cls, value: str) -> str:
-        for word in words(value):
-            ip_address(word)  # its error names the word
-        return value
-
-    @field_validator("webrtc_stun")
-    @classmethod
-    def _check_stun(cls, value: str) -> str:
-        stun_address(value)
+    def _check_network(cls, value: str, info: ValidationInfo) -> str:
+        {"webrtc_stun": stun_address, "webrtc_turn": turn_server}.get(str(info.field_name), ip_addresses)(value)
         return value
 
     @field_validator("max_context_tokens")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime.addresses import TurnServer, stun_address, turn_server
 from realtime.checkpoint.load import load_model
 from realtime.checkpoint.profile import load_profile
-from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments, stun_address
+from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
 from realtime.errors import ConfigError
 
 
@@ -193,6 +194,15 @@ def test_webrtc_settings_are_checked() -> None:
     assert (
         fault("--webrtc-stun", "stun.example.org:x") == "--webrtc-stun: 'stun.example.org:x' is not HOST or HOST:PORT"
     )
+
+
+def test_turn_servers_are_read_from_urls() -> None:
+    assert turn_server("") is None
+    assert turn_server("turn:example.org") == TurnServer("example.org", 3478)
+    assert turn_server("turn:example.org:80?transport=tcp") == TurnServer("example.org", 80, "tcp")
+    assert turn_server("turns:example.org") == TurnServer("example.org", 5349, "tcp", tls=True)
+    for wrong in ("example.org", "turn:", "turn:h:0", "turns:h?transport=udp", "turn:h:99999", "turn:a b"):
+        assert fault("--webrtc-turn", wrong).startswith("--webrtc-turn: ")
 
 
 @pytest.mark.parametrize(

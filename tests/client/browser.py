@@ -75,6 +75,7 @@ async def browser_page(
     from playwright.async_api import async_playwright
 
     args = ["--autoplay-policy=no-user-gesture-required", "--no-sandbox", "--disable-dev-shm-usage"]
+    args.append("--allow-loopback-in-peer-connection")  # a machine may have no other network
     args.append("--use-fake-device-for-media-stream")
     args.append("--use-fake-ui-for-media-stream" if allowed else "--deny-permission-prompts")
     faults: list[str] = []

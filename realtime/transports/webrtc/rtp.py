@@ -1,4 +1,4 @@
-"""RTP and RTCP of one call: packets out with their reports, packets in with theirs."""
+"""RTP and RTCP of one call, both ways."""
 
 from __future__ import annotations
 

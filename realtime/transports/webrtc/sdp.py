@@ -4,21 +4,24 @@ What is answered: one audio section with Opus, and one data channel section (SCT
 bundled on one transport with RTP and RTCP multiplexed. All other sections are rejected (port 0). An offer without
 usable audio is a `PeerError` that says what is missing.
 
-The candidates of an offer are not read: the server answers connectivity checks and sends none of its own
-(`realtime.transports.webrtc.ice`).
+Nothing is sent to the candidates of an offer: the server answers connectivity checks and sends none of its own
+(`realtime.transports.webrtc.ice`). Their addresses are permitted on a TURN server (`.relay`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from realtime.errors import PeerError
 
 MAX_LINES = 1000
 """Chromium's offer of audio and a data channel has 60 lines, one with video and many codecs 200."""
 MAX_SECTIONS = 16
+MAX_ADDRESSES = 8
 OPUS_RATE = 48_000
 """The RTP clock of Opus, whatever is coded (RFC 7587)."""
 PACKET_MS = 20
@@ -70,7 +73,8 @@ class DataSection:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What an offer asks for. ``setup``: who begins DTLS, as offered. ``data``: None without a data channel.
-    ``rejected``: kind, profile, formats and mid of each section that is not answered, by its index."""
+    ``rejected``: kind, profile, formats and mid of each section that is not answered, by its index. ``addresses``: of
+    the first few candidates."""
 
     ice: IceCredentials
     fingerprints: tuple[Fingerprint, ...]
@@ -80,6 +84,7 @@ class Offer:
     audio_index: int
     data_index: int | None
     rejected: dict[int, tuple[str, str, str, str]] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
 
     @property
     def server_begins(self) -> bool:
@@ -189,6 +194,7 @@ def read_offer(sdp: str) -> Offer:
             for index, one in enumerate(sections)
             if index not in taken
         },
+        addresses=_read_addresses(audio),
     )
 
 
@@ -232,6 +238,15 @@ def _read_ice(section: _Section) -> IceCredentials:
     if not re.fullmatch(f"{_ICE_CHARACTERS}{{22,256}}", password):
         raise _refused("'a=ice-pwd' must have 22 to 256 letters, digits, + or /.")
     return IceCredentials(ufrag, password)
+
+
+def _read_addresses(section: _Section) -> tuple[str, ...]:
+    found = []
+    for candidate in section.all("candidate"):
+        parts = candidate.split()
+        with suppress(ValueError, IndexError):  # names such as xyz.local are no addresses
+            found.append(str(ip_address(parts[4])))
+    return tuple(dict.fromkeys(found))[:MAX_ADDRESSES]
 
 
 def _read_fingerprints(section: _Section) -> tuple[Fingerprint, ...]:

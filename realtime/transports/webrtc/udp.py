@@ -30,7 +30,7 @@ MAX_DATAGRAM = 1500
 PACKETS_PER_S = 1000.0
 """A call has 50 packets of audio a second and few events. What comes above this rate is dropped unread."""
 STUN_TRIES = 3
-_HOST, _SERVER_REFLEXIVE = 126, 100
+_HOST, _SERVER_REFLEXIVE, RELAYED = 126, 100, 0
 """Type preferences of candidates (RFC 8445 section 5.1.2.2)."""
 
 
@@ -76,6 +76,7 @@ class UdpSocket(asyncio.DatagramProtocol):
     def __init__(self, mux: UdpMux) -> None:
         self._mux = mux
         self._transport: asyncio.DatagramTransport | None = None
+        self._closing = False
         self._closed = asyncio.get_running_loop().create_future()
 
     @property
@@ -89,6 +90,7 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -100,11 +102,12 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def send(self, data: bytes, address: Address) -> None:
         """Hand a datagram to the kernel. One that does not fit into its buffer is lost, as on any network."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._closing:
             self._transport.sendto(data, address)
 
     async def close(self) -> None:
         if self._transport is not None:
+            self._closing = True
             self._transport.close()
             await self._closed
 
@@ -260,6 +263,11 @@ def host_addresses(*, loopback: bool) -> tuple[str, ...]:
 
 def _ranked(addresses: Sequence[Address], kind: str, preference: int) -> tuple[Candidate, ...]:
     return tuple(
-        Candidate(address, port, kind, (preference << 24) + ((65_535 - number) << 8) + 255)
+        Candidate(address, port, kind, candidate_priority(preference, number))
         for number, (address, port) in enumerate(addresses)
     )
+
+
+def candidate_priority(preference: int, number: int = 0) -> int:
+    """Of the candidate of this type preference that is preferred to all but ``number`` (RFC 8445 section 5.1.2.1)."""
+    return (preference << 24) + ((65_535 - number) << 8) + 255

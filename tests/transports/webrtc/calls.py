@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 
+from realtime.addresses import TurnServer
 from realtime.audio.streams import float_to_pcm16
 from realtime.client.connection import WIRE_RATE, Received
 from realtime.client.webrtc import WebRtcConnection, open_call
@@ -40,11 +41,13 @@ def _push_tone(self: FakeVocoderStream, tokens: Sequence[int]) -> None:
 
 
 @asynccontextmanager
-async def answering(*scripts: Sequence[Step], config: UdpConfig = LOOPBACK, **options: Any) -> AsyncIterator[Server]:
+async def answering(
+    *scripts: Sequence[Step], config: UdpConfig = LOOPBACK, turn: TurnServer | None = None, **options: Any
+) -> AsyncIterator[Server]:
     """A server that answers offers; `answerer` gives what it holds."""
     with only_loopback(), mock.patch.object(FakeVocoderStream, "push", _push_tone):
         async with serving(*scripts, **options) as server:
-            answerer = WebRtcAnswerer(config, server.host.metrics)
+            answerer = WebRtcAnswerer(config, server.host.metrics, turn)
             await answerer.open()
             server.host.offers = answerer
             try:

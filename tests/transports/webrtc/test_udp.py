@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,8 @@ pytest.importorskip("aiortc")
 
 import ifaddr
 from aioice import stun
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime.app import open_webrtc
 from realtime.config import Settings
@@ -126,3 +129,33 @@ async def test_webrtc_can_be_switched_off() -> None:
     answerer = await open_webrtc(Settings(webrtc_addresses="127.0.0.1"), ServerMetrics())
     assert answerer is not None
     await answerer.close()
+
+
+HEADERS = st.sampled_from([b"\0\1", b"\1\1", b"\1\x11", b"\0\x11", b"\x3f\xff"])
+USER = b"\0\6\0\4user"
+
+
+@given(HEADERS, st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=24))), st.booleans())
+def test_any_message_is_taken_or_dropped(kind: bytes, attributes: list[tuple[int, bytes]], named: bool) -> None:
+    body = b"".join(
+        type_.to_bytes(2) + len(value).to_bytes(2) + value + bytes(-len(value) % 4) for type_, value in attributes
+    )
+    body = USER * named + body
+    mux = UdpMux(UdpConfig())
+    mux.received(kind + len(body).to_bytes(2) + b"!\x12\xa4B" + bytes(12) + body, (NoSocket(), ("192.0.2.1", 5)))
+    assert mux.load == (0, 0, 0)
+
+
+@given(st.binary(max_size=100))
+def test_any_datagram_is_taken_or_dropped(data: bytes) -> None:
+    UdpMux(UdpConfig()).received(data, (NoSocket(), ("192.0.2.1", 5)))
+
+
+class NoSocket:
+    def send(self, data: bytes, address: tuple[str, int]) -> None:
+        raise AssertionError("a stranger was answered")
+
+
+async def test_without_the_extra_webrtc_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "realtime.transports.webrtc.answerer", None)
+    assert await open_webrtc(Settings(), ServerMetrics()) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.fakes import Gate, Step, delta, reply
 from tests.transports.test_calls import OFFER, RAW, error, post
 from tests.transports.test_server import expect
 from tests.transports.webrtc.calls import TONE_HZ, answerer, answering, calling, hang_up, nothing_left
+from tests.transports.webrtc.offers import CHROMIUM
 
 
 def long() -> list[Step]:
@@ -134,3 +136,48 @@ async def test_wrong_offers_get_their_reason_over_http() -> None:
         assert (status, error(body)["code"], error(body)["param"]) == (400, "invalid_value", "sdp")
         assert "a=rtcp-mux" in error(body)["message"]
         assert not answerer(server).channels and answerer(server).mux.load == (0, 0, 0)
+
+
+async def test_another_offer_continues_the_call() -> None:
+    async with answering() as server, calling(server) as caller:
+        offer = caller.connection.peer.localDescription.sdp
+        place = caller.connection.call
+        (call,) = answerer(server).channels
+        before = call.peer.ice
+        status, _, same = await post(server, place, offer, RAW)
+        assert status == 200 and f"a=ice-ufrag:{before.ufrag}" in same
+        renewed = re.sub("a=ice-ufrag:.*", "a=ice-ufrag:renewed", offer)
+        status, _, restarted = await post(server, place, renewed, RAW)
+        assert status == 200 and f"a=ice-ufrag:{call.peer.ice.ufrag}" in restarted and call.peer.ice != before
+        assert [line.split()[2] for line in (same, restarted) for line in [line.split("\r\n")[1]]] == ["2", "3"]
+        await caller.connection.send("response.create")  # the old path is used until there is a new one
+        await caller.expect("output_audio_buffer.stopped")
+        wrong = re.sub("a=fingerprint:sha-256 .....", "a=fingerprint:sha-256 00:00", offer)
+        status, _, body = await post(server, place, wrong, RAW)
+        assert status == 400 and "fingerprint has changed" in error(body)["message"]
+
+
+async def test_sessions_of_sockets_take_no_offers() -> None:
+    async with answering() as server, connect(server.url) as socket:
+        session_id = (await expect(socket, "session.created"))["session"]["id"]
+        status, _, body = await post(server, f"/v1/realtime/calls/{session_id}", CHROMIUM, RAW)
+        assert (status, error(body)["param"]) == (400, "call_id")
+
+
+async def test_a_false_alarm_pauses_without_losing_a_sample() -> None:
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": {"interruption": "pause"}}}}
+    async with answering(reply("Long.", tokens=75)) as server, calling(server) as caller:
+        await caller.connection.send("session.update", session=session)
+        await caller.connection.send("response.create")
+        await caller.expect("output_audio_buffer.started")
+        await caller.hear(0.5)
+        await caller.say(0.12)
+        await caller.expect("output_audio_buffer.paused")
+        await caller.expect("output_audio_buffer.resumed")
+        await caller.expect("output_audio_buffer.stopped")
+        assert 2.9 <= await caller.spoken_s() <= 3.3  # 3.0 s were made; the fades at the pause may count twice
+        heard = np.concatenate(caller.connection.heard)
+        loud = np.abs(heard[: len(heard) // 240 * 240].reshape(-1, 240)).max(axis=1) > 0.1
+        gap = np.flatnonzero(loud)
+        assert np.diff(gap).max() > 10  # it was silent in between, for more than 100 ms
+        assert not [event for event in caller.events if event.type == "input_audio_buffer.speech_started"]
