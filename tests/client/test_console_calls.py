@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.client.browser import browser_page, connection_is, in_phase, needs_chromium, say
+from tests.client.browser import browser_page, connection_is, in_phase, microphone_file, needs_chromium, say
 from tests.client.stub_server import FRONTEND
 from tests.fakes import reply
 from tests.transports.test_server import Server, serving
@@ -47,6 +48,21 @@ async def test_a_call_is_answered_and_its_network_measured() -> None:
         assert "output_audio_buffer.stopped" in types
         heard, marked = await page.evaluate(HEARD)
         assert heard > 500 and not marked
+
+
+async def test_the_microphone_of_a_call_is_its_track(tmp_path: Path) -> None:
+    microphone = microphone_file(tmp_path, "what_time_is_it_slt.wav", pause_s=20)
+    async with answering(frontend=FRONTEND) as server, browser_page(microphone) as page:
+        await page.goto(server.http)
+        await choose(page, "webrtc")
+        await page.get_by_role("button", name="Microphone", exact=True).click()
+        await page.locator(".entry.user", has_text="spoken").wait_for()
+        await page.locator(".entry.assistant", has_text="ms after your last word").wait_for()
+        assert "input_audio_buffer.append" not in await page.evaluate(TYPES)
+        assert await page.evaluate(f"{LINK}.then((link) => link.sender.track.readyState)") == "live"
+        await page.get_by_role("button", name="Microphone", exact=True).click()
+        await in_phase(page, "off")
+        assert await page.evaluate(f"{LINK}.then((link) => link.sender.track)") is None
 
 
 async def test_stop_clears_the_playback_of_a_call() -> None:
@@ -97,6 +113,7 @@ async def test_a_server_without_webrtc_is_told_in_words() -> None:
         await first_audio(page)
 
 
+LINK = "import('./src/main.js').then(({ app }) => app.client.link)"
 TYPES = "() => import('./src/main.js').then(({ app }) => app.log.rows.map(({ type }) => type))"
 HEARD = """async () => {
   const { app } = await import('./src/main.js');
