@@ -93,6 +93,7 @@ class EngineCore:
         else has urgent work for the same processor."""
         self._runner = runner
         self._preparations = Preparations()
+        self.slots = slots
         self._slots = SlotTable(slots, runner.new_cache, asides)
         self._scheduler = Scheduler(PREFILL_TOKENS)
         self._pressed = pressed

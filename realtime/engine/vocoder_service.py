@@ -301,6 +301,11 @@ class ThreadedVocoder:
         self._thread = thread
 
     @property
+    def open_streams(self) -> int:
+        """Replies that are being spoken, or wait to be."""
+        return self._core.open_streams
+
+    @property
     def urgent(self) -> bool:
         """`VocodingCore.urgent`, unless the thread is stuck in it."""
         return self._core.urgent and self.worker.responds

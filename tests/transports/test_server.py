@@ -25,6 +25,7 @@ from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.transports.http.access import Access
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.host import Health
 from realtime.transports.http.http import build_app
 from realtime.transports.http.metrics_page import ServerMetrics
@@ -89,6 +90,9 @@ class FakeHost:
     def find_session(self, call_id: str) -> SessionLease | None:
         return self.sessions.find(call_id)
 
+    def holdings(self) -> dict[str, Any]:
+        return {"engine_jobs": 0, "kv_caches": 2, "kv_caches_limit": 9, "vocoder_streams": 1}
+
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         return [{"response_id": "resp_1"}][-limit:]
 
@@ -124,12 +128,13 @@ async def serving(
     *scripts: Sequence[Step],
     frontend: Path | None = None,
     access: Access | None = None,
+    admin: AdminAccess | None = None,
     tls: TlsFiles | None = None,
     **options: Any,
 ) -> AsyncIterator[Server]:
     host = FakeHost(FakeEngine(*scripts), **options)
     with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, frontend, access), tls)
+        server = web_server(build_app(host, frontend, access, admin), tls)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)

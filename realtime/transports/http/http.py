@@ -26,6 +26,8 @@ from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.access_log import AccessLog, known_words
+from realtime.transports.http.admin import Admin
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.console_files import ConsoleFiles
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
@@ -47,10 +49,14 @@ AZURE_PATH = "/openai/v1/realtime"
 CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
-def build_app(host: Host, frontend: Path | None, access: Access | None = None) -> Starlette:
-    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server."""
-    access = access or Access()
-    endpoints, socket = _Endpoints(host, access), _endpoint(RealtimeSocket(host, access))
+def build_app(
+    host: Host, frontend: Path | None, access: Access | None = None, admin: AdminAccess | None = None
+) -> Starlette:
+    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server.
+    ``admin``: None: the operators' routes are closed."""
+    access, admin = access or Access(), admin or AdminAccess()
+    endpoints, socket = _Endpoints(host, access, admin), _endpoint(RealtimeSocket(host, access))
+    operators = Admin(host, access, admin)
     routes: list[BaseRoute] = [
         Route("/healthz", endpoints.healthz),
         Route("/readyz", endpoints.readyz),
@@ -66,6 +72,11 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         *(Route(f"{path}/calls/{{call_id}}/{{action}}", endpoints.call, methods=["POST"]) for path in CALL_PATHS),
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
+    ]
+    routes += [
+        Route("/admin/state", operators.state),
+        Route("/admin/sessions/{session_id}/end", operators.end, methods=["POST"]),
+        WebSocketRoute("/admin/sessions/{session_id}/events", operators.events),
     ]
     routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
@@ -98,9 +109,10 @@ async def _no_such_socket(websocket: WebSocket) -> None:
 class _Endpoints:
     """The handlers of the routes. All but health need a key where the server has keys."""
 
-    def __init__(self, host: Host, access: Access) -> None:
+    def __init__(self, host: Host, access: Access, admin: AdminAccess) -> None:
         self._host = host
         self._access = access
+        self._admin = admin
         self._started = int(time.time())
         self._calls = Calls(host, access)
 
@@ -124,7 +136,8 @@ class _Endpoints:
             return JSONResponse({"status": "full", "reason": str(error)}, 503)
 
     async def metrics(self, request: Request) -> Response:
-        self._access.check_key(request)
+        if not self._admin.knows(request):
+            self._access.check_key(request)
         return PlainTextResponse(self._host.metrics.page(), media_type=CONTENT_TYPE)
 
     async def models(self, request: Request) -> Response:
