@@ -41,7 +41,7 @@ from realtime.engine.token_counter import PromptTokenCounter
 from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import CapacityError, ConfigError, RealtimeError
-from realtime.ports.tools import ToolSet
+from realtime.ports.tools import NoTools, ServerTool, ToolSet
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
@@ -326,6 +326,7 @@ class Application:
         self._threads: ModelThreads | None = None
         self._supervisor: Supervisor | None = None
         self._turn_model: EndOfTurnModel | None = None
+        self._tools: ToolSet = NoTools()
         self._webrtc: WebRtc | None = None
         self._loading: asyncio.Task[None] | None = None
 
@@ -346,6 +347,10 @@ class Application:
     @property
     def voices(self) -> tuple[str, ...]:
         return self._threads.vocoder.voices if self._threads is not None else ()
+
+    @property
+    def server_tools(self) -> tuple[ServerTool, ...]:
+        return self._tools.tools
 
     @property
     def quotas(self) -> Quotas:
@@ -485,7 +490,7 @@ class Application:
         )
         self._session_config = config
         engine = ThinkingEngine(threads.engine)
-        tools = build_tools_of(self._settings, threads.vocoder)
+        self._tools = build_tools_of(self._settings, threads.vocoder)
         services = Services(
             engine,
             threads.vocoder,
@@ -495,7 +500,7 @@ class Application:
             threads.token_counter,
             self._metrics.speculated,
             self._turn_model,
-            tools,
+            self._tools,
             McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
+from realtime.ports.tools import ServerTool
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.session.quota import Quota, Quotas
@@ -38,6 +39,10 @@ class Host(Protocol):
     @property
     def voices(self) -> tuple[str, ...]:
         """Names that a session may ask for, the default first; none until the model is ready."""
+
+    @property
+    def server_tools(self) -> tuple[ServerTool, ...]:
+        """Tools that the server runs itself; none until the model is ready."""
 
     @property
     def session_config(self) -> SessionConfig | None:

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
+from realtime.ports.tools import ServerTool
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
@@ -152,7 +153,7 @@ class _Endpoints:
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, Any]:
-        """The API's model object, with extensions: modalities and voices."""
+        """The API's model object, with extensions: modalities, voices and the server's own tools."""
         return {
             "id": self._host.model_name,
             "object": "model",
@@ -161,6 +162,7 @@ class _Endpoints:
             "input_modalities": ["audio", "text"],
             "output_modalities": ["audio", "text"],
             "voices": list(self._host.voices),
+            "server_tools": [_shown(tool) for tool in self._host.server_tools],
         }
 
     async def voices(self, request: Request) -> Response:
@@ -238,6 +240,16 @@ class _Endpoints:
         if config is None or self._host.health.state == "draining":  # a secret would end with the server
             raise not_ready(self._host)
         return caller, config
+
+
+def _shown(tool: ServerTool) -> dict[str, Any]:
+    """``offered``: a session has it without naming it in `server_tools`."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "offered": tool.offered,
+    }
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:
