@@ -114,7 +114,6 @@ class StubServer:
         for socket in tuple(self.sockets):
             await socket.close(1011, "the engine failed")
 
-
     async def end_all(self, code: str) -> None:
         """End every session for a reason."""
         for socket in tuple(self.sockets):
