@@ -238,6 +238,13 @@ class Settings(BaseSettings):
     api_keys_file: str = _setting(
         "", "file with one API key per line, or `sha256:` and the key's hash; # starts a comment"
     )
+    admin_key: str = _setting(
+        "",
+        "key of the operators' page /admin and its routes; must not be an API key. Without one they answer on this "
+        "machine only, where the server has no API keys and listens on a loopback address",
+        repr=False,
+    )
+    admin_keys_file: str = _setting("", "file with admin keys, written as --api-keys-file")
     allow_anonymous: bool = _setting(False, "without API keys, also serve clients on other machines")
     allowed_origins: str = _setting(
         "",

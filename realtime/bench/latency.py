@@ -7,17 +7,14 @@ All times of a turn are in ms after its last voiced sample. This server lists it
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from realtime.bench.stats import percentile, to_ms
 from realtime.client.connection import ClientError
+from realtime.client.http import get_json, http_url
 from realtime.client.speech_turn import TurnRecord, speak
 from realtime.client.transports import Transport, open_by
 from realtime.client.utterance import Utterance
@@ -161,7 +158,7 @@ async def server_figures(url: str, response_id: str) -> dict[str, Any]:
     """The server's own record of this response; empty when it has none."""
     deadline = time.perf_counter() + _TURN_LIST_TIMEOUT_S
     while time.perf_counter() < deadline:
-        status, body = await _get(http_url(url, "/v1/realtime/turns?limit=20"))
+        status, body = await get_json(http_url(url, "/v1/realtime/turns?limit=20"))
         if status != 200:
             return {}
         for turn in reversed(body.get("data", [])):
@@ -174,38 +171,9 @@ async def server_figures(url: str, response_id: str) -> dict[str, Any]:
 async def wait_until_ready(url: str) -> None:
     """Returns when `/healthz` answers 200. Raises `ClientError` when loading has failed or nothing answers."""
     while True:
-        status, body = await _get(http_url(url, "/healthz"))
+        status, body = await get_json(http_url(url, "/healthz"))
         if status == 200:
             return
         if body.get("status") != "loading":
             raise ClientError(f"the server is not ready: {body.get('reason') or f'HTTP {status}'}")
         await asyncio.sleep(_POLL_S)
-
-
-def http_url(url: str, path: str) -> str:
-    """``ws://HOST:1/v1/realtime`` and ``/healthz`` -> ``http://HOST:1/healthz``."""
-    parts = urlsplit(url)
-    return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}{path}"
-
-
-async def _get(url: str) -> tuple[int, dict[str, Any]]:
-    return await asyncio.to_thread(_fetch, url)
-
-
-def _fetch(url: str) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, _json_or_nothing(error.read())
-    except (OSError, ValueError) as error:
-        raise ClientError(f"{url}: {error}") from error
-
-
-def _json_or_nothing(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

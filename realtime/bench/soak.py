@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from realtime.bench.latency import http_url
 from realtime.client.connection import ClientError, open_session
+from realtime.client.http import http_url
 from realtime.client.speech_turn import speak
 from realtime.client.utterance import Utterance
 

@@ -40,6 +40,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of the virtual clock."""
         return self._jump.now
 
+    def stall(self, seconds: float) -> None:
+        """The process stands still now: the clock goes on and nothing runs."""
+        self._jump.now += seconds
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Result], *args: Any
     ) -> asyncio.Future[Result]:

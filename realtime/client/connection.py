@@ -116,7 +116,7 @@ async def open_session(
             additional_headers=headers,
             compression=None,
             max_size=None,
-            proxy=None if _is_local(url) else True,
+            proxy=None if is_local(url) else True,
             ssl=tls_context(any_certificate) if url.startswith("wss:") else None,
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
@@ -138,7 +138,8 @@ def tls_context(any_certificate: bool) -> ssl.SSLContext:
     return context
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine."""
     return any(url.split("://")[-1].startswith(host) for host in ("127.", "localhost", "[::1]"))
 
 

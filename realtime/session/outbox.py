@@ -32,6 +32,7 @@ class _Entry:
     size: int
     samples: int = 0
     retractable: bool = False
+    given: Callback | None = None
     sent: Callback | None = None
 
 
@@ -92,10 +93,18 @@ class Outbox:
         first = next((index for index, entry in enumerate(self._queue) if entry.samples), len(self._queue))
         self._append(_Entry(self._next(), event, _size(event)), at=first)
 
-    def put_audio(self, event: ServerEvent, samples: int, *, retractable: bool, sent: Callback | None = None) -> None:
-        """Queue an event with audio. ``retractable``: `retract_audio` may take it back. ``sent``: called when the
-        transport has taken it over."""
-        self._append(_Entry(self._next(), event, _size(event), samples, retractable, sent))
+    def put_audio(
+        self,
+        event: ServerEvent,
+        samples: int,
+        *,
+        retractable: bool,
+        given: Callback | None = None,
+        sent: Callback | None = None,
+    ) -> None:
+        """Queue an event with audio. ``retractable``: `retract_audio` may take it back. ``given``: called when the
+        transport gets it; ``sent``: when the transport has taken it over."""
+        self._append(_Entry(self._next(), event, _size(event), samples, retractable, given, sent))
 
     def retract_audio(self) -> None:
         """Take back the retractable audio that still waits; all else keeps its order."""
@@ -111,6 +120,8 @@ class Outbox:
             self._current = self._queue.popleft()
             self._given.append(self._current)
             self._filled.set()
+            if self._current.given is not None:
+                self._current.given()
 
     def sent(self, number: int) -> None:
         """The transport took over the event of this number."""

@@ -22,12 +22,17 @@ _LEAST_WAIT_S = 0.05
 """Playback is not looked at more often than this."""
 
 
+_MOST_EARLY_S = 0.5
+"""How much earlier than its report a piece may have begun to play; a transport that blocks for longer plays nothing."""
+
+
 @dataclass(slots=True)
 class _Run:
-    """Samples that play without a gap from the time ``start`` on."""
+    """Samples that play without a gap from the time ``start`` on, or up to ``early`` seconds before it."""
 
     start: float
     samples: int
+    early: float
 
     @property
     def end(self) -> float:
@@ -76,8 +81,10 @@ class PlayoutLedger:
         """So many more samples of the item wait to be sent."""
         self._tracks.setdefault(item_id, _Track()).queued += samples
 
-    def sent(self, item_id: str, samples: int, now: float) -> None:
-        """So many more samples of the item went to the peer."""
+    def sent(self, item_id: str, samples: int, now: float, given: float | None = None) -> None:
+        """So many more samples of the item went to the peer. ``given``: when the transport got them, if earlier; a
+        process that stands still between the two learns late that they play."""
+        given = self._without_pauses(now if given is None else given)
         now = self._without_pauses(now)
         self._settle(now)
         track = self._tracks.get(item_id)
@@ -87,7 +94,7 @@ class PlayoutLedger:
         if track.runs and start == self._ends_at:
             track.runs[-1].samples += samples
         else:
-            track.runs.append(_Run(start, samples))
+            track.runs.append(_Run(start, samples, min(max(0.0, start - given), _MOST_EARLY_S)))
         track.sent += samples
         self._ends_at = track.runs[-1].end
 
@@ -130,15 +137,15 @@ class PlayoutLedger:
         self._ends_at = min(self._ends_at, self._without_pauses(now))
 
     def playing(self, start: float, seconds: float) -> Iterator[tuple[float, str, int, int]]:
-        """What plays from ``start`` on for so long, by the clock: seconds after ``start``, the item, its first sample
-        and how many."""
+        """What plays from ``start`` on for so long, by the clock and at the earliest: seconds after ``start``, the
+        item, its first sample and how many."""
         begin, end = self._without_pauses(start), self._without_pauses(start + seconds)
         for item_id, track in self._tracks.items():
             before = 0
             for run in track.runs:
-                first, last = max(begin, run.start), min(end, run.end)
+                first, last = max(begin, run.start - run.early), min(end, run.end - run.early)
                 if last > first:
-                    at = before + round((first - run.start) * OUTPUT_SAMPLE_RATE)
+                    at = before + round((first - run.start + run.early) * OUTPUT_SAMPLE_RATE)
                     yield first - begin, item_id, at, round((last - first) * OUTPUT_SAMPLE_RATE)
                 before += run.samples
 

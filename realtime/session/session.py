@@ -108,21 +108,27 @@ class Session:
         """How many inputs wait to be handled."""
         return self._inputs.depth
 
+    @property
+    def side_connections(self) -> int:
+        """Connections beside the caller's own."""
+        return self._channel.attached
+
     def end(self, reason: SessionEnd) -> None:
         """Let the session end soon; the peer is told."""
         self._inputs.put(Ending(reason))
 
-    async def attach(self, channel: Channel, *, audio: bool = False) -> None:
+    async def attach(self, channel: Channel, *, audio: bool = False, read_only: bool = False) -> None:
         """Serve a second connection to this session to its end; ``audio``: the replies' speech goes there, too.
+        ``read_only``: it may send nothing.
 
         Raises `CapacityError` when it has enough of them.
         """
         self._sources += 1
         source = self._sources
-        sideband = Sideband(channel, self._env.config.limits, self._inputs, source, audio=audio)
+        sideband = Sideband(channel, self._env.config.limits, self._inputs, source, audio=audio, read_only=read_only)
         self._sidebands[source] = sideband
         sideband.tell(wire.SessionCreated(session=self.settings))
-        self._env.log.info("a side connection was attached")
+        self._env.log.info("a side connection was attached%s", ", which only reads" if read_only else "")
         try:
             await self._channel.attach(sideband)
         finally:
@@ -245,6 +251,7 @@ class Session:
 
     def _refuse(self, error: ProtocolError, source: int, event_id: str | None) -> None:
         """Send the error to the connection that caused it, if it is still there."""
+        self._env.errors.add(error.code, self._inputs.now())
         if source == CALLER:
             self._parts.outbox.put(error_event(error, event_id))
         elif (sideband := self._sidebands.get(source)) is not None:

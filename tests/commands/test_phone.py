@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from realtime.app import build_phone
 from realtime.cli import main
+from realtime.commands.phone_config import read_phone_config
 from realtime.config import Settings
 from realtime.errors import ConfigError
 from realtime.transports.phone.dialects import DIALECTS
@@ -75,7 +75,7 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], capsys: pytest.Captur
 )
 def test_wrong_settings_name_their_flag(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')}: ") as error:
-        build_phone(Settings(**{name: value}))
+        read_phone_config(Settings(**{name: value}))
     assert SECRET not in str(error.value) and "slashes" not in str(error.value)
 
 
@@ -83,6 +83,6 @@ def test_settings_become_the_phones_configuration() -> None:
     settings = Settings(
         phone_secrets=f"{SECRET}, another-secret-of-it", phone_parameters="voice, speed", phone_greeting=False
     )
-    config = build_phone(settings)
+    config = read_phone_config(settings)
     assert config.secrets == (SECRET, "another-secret-of-it") and config.parameters == ("voice", "speed")
     assert not config.greets and SECRET not in repr(config) and SECRET not in repr(settings)

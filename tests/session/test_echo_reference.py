@@ -47,3 +47,19 @@ def test_small_and_large_reads_give_the_same_reference() -> None:
     small, large = heard(320), heard(1600)
     assert np.abs(small).max() > 0.5
     np.testing.assert_allclose(small[1600:], large[1600:], atol=1e-5)
+
+
+def test_a_stall_while_sending_moves_no_reference() -> None:
+    """The process stood still between handing speech to the transport and noticing it: the caller hears it already."""
+    tone = np.sin(np.arange(24_000) * 0.2).astype(np.float32)
+
+    def heard(noticed: float, given: float | None) -> np.ndarray:
+        ledger = PlayoutLedger()
+        reference = EchoReference(ledger, lambda: 100.5)
+        reference.add("item", tone)
+        ledger.queued("item", 24_000)
+        ledger.sent("item", 24_000, noticed, given)
+        return reference.during(8_000, 8_000)
+
+    np.testing.assert_allclose(heard(100.2, 100.0), heard(100.0, None), atol=1e-6)
+    assert not heard(100.6, None).any()

@@ -50,6 +50,30 @@ def test_echo_is_hardly_ever_taken_for_speech(delay_ms: int, level_db: float) ->
     assert gate.delay_ms == pytest.approx(delay_ms, abs=50)
 
 
+def jumping_echo(level_db: float) -> NDArray[np.float32]:
+    """`echo` whose delay jumps every three seconds, by 60 to 200 ms."""
+    near_end = echo(60, level_db)
+    for second, delay_ms in ((3, 260), (6, 110), (9, 230), (12, 170)):
+        near_end[second * sounds.RATE :] = echo(delay_ms, level_db)[second * sounds.RATE :]
+    return near_end
+
+
+@pytest.mark.parametrize("level_db", [-20, -10, -6])
+def test_an_echo_whose_delay_jumps_starts_no_speech(level_db: float) -> None:
+    """Arrivals move it: a stalled network or process, a loudspeaker that ran out of sound."""
+    endpointer = Endpointer(SileroVad().open(), echo=EchoGate())
+    events = endpointer.push(jumping_echo(level_db), FAR_END)
+    assert not [event.at / sounds.RATE for event in events if isinstance(event, SpeechStarted)]
+
+
+@pytest.mark.parametrize("level_db", [-20, -10, -6])
+def test_speech_over_a_jumping_echo_is_detected(level_db: float) -> None:
+    heard, start = jumping_echo(level_db), 10 * sounds.RATE
+    heard[start : start + len(SPEECH_OVER)] += SPEECH_OVER
+    near_speech = listen(EchoGate(), heard, FAR_END)[start // FRAME_SAMPLES :][: len(SPEECH_OVER) // FRAME_SAMPLES]
+    assert near_speech[:16].any(), "not within 500 ms"
+
+
 @pytest.mark.parametrize("level_db", [-30, -15, -6])
 def test_speech_over_the_echo_is_detected(level_db: float) -> None:
     heard, start = echo(230, level_db), 6 * sounds.RATE

@@ -77,6 +77,7 @@ class Reply:
             plan.offer, self._stream, ports.env.ids, plan.history, partial(_put_all, ports.outbox), ports.env.work
         )
         self._held_samples = 0  # made, but still inside the resampler
+        self._given_at: float | None = None  # when the transport got the last audio
         self._deadline = Deadline(ports.env, self._guarded(self._time_out))
 
     @property
@@ -106,6 +107,12 @@ class Reply:
     def audible(self) -> bool:
         """Whether audio of it was sent."""
         return self._progress.sent_samples > 0
+
+    @property
+    def error_code(self) -> str | None:
+        """Why it failed; None where it did not."""
+        details = self.response.status_details
+        return None if details is None or details.error is None else details.error.code
 
     @property
     def plan(self) -> ReplyPlan:
@@ -296,8 +303,15 @@ class Reply:
         if not self.out_of_band:
             self._ports.playout.queued(self._plan.item_id, samples)
         self._ports.outbox.put_audio(
-            event, samples, retractable=not self.out_of_band, sent=lambda: self._audio_sent(samples)
+            event,
+            samples,
+            retractable=not self.out_of_band,
+            given=self._audio_given,
+            sent=lambda: self._audio_sent(samples),
         )
+
+    def _audio_given(self) -> None:
+        self._given_at = self._ports.env.inputs.now()
 
     def _audio_sent(self, samples: int) -> None:
         """The transport took ``samples`` over. May come after the end: the last audio waits in the outbox."""
@@ -309,7 +323,7 @@ class Reply:
             return
         if first and self.audible:
             self._ports.on_first_audio()
-        self._ports.playout.sent(self._plan.item_id, samples, now)
+        self._ports.playout.sent(self._plan.item_id, samples, now, self._given_at)
         entry = self._plan.history.get(self._plan.item_id)
         if entry is not None and not entry.truncated:
             entry.audio_ms = self._progress.sent_samples * 1000 // OUTPUT_SAMPLE_RATE

@@ -21,10 +21,13 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
+from realtime.ports.tools import ServerTool
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.access_log import AccessLog, known_words
+from realtime.transports.http.admin import Admin
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.console_files import ConsoleFiles
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
@@ -51,13 +54,19 @@ CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
 def build_app(
-    host: Host, frontend: Path | None, access: Access | None = None, phone: PhoneConfig | None = None
+    host: Host,
+    frontend: Path | None,
+    access: Access | None = None,
+    admin: AdminAccess | None = None,
+    *,
+    phone: PhoneConfig | None = None,
 ) -> Starlette:
     """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server.
-    ``phone``: who may open phone calls; None: as ``access``."""
-    access = access or Access()
-    endpoints, socket = _Endpoints(host, access), _endpoint(RealtimeSocket(host, access))
+    ``admin``: None: the operators' routes are closed. ``phone``: who may open phone calls; None: as ``access``."""
+    access, admin = access or Access(), admin or AdminAccess()
+    endpoints, socket = _Endpoints(host, access, admin), _endpoint(RealtimeSocket(host, access))
     calls = _endpoint(PhoneSocket(host, access, phone or PhoneConfig()))
+    operators = Admin(host, access, admin)
     routes: list[BaseRoute] = [
         Route("/healthz", endpoints.healthz),
         Route("/readyz", endpoints.readyz),
@@ -74,6 +83,11 @@ def build_app(
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
         *(WebSocketRoute(PHONE_PATH + rest, calls) for rest in ("/{dialect}", "/{dialect}/{secret}")),
+    ]
+    routes += [
+        Route("/admin/state", operators.state),
+        Route("/admin/sessions/{session_id}/end", operators.end, methods=["POST"]),
+        WebSocketRoute("/admin/sessions/{session_id}/events", operators.events),
     ]
     routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
@@ -106,9 +120,10 @@ async def _no_such_socket(websocket: WebSocket) -> None:
 class _Endpoints:
     """The handlers of the routes. All but health need a key where the server has keys."""
 
-    def __init__(self, host: Host, access: Access) -> None:
+    def __init__(self, host: Host, access: Access, admin: AdminAccess) -> None:
         self._host = host
         self._access = access
+        self._admin = admin
         self._started = int(time.time())
         self._calls = Calls(host, access)
 
@@ -132,7 +147,8 @@ class _Endpoints:
             return JSONResponse({"status": "full", "reason": str(error)}, 503)
 
     async def metrics(self, request: Request) -> Response:
-        self._access.check_key(request)
+        if not self._admin.knows(request):
+            self._access.check_key(request)
         return PlainTextResponse(self._host.metrics.page(), media_type=CONTENT_TYPE)
 
     async def models(self, request: Request) -> Response:
@@ -148,7 +164,7 @@ class _Endpoints:
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, Any]:
-        """The API's model object, with extensions: modalities and voices."""
+        """The API's model object, with extensions: modalities, voices and the server's own tools."""
         return {
             "id": self._host.model_name,
             "object": "model",
@@ -157,6 +173,7 @@ class _Endpoints:
             "input_modalities": ["audio", "text"],
             "output_modalities": ["audio", "text"],
             "voices": list(self._host.voices),
+            "server_tools": [_shown(tool) for tool in self._host.server_tools],
         }
 
     async def voices(self, request: Request) -> Response:
@@ -234,6 +251,16 @@ class _Endpoints:
         if config is None or self._host.health.state == "draining":  # a secret would end with the server
             raise not_ready(self._host)
         return caller, config
+
+
+def _shown(tool: ServerTool) -> dict[str, Any]:
+    """``offered``: a session has it without naming it in `server_tools`."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "offered": tool.offered,
+    }
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:

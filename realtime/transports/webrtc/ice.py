@@ -34,6 +34,7 @@ CONSENT_S = 2.0
 """RFC 7675 has 5 s. Chromium pings every 2.5 s as well."""
 GONE_S = 8.0
 """Four lost checks: a client that vanished is gone after 10 s with all that it held."""
+LATEST_TICK_S = 1.0
 CHECK_INTERVAL_S = 0.05
 """The least time between two checks of one address (Ta of RFC 8445)."""
 MAX_CHECKS = 10
@@ -104,6 +105,7 @@ class IceAgent:
         self._paths: OrderedDict[Path, _Seen] = OrderedDict()
         self._pending: OrderedDict[bytes, Path] = OrderedDict()
         self._heard_at = now
+        self._ticked_at = now
         self._username = f"{self.local.ufrag}:{remote.ufrag}"
 
     @property
@@ -151,7 +153,10 @@ class IceAgent:
                 self._select(path)
 
     def tick(self, now: float) -> None:
-        """Ask for consent when it is time to. Call it at least every second."""
+        """Ask for consent when it is time to. Call it at least every second: beyond that the server stood still, and
+        what the client sent meanwhile is still to be read, so the time does not count as the client's silence."""
+        self._heard_at += max(0.0, now - self._ticked_at - LATEST_TICK_S)
+        self._ticked_at = now
         if self.selected is not None:
             seen = self._paths[self.selected]
             if now - seen.checked_at >= CONSENT_S:

@@ -190,13 +190,13 @@ class Peer:
 
     def _watch(self, began: float) -> None:
         now = self._loop.time()
+        for agent in self._agents:
+            agent.tick(now)
         if not self.connected.is_set():
             if now - began >= CONNECT_S:
                 self.end(f"it did not connect within {CONNECT_S:g} s")
         elif all(agent.is_gone(now) for agent in self._agents):
             self.end("it vanished")
-        for agent in self._agents:
-            agent.tick(now)
 
     async def _connect(self) -> None:
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from realtime.bench.turns.caller import PAUSED, Echo, Observation
+from realtime.bench.turns.caller import PAUSED, STARTED, Echo, Observation
 from realtime.bench.turns.corpus import Case
+from realtime.bench.turns.path import Path as NetworkPath
+from realtime.bench.turns.path import PathConfig
 from realtime.bench.turns.runner import Mode, observe
 from realtime.bench.turns.scoring import score
 from realtime.cli import main
@@ -80,3 +83,27 @@ def test_the_command_prints_tables_and_writes_json(capsys: pytest.CaptureFixture
     assert report["turns"]["server_vad"]["cases"] == len(report["cases"]["server_vad"]) == 10
     assert report["turns"]["server_vad"]["delay_p50_ms"] >= 500
     assert capsys.readouterr().out.startswith("| turn detection | delay p50 |")
+
+
+STALLING = PathConfig(jitter_s=0.08, stall_every_s=0.4)
+
+
+@pytest.mark.parametrize("echo_db", [-10.0, -6.0])
+def test_stalls_let_no_echo_interrupt(cases: dict[str, Case], vad: SileroVad, echo_db: float) -> None:
+    case = dataclasses.replace(cases["echo"], echo_db=echo_db, echo_delay_s=0.04, reply_s=4.0)
+    for seed in (1, 2):
+        seen = observe(case, PAUSE, vad, STALLING, seed)
+        assert seen.playback_began is not None
+        assert not [event for event in seen.events if event.type == PAUSED]
+        assert sum(event.type == STARTED for event in seen.events) == 1
+
+
+def test_a_path_keeps_order_and_is_seeded() -> None:
+    def arrivals(seed: int) -> list[float]:
+        path = NetworkPath(STALLING, seed)
+        return [path.up(frame * 0.02) for frame in range(500)]
+
+    late = [at - frame * 0.02 for frame, at in enumerate(arrivals(1))]
+    assert arrivals(1) == sorted(arrivals(1)) != arrivals(2)
+    assert min(late) >= 0
+    assert 0.08 < max(late) < 0.5

@@ -220,6 +220,19 @@ def test_a_silent_client_is_gone_after_eight_seconds() -> None:
     assert len(client.checks()) == GONE_S / CONSENT_S - 1
 
 
+def test_a_stalled_server_does_not_blame_the_client() -> None:
+    client = Client()
+    client.prove()
+    client.agent.tick(client.now)
+    client.now += 30.0  # the machine was asleep; what the client sent meanwhile is still to be read
+    client.agent.tick(client.now)
+    assert not client.agent.is_gone(client.now)
+    for _ in range(round(GONE_S)):
+        client.now += 1.0
+        client.agent.tick(client.now)
+    assert client.agent.is_gone(client.now)
+
+
 def test_a_client_that_does_not_control_is_told_to() -> None:
     client = Client()
 
