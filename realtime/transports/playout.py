@@ -54,6 +54,21 @@ class FrameClock:
         return skipped
 
 
+class ItemLengths:
+    """How many samples of each item were given to a playback."""
+
+    def __init__(self) -> None:
+        self._lengths: dict[str, int] = {}
+
+    def extend(self, item_id: str, count: int) -> int:
+        """So many more samples of the item. Gives the position of the first."""
+        start = self._lengths.get(item_id, 0)
+        self._lengths[item_id] = start + count
+        if len(self._lengths) > MAX_ITEMS:
+            del self._lengths[next(iter(self._lengths))]
+        return start
+
+
 @dataclass(slots=True)
 class _Piece:
     """Samples of one item; ``start``: the position of the first in the item."""
@@ -77,7 +92,7 @@ class Playout:
 
     def __init__(self) -> None:
         self._pieces: deque[_Piece] = deque()
-        self._lengths: dict[str, int] = {}
+        self._items = ItemLengths()
         self._audible = ""
         self._complete: set[str] = set()
         self._paused = False
@@ -97,10 +112,7 @@ class Playout:
 
     def add(self, response_id: str, item_id: str, samples: Samples) -> None:
         """Queue speech of an item."""
-        start = self._lengths.get(item_id, 0)
-        self._lengths[item_id] = start + len(samples)
-        if len(self._lengths) > MAX_ITEMS:
-            del self._lengths[next(iter(self._lengths))]
+        start = self._items.extend(item_id, len(samples))
         if len(samples):
             self._pieces.append(_Piece(response_id, item_id, samples, start))
 
@@ -125,7 +137,7 @@ class Playout:
         """Drop all that waits; what was sent is still reported."""
         self._tail = None if self._paused else self._next_samples()
         self._pieces.clear()
-        self._lengths.clear()
+        self._items = ItemLengths()
         self._complete.clear()
         self._audible = ""
         self._paused = False

@@ -19,7 +19,7 @@ import numpy as np
 
 from realtime.audio.streams import Samples
 from realtime.ports.channel import AudioPlayed, PlaybackChanged, Report
-from realtime.transports.playout import FADE_SAMPLES, FRAME_SAMPLES, MAX_ITEMS, RATE
+from realtime.transports.playout import FADE_SAMPLES, FRAME_SAMPLES, RATE, ItemLengths
 
 PIECE_SAMPLES = RATE // 10
 """Sent at once: 100 ms."""
@@ -72,7 +72,7 @@ class BufferedPlayout:
         self._queued: deque[_Speech] = deque()  # at the far end
         self._marks: deque[tuple[str, int]] = deque()  # that have not come back, with their positions
         self._reports: deque[Report] = deque()
-        self._lengths: dict[str, int] = {}
+        self._items = ItemLengths()
         self._audible = ""
         self._paused = False
         self._fade_in = False
@@ -100,10 +100,7 @@ class BufferedPlayout:
 
     def add(self, response_id: str, item_id: str, samples: Samples) -> None:
         """Queue speech of an item."""
-        start = self._lengths.get(item_id, 0)
-        self._lengths[item_id] = start + len(samples)
-        if len(self._lengths) > MAX_ITEMS:
-            del self._lengths[next(iter(self._lengths))]
+        start = self._items.extend(item_id, len(samples))
         if len(samples):
             self._waiting.append(_Speech(response_id, item_id, samples, start))
 
@@ -130,7 +127,7 @@ class BufferedPlayout:
         """Drop all that waits. Gives whether the far end has to be cleared."""
         queued = self._take_back(now)
         self._waiting.clear()
-        self._lengths.clear()
+        self._items = ItemLengths()
         self._audible = ""
         self._paused = self._fade_in = False
         return bool(queued)
