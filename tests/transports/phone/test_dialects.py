@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import re
 from typing import Any
 
 import pytest
@@ -220,3 +222,24 @@ def test_a_dialect_without_marks_is_told_little(name: str) -> None:
     dialect: Dialect = DIALECTS[name]
     assert dialect.marks == bool(dialect.write(Mark("N"), started(name)))
     assert dialect.lead_s <= (1.0 if dialect.marks else 0.2)
+
+
+@ALL
+def test_mutilated_messages_raise_nothing_else(name: str) -> None:
+    chance = random.Random(name)
+    recorded = RECORDED[name]
+    known = [*recorded.start, recorded.media, recorded.mark, recorded.digit, recorded.stop]
+    odd = ["null", "[]", "{}", '"x"', "-1", "1e999", "true", '"\\ud800"', "[[]]", "99999999999999999999"]
+    for _ in range(2000):
+        message = chance.choice(known)
+        if isinstance(message, str):
+            message = re.sub(r'(?<=: )("[^"]*"|\d+)', lambda old: chance.choice([old[0]] * 5 + odd), message)
+            at = chance.randrange(len(message) + 1)
+            message = message[:at] + message[at + chance.randrange(3) * chance.randrange(2) :]
+        try:
+            said = read(name, message)
+        except PeerError:
+            continue
+        for start in said:
+            if isinstance(start, Started):
+                written(name, Play(AUDIO), start)
