@@ -14,14 +14,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from realtime import memory
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
@@ -38,7 +41,7 @@ from realtime.engine.token_counter import PromptTokenCounter
 from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
 from realtime.errors import CapacityError, ConfigError, RealtimeError
-from realtime.ports.tools import ToolSet
+from realtime.ports.tools import NoTools, ServerTool, ToolSet
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
@@ -49,9 +52,12 @@ from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_servers import McpServers
 from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopback
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.host import Health
 from realtime.transports.http.hosts import Hosts
+from realtime.transports.http.last_hour import Sample
 from realtime.transports.http.metrics_page import ServerMetrics
+from realtime.transports.http.process_metrics import memory_bytes
 from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turn_spans import start_spans
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
@@ -69,6 +75,9 @@ STOP_SECONDS = 2.0
 
 MAX_KEYS_FILE_BYTES = 4 * 2**20
 """Tens of thousands of keys; a device file has no end."""
+
+SAMPLE_SECONDS = 5.0
+"""So often the process is looked at for the figures of the last hour."""
 
 REMEMBERED_TURNS = 1000
 """Responses whose latencies `/v1/realtime/turns` can list."""
@@ -96,14 +105,34 @@ def build_access(settings: Settings) -> Access:
     return Access(keys, origins, hosts=(*hosts, settings.host))
 
 
+def build_admin_access(settings: Settings) -> AdminAccess:
+    """Who may see and end other people's sessions. Raises `ConfigError`, also for an admin key that is an API key."""
+    keys = read_admin_keys(settings)
+    alone = is_loopback(settings.host) and not settings.allow_anonymous and not settings.trusted_proxies
+    return AdminAccess(keys, open_on_loopback=alone and not read_keys(settings) and not keys)
+
+
 def read_keys(settings: Settings) -> ApiKeys:
-    """The keys of the setting and of the file, as it is now. Raises `ConfigError`."""
-    with naming("api_key"):
-        keys = ApiKeys.read([settings.api_key], "the key")
-    if not settings.api_keys_file:
+    """The API keys of the setting and of the file, as it is now. Raises `ConfigError`."""
+    return _read_keys("api_key", settings.api_key, "api_keys_file", settings.api_keys_file)
+
+
+def read_admin_keys(settings: Settings) -> ApiKeys:
+    """The admin keys, likewise. Raises `ConfigError` for one that is an API key, too: those are given to clients."""
+    keys = _read_keys("admin_key", settings.admin_key, "admin_keys_file", settings.admin_keys_file)
+    if keys.names & read_keys(settings).names:
+        flag = "--admin-key" if settings.admin_key else "--admin-keys-file"
+        raise ConfigError(f"{flag}: one of the admin keys is an API key, too: every client would be an operator")
+    return keys
+
+
+def _read_keys(setting: str, key: str, file_setting: str, path_text: str) -> ApiKeys:
+    with naming(setting):
+        keys = ApiKeys.read([key], "the key")
+    if not path_text:
         return keys
-    path = Path(settings.api_keys_file)
-    with naming("api_keys_file"):
+    path = Path(path_text)
+    with naming(file_setting):
         with path.open("rb") as file:
             content = file.read(MAX_KEYS_FILE_BYTES + 1)
         if len(content) > MAX_KEYS_FILE_BYTES:
@@ -117,20 +146,25 @@ def read_keys(settings: Settings) -> ApiKeys:
     return keys + listed
 
 
-def reload_keys(settings: Settings, access: Access) -> None:
-    """Read the file of keys again. If it is wrong, the keys stay as they are and the log says why."""
-    if not settings.api_keys_file:
-        logger.info("SIGHUP is ignored: there is no --api-keys-file to read again")
+def reload_keys(settings: Settings, access: Access, admin: AdminAccess) -> None:
+    """Read the files of keys again. What is wrong with one leaves all keys as they are, and the log says what."""
+    files = {"--api-keys-file": settings.api_keys_file, "--admin-keys-file": settings.admin_keys_file}
+    given = {flag: path for flag, path in files.items() if path}
+    if not given:
+        logger.info("SIGHUP is ignored: there is no --api-keys-file or --admin-keys-file to read again")
         return
-    if not os.path.isfile(settings.api_keys_file):  # a pipe would block
-        logger.error("the API keys are unchanged: --api-keys-file: %s is not a file", settings.api_keys_file)
-        return
+    for flag, path in given.items():
+        if not os.path.isfile(path):  # a pipe would block
+            logger.error("the keys are unchanged: %s: %s is not a file", flag, path)
+            return
     try:
-        access.replace_keys(read_keys(settings))
+        keys, admin_keys = read_keys(settings), read_admin_keys(settings)
     except ConfigError as error:
-        logger.error("the API keys are unchanged: %s", error)
+        logger.error("the keys are unchanged: %s", error)
     else:
-        logger.info("the API keys were read again")
+        access.replace_keys(keys)
+        admin.replace_keys(admin_keys)
+        logger.info("the keys were read again")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,6 +270,39 @@ def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -
     return build_tools(config, lambda clip: voices.voice_of(clip.path, clip.voice) if voices is not None else "")
 
 
+class WebRtc(OfferAnswerer, Protocol):
+    """What answers offers while the server runs."""
+
+    async def close(self) -> None: ...
+
+
+async def open_webrtc(settings: Settings, metrics: ServerMetrics) -> WebRtc | None:
+    """What answers WebRTC offers; None where WebRTC is switched off or not installed. Raises `ConfigError` when the UDP
+    sockets that the settings name cannot be opened."""
+    if not settings.webrtc:
+        return None
+    try:
+        await asyncio.to_thread(import_module, "realtime.transports.webrtc.answerer")  # it takes a second
+        from realtime.transports.webrtc.answerer import WebRtcAnswerer
+        from realtime.transports.webrtc.udp import UdpConfig
+    except ModuleNotFoundError as error:
+        logger.info("WebRTC is off: %s is not installed; pip install 'realtime-voice[webrtc]'", error.name)
+        return None
+    config = UdpConfig(
+        addresses=ip_addresses(settings.webrtc_addresses),
+        port=settings.webrtc_port,
+        advertised=ip_addresses(settings.webrtc_advertised),
+        stun_server=stun_address(settings.webrtc_stun),
+        loopback=is_loopback(settings.host),
+    )
+    turn = turn_server(settings.webrtc_turn)
+    if turn is not None:
+        turn = replace(turn, username=settings.webrtc_turn_username, password=settings.webrtc_turn_password)
+    answerer = WebRtcAnswerer(config, metrics, turn)
+    await answerer.open()
+    return answerer
+
+
 class Application:
     """The life of one server; implements `realtime.transports.http.host.Host`. Entering `running` starts loading."""
 
@@ -259,6 +326,8 @@ class Application:
         self._threads: ModelThreads | None = None
         self._supervisor: Supervisor | None = None
         self._turn_model: EndOfTurnModel | None = None
+        self._tools: ToolSet = NoTools()
+        self._webrtc: WebRtc | None = None
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -280,12 +349,16 @@ class Application:
         return self._threads.vocoder.voices if self._threads is not None else ()
 
     @property
+    def server_tools(self) -> tuple[ServerTool, ...]:
+        return self._tools.tools
+
+    @property
     def quotas(self) -> Quotas:
         return self._quotas
 
     @property
     def offers(self) -> OfferAnswerer | None:
-        return None
+        return self._webrtc
 
     @property
     def waiting_s(self) -> float:
@@ -303,6 +376,21 @@ class Application:
     def sessions(self) -> SessionManager | None:
         """None until the model is ready."""
         return self._sessions
+
+    def holdings(self) -> dict[str, Any]:
+        if self._threads is None:
+            return {}
+        engine, vocoder = self._threads.engine, self._threads.vocoder
+        held: dict[str, Any] = {
+            "engine_jobs": engine.jobs,
+            "kv_caches": engine.open_slots,
+            "kv_caches_limit": engine.slots,
+            "vocoder_streams": vocoder.open_streams,
+            "schema_processes": len(self._threads.schemas.pids),
+        }
+        if torch.cuda.is_available():
+            held["gpu_bytes"] = torch.cuda.memory_reserved()
+        return held
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         return list(self._turns)[-limit:]
@@ -330,6 +418,8 @@ class Application:
         """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
         self._loading = asyncio.create_task(self._load(), name="load the model")
         lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
+        samples = asyncio.create_task(self._sample(), name="sample the process")
+        trim = asyncio.create_task(memory.run(), name="give memory back")
         try:
             yield
         finally:
@@ -337,6 +427,10 @@ class Application:
             if self._supervisor is not None:
                 await asyncio.to_thread(self._supervisor.stop)
             lag.cancel()
+            samples.cancel()
+            trim.cancel()
+            if self._webrtc is not None:
+                await self._webrtc.close()
             if self._threads is not None:
                 await asyncio.to_thread(self._threads.stop)
             if self._spans is not None:
@@ -359,6 +453,7 @@ class Application:
             if self._settings.turn_model == "auto" and loaded.turn_completion is not None:
                 self._turn_model = EngineTurnModel(loaded.turn_completion, self._threads.engine)
             self._sessions = self._open_sessions(loaded, self._threads)
+            self._webrtc = await open_webrtc(self._settings, self._metrics)
             self._add_gauges(self._sessions, self._threads)
             self._supervise(self._threads)
         except RealtimeError as error:
@@ -395,7 +490,7 @@ class Application:
         )
         self._session_config = config
         engine = ThinkingEngine(threads.engine)
-        tools = build_tools_of(self._settings, threads.vocoder)
+        self._tools = build_tools_of(self._settings, threads.vocoder)
         services = Services(
             engine,
             threads.vocoder,
@@ -405,7 +500,7 @@ class Application:
             threads.token_counter,
             self._metrics.speculated,
             self._turn_model,
-            tools,
+            self._tools,
             McpServers(HostPolicy.read(self._settings.mcp_hosts)),
         )
         return SessionManager(
@@ -423,6 +518,14 @@ class Application:
         metrics.gauge("realtime_max_sessions", "Sessions that are admitted at a time.", lambda: threads.max_sessions)
         metrics.gauge("realtime_clients_waiting", "Clients that wait for a session.", lambda: sessions.waiting)
         metrics.gauge("realtime_engine_jobs", "Generations that run or wait.", lambda: threads.engine.jobs)
+
+    async def _sample(self) -> None:
+        """Note the state of the process for the operators' page, until cancelled."""
+        while True:
+            sessions, lag = self._sessions, self._metrics.loop_lag
+            running, waiting = (sessions.running, sessions.waiting) if sessions is not None else (0, 0)
+            self._metrics.last_hour.sampled(Sample(running, waiting, memory_bytes(), lag.worst_s))
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     def _supervise(self, threads: ModelThreads) -> None:
         if self._settings.stall_seconds:

@@ -28,6 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from realtime.addresses import ip_addresses, stun_address, turn_server
 from realtime.errors import CheckpointError, ConfigError
 from realtime.turns.backchannels import DEFAULT_BACKCHANNELS
 
@@ -237,6 +238,13 @@ class Settings(BaseSettings):
     api_keys_file: str = _setting(
         "", "file with one API key per line, or `sha256:` and the key's hash; # starts a comment"
     )
+    admin_key: str = _setting(
+        "",
+        "key of the operators' page /admin and its routes; must not be an API key. Without one they answer on this "
+        "machine only, where the server has no API keys and listens on a loopback address",
+        repr=False,
+    )
+    admin_keys_file: str = _setting("", "file with admin keys, written as --api-keys-file")
     allow_anonymous: bool = _setting(False, "without API keys, also serve clients on other machines")
     allowed_origins: str = _setting(
         "",
@@ -253,6 +261,23 @@ class Settings(BaseSettings):
         "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: 10.0.0.0/8,…",
         listed=True,
     )
+    webrtc: bool = _setting(True, "answer WebRTC offers (POST /v1/realtime/calls); needs the extra `webrtc`")
+    webrtc_addresses: str = _setting(
+        "",
+        "local addresses of WebRTC's UDP sockets: IP,…; empty: all interfaces, and loopback where --host is a loopback "
+        "address or there is no network",
+        listed=True,
+    )
+    webrtc_port: int = _setting(0, "UDP port of all WebRTC calls; 0: a free one, chosen at start", ge=0, le=65535)
+    webrtc_advertised: str = _setting(
+        "", "addresses that clients are told in place of the local ones (behind NAT, in containers): IP,…", listed=True
+    )
+    webrtc_stun: str = _setting("", "STUN server asked at start for the address that a NAT shows: HOST[:PORT]")
+    webrtc_turn: str = _setting(
+        "", "TURN server that relays to this server: turn:HOST[:PORT][?transport=tcp] or turns:…"
+    )
+    webrtc_turn_username: str = _setting("", "user name on --webrtc-turn")
+    webrtc_turn_password: str = _setting("", "password on --webrtc-turn; prefer the environment variable", repr=False)
     tls_cert: str = _setting("", "certificate chain (PEM) for https and wss")
     tls_key: str = _setting("", "private key of --tls-cert (PEM)")
     tls_self_signed: bool = _setting(
@@ -270,6 +295,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{str(value).lower()} is not {_accepted(field, with_kind=True)}")
         if isinstance(value, str) and "\0" in value:
             raise ValueError("it contains a NUL character")
+        return value
+
+    @field_validator("webrtc_addresses", "webrtc_advertised", "webrtc_stun", "webrtc_turn")
+    @classmethod
+    def _check_network(cls, value: str, info: ValidationInfo) -> str:
+        {"webrtc_stun": stun_address, "webrtc_turn": turn_server}.get(str(info.field_name), ip_addresses)(value)
         return value
 
     @field_validator("max_context_tokens")

@@ -14,6 +14,7 @@
     │   ├── SlowReader         the client does not read its events
     │   ├── QuotaSpent         the API key has used up its audio
     │   ├── Draining           the server is shutting down
+    │   ├── EndedByOperator    the server's operator has ended the session
     │   └── SessionFault       an exception in the server; the `InternalError` as the client sees it
     ├── ToolServerError        an MCP server that cannot be reached or does not answer: its tools are not offered
     ├── CapacityError          all sessions are taken: the client is refused before the session begins
@@ -122,6 +123,12 @@ class Draining(SessionEnd):
     close_code = 1001
 
 
+class EndedByOperator(SessionEnd):
+    """The server's operator has ended this one session. Closed with 1000, so that clients do not connect again."""
+
+    code = "ended_by_operator"
+
+
 class SessionFault(SessionEnd):
     """The server failed; the log has the traceback, the client gets no details."""
 
@@ -173,7 +180,16 @@ class EngineError(InternalError):
 
 SESSION_ENDS: dict[str, type[SessionEnd]] = {
     kind.__name__: kind
-    for kind in (SessionEnd, ChannelClosed, SessionExpired, SlowReader, QuotaSpent, Draining, SessionFault)
+    for kind in (
+        SessionEnd,
+        ChannelClosed,
+        SessionExpired,
+        SlowReader,
+        QuotaSpent,
+        Draining,
+        EndedByOperator,
+        SessionFault,
+    )
 }
 """The reasons for the end of a session, by name."""
 

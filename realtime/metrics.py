@@ -155,6 +155,21 @@ class ReplyTrace:
         }
 
 
+@dataclass(slots=True)
+class ErrorTally:
+    """The errors of one session: those that its clients were told, and responses that failed. ``last``: the newest
+    code; ``at``: when it came."""
+
+    count: int = 0
+    last: str = ""
+    at: float = 0.0
+
+    def add(self, code: str, now: float) -> None:
+        """Count one. ``code``: the stable one of the API."""
+        self.count += 1
+        self.last, self.at = code, now
+
+
 MOST_LATENCIES = 1000
 """The latest replies of one call whose latency counts in its median."""
 
@@ -174,6 +189,10 @@ class CallFigures:
         total = summary.get("total_ms")
         if summary.get("audio_ms") and total is not None:
             self._first_audio_ms.append(total)
+
+    def latest_first_audio_ms(self, count: int) -> list[float]:
+        """Of the latest ``count`` replies with audio, oldest first."""
+        return list(self._first_audio_ms)[-count:]
 
     @property
     def first_audio_ms(self) -> float | None:

@@ -38,10 +38,12 @@ class RunningServer:
 
 
 @contextmanager
-def serving(module: str, log: Path, flags: Sequence[str] = (), *, tls: bool = False) -> Iterator[RunningServer]:
-    """`python -m MODULE FLAGS…` until the block ends. ``{port}`` in a flag becomes a free port. ``tls``: whether the
-    server speaks it (with any certificate)."""
-    port = free_port()
+def serving(
+    module: str, log: Path, flags: Sequence[str] = (), *, tls: bool = False, port: int | None = None
+) -> Iterator[RunningServer]:
+    """`python -m MODULE FLAGS…` until the block ends. ``{port}`` in a flag becomes ``port``, by default a free one.
+    ``tls``: whether the server speaks it (with any certificate)."""
+    port = port or free_port()
     command = [sys.executable, "-m", *module.split(), *(flag.format(port=port) for flag in flags)]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         running = RunningServer(port, log, process, tls)

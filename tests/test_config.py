@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from realtime.addresses import TurnServer, stun_address, turn_server
 from realtime.checkpoint.load import load_model
 from realtime.checkpoint.profile import load_profile
 from realtime.config import EMBEDDED_CHECKPOINT, Settings, add_arguments
@@ -184,3 +185,33 @@ def test_call_confidence_is_validated_and_applied() -> None:
     assert confidence("--call-confidence=0.75") == 0.75
     assert confidence("--call-confidence=0") == 0
     assert fault("--call-confidence=1.5") == "--call-confidence: 1.5 is not in -1 to 1"
+
+
+def test_webrtc_settings_are_checked() -> None:
+    assert read("--webrtc-advertised", "203.0.113.7, 2001:db8::1").webrtc_advertised == "203.0.113.7, 2001:db8::1"
+    assert "not appear to be an IPv4 or IPv6 address" in fault("--webrtc-addresses", "example.org")
+    assert fault("--webrtc-advertised", "203.0.113.7:40000").startswith("--webrtc-advertised: ")
+    assert (
+        fault("--webrtc-stun", "stun.example.org:x") == "--webrtc-stun: 'stun.example.org:x' is not HOST or HOST:PORT"
+    )
+
+
+def test_turn_servers_are_read_from_urls() -> None:
+    assert turn_server("") is None
+    assert turn_server("turn:example.org") == TurnServer("example.org", 3478)
+    assert turn_server("turn:example.org:80?transport=tcp") == TurnServer("example.org", 80, "tcp")
+    assert turn_server("turns:example.org") == TurnServer("example.org", 5349, "tcp", tls=True)
+    for wrong in ("example.org", "turn:", "turn:h:0", "turns:h?transport=udp", "turn:h:99999", "turn:a b"):
+        assert fault("--webrtc-turn", wrong).startswith("--webrtc-turn: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ("stun.example.org", ("stun.example.org", 3478)),
+        ("stun:stun.example.org:19302", ("stun.example.org", 19302)),
+    ],
+)
+def test_stun_servers_have_a_default_port(text: str, address: tuple[str, int] | None) -> None:
+    assert stun_address(text) == address

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"audio", "errors", "metrics"}
+LEAVES = {"addresses", "audio", "errors", "metrics"}
 ALLOWED = {
     "audio": LEAVES,
     "protocol": LEAVES,

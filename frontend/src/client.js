@@ -1,30 +1,34 @@
 // @ts-check
 /**
- * The socket and its session: waits for a ready server, connects, reconnects after a loss, finds out why a connection
- * was refused. Knows no sound and no page.
+ * The session and its connection, over a WebSocket or WebRTC: waits for a ready server, connects, reconnects after a
+ * loss, finds out why a connection was refused. Knows no sound and no page.
  */
-import { WireError, decode, encode } from './codec.js';
+import { ConnectionRefused, refusalIn, unreachable } from './access.js';
+import { CallLink } from './call-link.js';
+import { WireError, decode } from './codec.js';
+import { SocketLink } from './socket-link.js';
 
 /** @typedef {import('./codec.js').WireEvent} WireEvent */
 /** @typedef {import('./state.js').State} State */
+/** @typedef {'websocket' | 'webrtc'} Transport */
 /**
  * @typedef {object} Options
- * @property {URL} base where the page came from
+ * @property {import('./access.js').Access} access
  * @property {State} state `connection` and `detail` are written here
- * @property {() => string | null} key the API key, if there is one
+ * @property {() => Transport} transport of the next connection
+ * @property {() => Promise<unknown>} prepare called before each connection is made
+ * @property {(stream: MediaStream) => void} onSound the sound of a call
  * @property {() => void} onChange the state has changed
  * @property {(event: WireEvent) => void} onEvent
  * @property {(event: WireEvent) => void} onSent
  * @property {(resumed: boolean) => void} onOpen the session exists; `resumed`: there was one before that was lost
  * @property {(why: string) => void} onLost the session has ended without being asked to
+ * @property {(error: ConnectionRefused) => void} onGivenUp it was lost, and connecting again is refused for good
  */
 
 const POLL_MS = 1_000;
-const NORMAL_CLOSURE = 1_000;
 /** Waits between attempts to reconnect; the last is repeated. */
 const BACKOFF_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
-/** A socket with more than this waiting is not given more sound: the network does not take it. */
-const MAX_BUFFERED_BYTES = 1_000_000;
 /** Error codes that end a session; other errors do not say why a socket closes. */
 const ENDING = new Set([
   'invalid_api_key',
@@ -37,31 +41,22 @@ const ENDING = new Set([
   'session_ended',
 ]);
 /** Error codes after which connecting again cannot help. */
-const FINAL = new Set(['invalid_api_key', 'insufficient_quota', 'origin_not_allowed']);
-
-/** Why there is no session: `code` is the API's error code, or `unreachable` or `closed`. */
-export class ConnectionRefused extends Error {
-  /**
-   * @param {string} code
-   * @param {string} message for the person at the page
-   */
-  constructor(code, message) {
-    super(message);
-    this.name = 'ConnectionRefused';
-    this.code = code;
-  }
-}
+const FINAL = new Set(['invalid_api_key', 'insufficient_quota', 'origin_not_allowed', 'webrtc_not_available']);
+/** Close code of a browser's key that is wrong. */
+const WRONG_KEY = 3_000;
 
 export class RealtimeClient {
   /** @param {Options} options */
   constructor(options) {
     this.options = options;
-    /** @type {WebSocket | null} */
-    this.socket = null;
+    /** @type {SocketLink | CallLink | null} */
+    this.link = null;
     /** @type {Promise<void> | null} */
     this.connecting = null;
     /** The last error event, which says why the server closes. @type {{code?: string, message: string} | null} */
     this.lastError = null;
+    /** Ends the attempt that runs. @type {((error: ConnectionRefused) => void) | null} */
+    this.giveUp = null;
     this.hadSession = false;
     this.wanted = false;
   }
@@ -97,7 +92,7 @@ export class RealtimeClient {
     try {
       await this.dial();
     } catch (error) {
-      this.become('closed', /** @type {Error} */ (error).message);
+      if (this.wanted) this.become('closed', /** @type {Error} */ (error).message);
       throw error;
     }
   }
@@ -105,45 +100,62 @@ export class RealtimeClient {
   /** One connection. */
   async dial() {
     this.lastError = null;
-    const url = new URL('v1/realtime?wait=events', this.options.base);
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    const socket = new WebSocket(url, this.subprotocols());
-    this.socket = socket;
-    /** @type {{code: number} | null} */
-    const refused = await new Promise((resolve) => {
-      socket.onclose = ({ code }) => resolve({ code });
-      socket.onmessage = ({ data }) => {
-        const event = this.receive(data);
-        if (event?.type === 'session.queued') this.become('queued', `You are number ${event.position} in the queue.`);
-        if (event?.type === 'session.created') resolve(null);
-      };
+    await this.options.prepare().catch(() => {}); // what is wrong is said by what follows
+    const secret = await this.options.access.secret();
+    if (!this.wanted) throw ended();
+    /** @type {import('./socket-link.js').Ending | null} */
+    const refused = await new Promise((resolve, reject) => {
+      const link = this.makeLink(secret, {
+        onMessage: (data) => {
+          const event = this.receive(data);
+          if (event?.type === 'session.queued') this.become('queued', `You are number ${event.position} in the queue.`);
+          if (event?.type === 'session.created') resolve(null);
+        },
+        onClose: (ending) => {
+          if (this.link !== link) return;
+          if (this.open) this.lost(ending);
+          else resolve(ending);
+        },
+      });
+      this.link = link;
+      this.giveUp = reject;
+      if (link instanceof CallLink)
+        link.opened.catch((error) => {
+          link.close();
+          reject(error);
+        });
     });
-    if (refused !== null) throw await this.reasonRefused(refused.code);
-    this.live(socket);
-  }
-
-  /** @param {WebSocket} socket its session exists */
-  live(socket) {
+    if (refused !== null) throw await this.reasonRefused(refused);
     const resumed = this.hadSession;
     this.hadSession = true;
-    socket.onmessage = ({ data }) => void this.receive(data);
-    socket.onclose = ({ code, reason }) => {
-      if (this.socket === socket) this.lost(code, reason);
-    };
     this.become('open', '');
     this.options.onOpen(resumed);
   }
 
   /**
-   * @param {number} code
-   * @param {string} reason
+   * @param {string | null} secret
+   * @param {import('./socket-link.js').LinkListeners} listeners
    */
-  lost(code, reason) {
-    const why = this.whyClosed(code, reason);
-    const final = !this.wanted || FINAL.has(this.lastError?.code ?? '') || code === 3_000;
+  makeLink(secret, listeners) {
+    const { access, transport, onSound } = this.options;
+    if (transport() === 'webrtc') return new CallLink(access.base, secret, { ...listeners, onSound });
+    return new SocketLink(access.base, secret, listeners);
+  }
+
+  /** The connection, if it is a call. */
+  get call() {
+    return this.open && this.link instanceof CallLink ? this.link : null;
+  }
+
+  /** @param {import('./socket-link.js').Ending} ending */
+  lost(ending) {
+    const why = this.whyClosed(ending);
+    const final = !this.wanted || FINAL.has(this.lastError?.code ?? '') || ending.code === WRONG_KEY;
     this.become(final ? 'closed' : 'reconnecting', why);
     this.options.onLost(why);
-    if (!final) this.connecting ??= this.reconnect().finally(() => (this.connecting = null));
+    if (final || this.connecting !== null) return;
+    this.connecting = this.reconnect().finally(() => (this.connecting = null));
+    this.connecting.catch((error) => this.options.onGivenUp(error));
   }
 
   async reconnect() {
@@ -154,6 +166,7 @@ export class RealtimeClient {
         await this.dial();
         return;
       } catch (error) {
+        if (!this.wanted) return;
         const { code, message } = /** @type {ConnectionRefused} */ (error);
         this.become(FINAL.has(code) ? 'closed' : 'reconnecting', message);
         if (FINAL.has(code)) throw error;
@@ -165,10 +178,17 @@ export class RealtimeClient {
   close() {
     this.wanted = false;
     this.hadSession = false;
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close(NORMAL_CLOSURE);
+    this.hangUp();
     this.become('ready', '');
+  }
+
+  /** Ends the connection; the next `connect` goes on with the conversation. */
+  hangUp() {
+    const { link } = this;
+    this.link = null;
+    link?.close();
+    this.giveUp?.(ended());
+    if (this.open) this.become('closed', '');
   }
 
   /**
@@ -176,10 +196,7 @@ export class RealtimeClient {
    * @returns {boolean} false: dropped, because there is no session or the network does not take more
    */
   send(event) {
-    const socket = this.socket;
-    if (!this.open || socket?.readyState !== WebSocket.OPEN) return false;
-    if (event.type === 'input_audio_buffer.append' && socket.bufferedAmount > MAX_BUFFERED_BYTES) return false;
-    socket.send(encode(event));
+    if (!this.open || !this.link?.send(event)) return false;
     this.options.onSent(event);
     return true;
   }
@@ -201,73 +218,45 @@ export class RealtimeClient {
     }
   }
 
-  subprotocols() {
-    // A browser cannot set headers on a WebSocket: the key travels as an offered subprotocol.
-    const key = this.options.key();
-    return key === null ? [] : ['realtime', `openai-insecure-api-key.${key}`];
-  }
-
   /**
    * A browser does not tell a page why a handshake was refused; the HTTP routes do.
-   * @param {number} code of the close
+   * @param {import('./socket-link.js').Ending} ending
    * @returns {Promise<ConnectionRefused>}
    */
-  async reasonRefused(code) {
+  async reasonRefused({ code, reason }) {
     const { lastError } = this;
-    if (lastError?.code === 'invalid_api_key' || code === 3_000)
-      return new ConnectionRefused('invalid_api_key', this.wrongKey());
+    const { access } = this.options;
+    if (lastError?.code === 'invalid_api_key' || code === WRONG_KEY) return access.wrongKey();
     if (lastError !== null) return new ConnectionRefused(lastError.code ?? 'closed', lastError.message);
+    if (reason !== '') return new ConnectionRefused('closed', `There is no connection: ${reason}.`);
     try {
-      const models = await this.fetch('v1/models');
-      if (models.status === 401) return new ConnectionRefused('invalid_api_key', this.wrongKey());
-      if (!models.ok) return refusalIn(await models.json(), models.status);
-      const ready = await this.fetch('readyz');
+      const models = await access.fetch('v1/models');
+      if (models.status === 401) return access.wrongKey();
+      if (!models.ok) return await refusalIn(models);
+      const ready = await access.fetch('readyz');
       if (!ready.ok)
         return new ConnectionRefused('server_full', `The server has no place now: ${(await ready.json()).reason}.`);
     } catch {
-      return new ConnectionRefused(
-        'unreachable',
-        'The server does not answer. It may have been stopped, or the network is down.',
-      );
+      return unreachable();
     }
     return new ConnectionRefused('closed', `The server closed the connection (${code}) and gave no reason.`);
-  }
-
-  wrongKey() {
-    return this.options.key() === null
-      ? 'This server requires an API key.'
-      : 'The server does not accept this API key.';
   }
 
   /** @returns {Promise<string | null>} null: ready */
   async reasonNotReady() {
     try {
-      const response = await this.fetch('healthz');
+      const response = await this.options.access.fetch('healthz');
       return response.ok ? null : reasonFrom(await response.text()) || `It answered ${response.status}.`;
     } catch {
       return 'It does not answer.';
     }
   }
 
-  /**
-   * @param {string} path
-   * @returns {Promise<Response>}
-   */
-  fetch(path) {
-    const key = this.options.key();
-    /** @type {Record<string, string>} */
-    const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
-    return fetch(new URL(path, this.options.base), { cache: 'no-store', headers });
-  }
-
-  /**
-   * @param {number} code
-   * @param {string} reason
-   */
-  whyClosed(code, reason) {
+  /** @param {import('./socket-link.js').Ending} ending */
+  whyClosed({ code, reason }) {
     if (this.lastError?.code === 'session_expired') return 'The session has reached its maximum age.';
     if (this.lastError !== null && code !== 1_006) return this.lastError.message;
-    return `The connection was lost${reason ? `: ${reason}` : ''} (${code}).`;
+    return `The connection was lost${reason ? `: ${reason}` : ''}${code ? ` (${code})` : ''}.`;
   }
 
   /**
@@ -281,17 +270,10 @@ export class RealtimeClient {
   }
 }
 
+const ended = () => new ConnectionRefused('closed', 'The connection was ended.');
+
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/**
- * @param {any} body
- * @param {number} status
- */
-function refusalIn(body, status) {
-  const { code, message } = body?.error ?? {};
-  return new ConnectionRefused(code ?? 'closed', message ?? `The server answered ${status}.`);
-}
 
 /**
  * @param {string} body of /healthz: JSON with a reason, or plain text

@@ -1,14 +1,16 @@
 // @ts-check
 /** The parts wired together: microphone -> socket -> conversation -> loudspeaker, and what the person can do. */
+import { Access, ConnectionRefused } from './access.js';
 import { SAMPLE_RATE, decibels, peakOf } from './audio.js';
-import { ConnectionRefused } from './client.js';
+import { measureNetwork, routeMicrophone } from './call.js';
+import { FRAME_MS } from './capture.js';
 import * as codec from './codec.js';
 import { Conversation, PREVIEW } from './conversation.js';
 import { replay } from './heard.js';
 import { Replayer } from './replayer.js';
 import { keep, timeOfDay } from './kept.js';
 import { EventLog } from './log.js';
-import { clientOf, microphoneOf, playerOf, toolboxOf } from './parts.js';
+import { callSoundOf, clientOf, microphoneOf, playerOf, toolboxOf } from './parts.js';
 import { Recording } from './recording.js';
 import { SettingsControl } from './settings-control.js';
 import { initialState } from './state.js';
@@ -26,6 +28,7 @@ const LEAST_TALK_MS = 150;
 const CHECK_MS = 2_500;
 /** A microphone in a quiet room delivers more than this. */
 const SILENT_DB = -70;
+const FIGURES_MS = 1_000;
 
 export class Console {
   /**
@@ -37,8 +40,11 @@ export class Console {
     this.base = base;
     this.onChange = onChange;
     this.state = initialState();
-    /** @type {string | null} */
-    this.key = tab.read('key', null);
+    this.access = new Access(base, tab.read('key', null));
+    /** @type {import('./client.js').Transport} */
+    this.transport = always.read('transport', 'websocket');
+    /** What the network of a call does; null: there is none. @type {import('./call-figures.js').Figures | null} */
+    this.network = null;
     /** The server wants a key; what is to be done when there is one. @type {{message: string, retry: () => Promise<void>} | null} */
     this.keyRequest = null;
     /** @type {Notice | null} */
@@ -73,15 +79,19 @@ export class Console {
     this.track = new Track(performance.now());
     this.recording = new Recording();
     this.voice = new VoiceTrace();
+    /** When the session began, in ms of the page's clock. */
+    this.openedAt = 0;
     this.client = clientOf(this);
+    this.callSound = callSoundOf(this);
     this.player = playerOf(this);
     this.microphone = microphoneOf(this);
     this.toolbox = toolboxOf(this);
     this.settings = new SettingsControl({
       send: (event) => this.client.send(event),
-      tools: () => this.toolbox.declarations(),
+      tools: () => this.toolbox.session(),
     });
     this.replayer = new Replayer({ recording: () => this.recording, onChange: () => this.onChange() });
+    setInterval(() => void measureNetwork(this), FIGURES_MS);
   }
 
   /** Forgets the conversation. */
@@ -158,6 +168,7 @@ export class Console {
     if (effect.kind === 'playEnd') this.player.end();
     if (effect.kind === 'hold') this.player.hold();
     if (effect.kind === 'release') this.player.release();
+    if (effect.kind === 'played') this.drained();
     if (effect.kind === 'call') this.toolbox.called(effect.entry);
     if (effect.kind === 'endTurn') for (const event of codec.endTurn()) this.client.send(event);
     if (effect.kind === 'error') this.show(effect.message);
@@ -186,8 +197,17 @@ export class Console {
     this.voice.push(decibels(frame), now);
     this.track.put('user', now, peak);
     if (this.checked !== null) this.checked = Math.max(this.checked, peak);
-    const wanted = this.checked === null && (!this.state.pushToTalk || this.state.talking);
-    if (wanted && this.client.send(codec.appendAudio(frame))) this.recording.heardUser(frame);
+    routeMicrophone(this);
+    const { call } = this.client;
+    if (!this.sending || (call === null ? !this.client.send(codec.appendAudio(frame)) : call.track === null)) return;
+    if (call !== null) this.recording.skipTo(now - this.openedAt - FRAME_MS);
+    this.recording.heardUser(frame);
+  }
+
+  /** Whether the server is to hear the microphone. */
+  get sending() {
+    const { microphone, pushToTalk, talking } = this.state;
+    return microphone === 'on' && this.checked === null && (!pushToTalk || talking);
   }
 
   /**
@@ -220,6 +240,9 @@ export class Console {
   // ---- The connection ----
 
   opened() {
+    this.openedAt = performance.now();
+    this.conversation.inCall = this.client.call !== null;
+    routeMicrophone(this);
     this.recording.restartClock();
     this.settings.open();
     const { entries } = this.conversation;
@@ -239,41 +262,34 @@ export class Console {
     this.conversation.divide(`${why.replace(/\.$/, '')} at ${timeOfDay()}`);
     this.track.mark('lost', performance.now(), 'connection lost');
     if (this.state.connection === 'closed') this.show(why);
-    await this.player.stop();
-    this.player.release();
-    this.track.played(0);
+    await this.silencePlayers();
     if (this.state.connection === 'closed') await this.setMicrophone(false);
     this.onChange();
+  }
+
+  /** Nothing that was on its way is heard any more. */
+  async silencePlayers() {
+    await Promise.all([this.player.stop(), this.callSound.stop()]);
+    this.player.release();
+    this.track.played(0);
+    this.levels.out = 0;
   }
 
   async join() {
     await Promise.all([this.player.start(), this.client.connect()]);
   }
 
-  /** Voices and model of the server; a server with keys is asked for one here. */
-  async fetchNames() {
-    const response = await this.client.fetch('v1/models');
-    if (response.status === 401) {
-      this.keyRequest = { message: this.client.wrongKey(), retry: () => this.fetchNames() };
-    } else if (response.ok) {
-      const [model] = (await response.json()).data;
-      this.model = model?.id ?? '';
-      this.voices = model?.voices ?? [];
-      this.keyRequest = null;
-    }
+  /**
+   * Says why there is no session; asks for a key where that is the reason.
+   * @param {unknown} error
+   * @param {() => Promise<void>} retry what is to be done with another key
+   */
+  async refused(error, retry) {
+    if (error instanceof ConnectionRefused && error.code === 'invalid_api_key')
+      this.keyRequest = { message: error.message, retry };
+    else this.show(error instanceof Error ? error.message : String(error));
+    if (this.state.connection === 'closed') await this.setMicrophone(false);
     this.onChange();
-  }
-
-  /** @param {string} key */
-  async setKey(key) {
-    this.key = key === '' ? null : key;
-    tab.write('key', this.key);
-    const retry = this.keyRequest?.retry;
-    this.keyRequest = null;
-    await this.act(async () => {
-      await this.fetchNames();
-      if (this.keyRequest === null) await retry?.();
-    });
   }
 
   // ---- What the person does ----
@@ -289,9 +305,7 @@ export class Console {
       await action();
       return true;
     } catch (error) {
-      if (error instanceof ConnectionRefused && error.code === 'invalid_api_key')
-        this.keyRequest = { message: error.message, retry: action };
-      else this.show(error instanceof Error ? error.message : String(error));
+      await this.refused(error, action);
       return false;
     } finally {
       this.onChange();
@@ -349,6 +363,7 @@ export class Console {
     if (this.state.floor === 'hearing') this.endTurn();
     // Speech over a reply is classified at its end: that end must come.
     else if (this.state.held) this.client.send(codec.appendAudio(new Int16Array(SAMPLE_RATE)));
+    routeMicrophone(this);
   }
 
   /** The turn ends here, and no silence that follows needs to tell. */
@@ -394,6 +409,7 @@ export class Console {
     this.state.talking = false;
     if (this.talkFrom > 0 && performance.now() - this.talkFrom >= LEAST_TALK_MS) this.endTurn();
     this.talkFrom = 0;
+    routeMicrophone(this);
     this.onChange();
   }
 
@@ -421,6 +437,7 @@ export class Console {
 
   async stopReply() {
     if (this.conversation.responseActive) this.client.send(codec.cancelResponse());
+    if (this.conversation.soundQueued && this.client.call) this.client.send({ type: 'output_audio_buffer.clear' });
     await Promise.all(this.conversation.interrupt().map((effect) => this.carryOut(effect)));
   }
 
@@ -429,8 +446,7 @@ export class Console {
     return this.act(async () => {
       await this.setMicrophone(false);
       this.client.close();
-      await this.player.stop();
-      this.player.release();
+      await this.silencePlayers();
       this.conversation.end();
       this.imported = false;
       this.settings.session = null;
@@ -472,8 +488,10 @@ export class Console {
     this.audio = { ...this.audio, ...change };
     always.write('audio', this.audio);
     this.player.setVolume(this.audio.volume);
+    this.callSound.setVolume(this.audio.volume);
     await this.act(async () => {
-      if ('sinkId' in change) await this.player.setSink(this.audio.sinkId);
+      if ('sinkId' in change)
+        await Promise.all([this.player, this.callSound].map((sound) => sound.setSink(this.audio.sinkId)));
       const { volume: _volume, sinkId: _sink, ...input } = change;
       if (Object.keys(input).length > 0) await this.microphone.restart();
     });

@@ -9,6 +9,9 @@
  * the Stop button) interrupts it: the sound stops, what is still on the way is dropped, and the server is told what was
  * heard.
  *
+ * In a call over WebRTC the server plays the sound itself and tells so: `output_audio_buffer.started`, then `stopped`
+ * or `cleared`. No audio deltas come, and how much was heard is counted where the call's sound is.
+ *
  * With interruption mode `pause` speech over a reply first holds the sound: `output_audio_buffer.paused`, then within a
  * second either `resumed`, and it continues from the same sample, or `speech_started`, which interrupts.
  */
@@ -44,6 +47,7 @@ import { RACE, pcmFromBase64 } from './codec.js';
  *   | {kind: 'playEnd', itemId: string}
  *   | {kind: 'interrupt', itemId: string | null}
  *   | {kind: 'hold'} | {kind: 'release'}
+ *   | {kind: 'played'}
  *   | {kind: 'endTurn'}
  *   | {kind: 'call', entry: Entry}
  *   | {kind: 'error', message: string, param: string | null, eventId: string | null}} Effect
@@ -62,6 +66,8 @@ export class Conversation {
     this.responseId = null;
     this.responseActive = false;
     this.soundQueued = false;
+    /** The server plays the sound. */
+    this.inCall = false;
     /** The answer whose sound came last. @type {string | null} */
     this.speakingItemId = null;
     /** Responses cut off here: what still arrives of them is dropped. @type {Set<string>} */
@@ -242,7 +248,7 @@ const HANDLERS = {
     if (item.type === 'mcp_call') mcpDone(entry, item, now);
     if (entry.role !== 'assistant' || item.type !== 'message') return [];
     entry.open = false;
-    entry.whole = item.status === 'completed';
+    entry.whole = item.status === 'completed' && !conversation.inCall;
     if (item.status === 'incomplete') entry.cut = true;
     return [{ kind: 'playEnd', itemId: item.id }];
   },
@@ -286,6 +292,30 @@ const HANDLERS = {
     return [{ kind: 'play', itemId: event.item_id, contentIndex: event.content_index, pcm }];
   },
 
+  'output_audio_buffer.started': (conversation) => {
+    conversation.soundQueued = true;
+    if (conversation.state.floor !== 'hearing') conversation.state.floor = 'speaking';
+  },
+
+  'output_audio_buffer.stopped': (conversation) => {
+    const entry = conversation.find(conversation.speakingItemId);
+    if (entry && !entry.cut) entry.whole = true;
+    return [{ kind: 'played' }];
+  },
+
+  'output_audio_buffer.cleared': (conversation) => {
+    const entry = conversation.find(conversation.speakingItemId);
+    if (entry && conversation.soundQueued) Object.assign(entry, { cut: true, open: false });
+    conversation.soundQueued = false;
+    conversation.settle();
+  },
+
+  'conversation.item.truncated': (conversation, { item_id, audio_end_ms }) => {
+    const entry = conversation.find(item_id);
+    if (!entry || !conversation.inCall) return;
+    Object.assign(entry, { cut: true, open: false, heardMs: audio_end_ms });
+  },
+
   'output_audio_buffer.paused': (conversation) => {
     conversation.state.held = true;
     return [{ kind: 'hold' }];
@@ -315,6 +345,7 @@ function addText(conversation, { type, response_id, item_id, delta }) {
   const entry = conversation.ensure(item_id, 'assistant');
   entry.text += delta;
   entry.spoken = type === 'response.output_audio_transcript.delta';
+  if (entry.spoken && conversation.inCall) conversation.speakingItemId = item_id;
 }
 
 /**
@@ -324,7 +355,8 @@ function addText(conversation, { type, response_id, item_id, delta }) {
  */
 function callAdded(conversation, item, now) {
   const entry = conversation.ensure(item.id, 'assistant');
-  const by = item.type === 'mcp_call' ? 'mcp' : 'client';
+  // Given back to a new session, it keeps who ran it.
+  const by = entry.by ?? (item.type === 'mcp_call' ? 'mcp' : 'client');
   Object.assign(entry, {
     kind: 'tool',
     name: item.name,

@@ -8,7 +8,6 @@
  * @property {string} description
  * @property {string} parameters JSON as it was typed
  * @property {string} mock the saved answer; empty: answered by hand
- * @property {boolean} [builtin] answered by this page's calculator
  */
 /**
  * @typedef {object} McpTool

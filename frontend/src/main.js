@@ -2,6 +2,7 @@
 /** Starts the page: the key in the address, the kept conversation, keys of the keyboard, the screen's lock. */
 import { Console } from './console.js';
 import { keep, restore } from './kept.js';
+import { begin, setKey } from './server.js';
 import { Page } from './views/page.js';
 import { watch } from './watch.js';
 
@@ -14,14 +15,14 @@ const hash = new URLSearchParams(location.hash.slice(1));
 const key = hash.get('key');
 if (key !== null) {
   history.replaceState(null, '', location.pathname + location.search);
-  void app.setKey(key);
+  void setKey(app, key);
 }
 
 restore(app);
 page = new Page(app);
 page.draw();
 
-void app.client.waitUntilReady().then(() => app.fetchNames());
+void begin(app);
 setInterval(() => watch(app), 1_000);
 setInterval(() => keep(app), 2_000);
 addEventListener('pagehide', () => keep(app));
@@ -33,6 +34,7 @@ if (navigator.mediaDevices) {
 // A browser that has kept the loudspeaker closed opens it at a click.
 addEventListener('pointerdown', () => {
   if (app.player.suspended) void app.player.start();
+  if (app.callSound.suspended) app.callSound.resume();
 });
 
 /** @param {EventTarget | null} target */

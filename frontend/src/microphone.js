@@ -3,9 +3,7 @@
  * The microphone as 20 ms frames of PCM16 at 24 kHz. What is wanted and what runs are two things: starts and stops are
  * carried out one after the other, so a quick second click leaves no live track.
  */
-import { SAMPLE_RATE } from './audio.js';
-
-export const FRAME_MS = 20;
+import { capture, openSource } from './capture.js';
 
 /** @typedef {import('./state.js').State} State */
 /**
@@ -92,6 +90,11 @@ export class Microphone {
     track.onmute = this.listeners.onMuted;
   }
 
+  /** The sound itself, for a call. @returns {MediaStreamTrack | null} */
+  get track() {
+    return this.stream?.getAudioTracks()[0] ?? null;
+  }
+
   /** Ends the tracks, so that the browser's recording sign goes out. */
   async stop() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
@@ -110,39 +113,14 @@ export class Microphone {
   async connect(stream) {
     const [context, source] = await openSource(stream);
     this.context = context;
-    await context.audioWorklet.addModule(new URL('./worklets/capture.js', import.meta.url));
-    const capture = new AudioWorkletNode(context, 'capture', {
-      numberOfOutputs: 0,
-      channelCount: 1,
-      channelCountMode: 'explicit',
-      processorOptions: { targetRate: SAMPLE_RATE, frameSamples: (SAMPLE_RATE * FRAME_MS) / 1000 },
+    await capture(context, source, (frame) => {
+      if (this.wanted && this.context === context) this.listeners.onFrame(frame);
     });
-    capture.port.onmessage = ({ data }) => {
-      if (this.wanted && this.context === context) this.listeners.onFrame(data);
-    };
-    source.connect(capture);
-    await context.resume();
   }
 
   /** @param {import('./state.js').MicrophoneState} state */
   become(state) {
     this.listeners.state.microphone = state;
     this.listeners.onChange();
-  }
-}
-
-/**
- * At 24 kHz where the browser converts by itself; else at the device's rate, and the worklet converts.
- * @param {MediaStream} stream
- * @returns {Promise<[AudioContext, MediaStreamAudioSourceNode]>}
- */
-async function openSource(stream) {
-  const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: 'interactive' });
-  try {
-    return [context, context.createMediaStreamSource(stream)];
-  } catch {
-    await context.close();
-    const native = new AudioContext({ latencyHint: 'interactive' });
-    return [native, native.createMediaStreamSource(stream)];
   }
 }

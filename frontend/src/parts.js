@@ -1,8 +1,11 @@
 // @ts-check
 /** The console's parts that live as long as the page, connected to it. */
+import { callFrame } from './call.js';
+import { CallSound } from './call-sound.js';
 import { RealtimeClient } from './client.js';
 import { Microphone } from './microphone.js';
 import { Player } from './player.js';
+import { fetchNames } from './server.js';
 import { Toolbox } from './toolbox.js';
 
 /** @typedef {import('./console.js').Console} Console */
@@ -13,15 +16,26 @@ export const NOTHING_ARRIVES =
 /** @param {Console} app */
 export function clientOf(app) {
   return new RealtimeClient({
-    base: app.base,
+    access: app.access,
     state: app.state,
-    key: () => app.key,
+    transport: () => app.transport,
+    prepare: () => fetchNames(app),
+    onSound: (stream) => void app.callSound.play(stream),
     onChange: () => app.onChange(),
     onEvent: (event) => app.receive(event),
     onSent: (event) => app.log.add('out', event, performance.now()),
     onOpen: () => app.opened(),
     onLost: (why) => void app.lost(why),
+    onGivenUp: (error) => void app.refused(error, () => app.join()),
   });
+}
+
+/** @param {Console} app */
+export function callSoundOf(app) {
+  const sound = new CallSound((frame) => callFrame(app, frame));
+  sound.setVolume(app.audio.volume);
+  sound.sinkId = app.audio.sinkId;
+  return sound;
 }
 
 /** @param {Console} app */

@@ -26,6 +26,16 @@ export class Recording {
     this.speechFrom = 0;
   }
 
+  /**
+   * In a call the session's audio goes on while nothing is sent: that is silence.
+   * @param {number} ms of the session's audio until now
+   */
+  skipTo(ms) {
+    const missing = Math.floor((ms * SAMPLE_RATE) / 1_000) - this.recentCount;
+    if (missing > 0) this.heardUser(new Int16Array(Math.min(missing, RECENT_SAMPLES)));
+    this.recentCount += Math.max(0, missing - RECENT_SAMPLES);
+  }
+
   /** @param {Int16Array} frame that was sent */
   heardUser(frame) {
     const at = this.recentCount % RECENT_SAMPLES;

@@ -14,7 +14,7 @@ export class SettingsControl {
   /**
    * @param {object} owner
    * @param {(event: WireEvent) => boolean} owner.send
-   * @param {() => any[]} owner.tools declarations of the page's tools
+   * @param {() => {tools: any[], server_tools?: string[]}} owner.tools what the model may call
    */
   constructor({ send, tools }) {
     this.send = send;
@@ -46,10 +46,10 @@ export class SettingsControl {
     this.sendAll();
   }
 
-  sendAll() {
+  /** @param {{tools?: boolean}} [what] `tools` false: they were refused, the rest may be accepted */
+  sendAll({ tools = true } = {}) {
     this.attempts += 1;
-    const tools = this.tools();
-    const session = { ...toSession(this.values), include: [TIMELINE], ...(tools.length > 0 ? { tools } : {}) };
+    const session = { ...toSession(this.values), include: [TIMELINE], ...(tools ? this.tools() : {}) };
     this.update(session, [...FIELDS.map(({ name }) => name), 'tools']);
   }
 
@@ -72,10 +72,10 @@ export class SettingsControl {
     this.update(toSession(this.values, names), names);
   }
 
-  /** The page's tools have changed. */
+  /** What the model may call has changed. */
   changeTools() {
     delete this.errors.tools;
-    this.update({ type: 'realtime', tools: this.tools() }, ['tools']);
+    this.update({ type: 'realtime', ...this.tools() }, ['tools']);
   }
 
   /** Back to the defaults; those of a running session apply with the next one where they name no value. */
@@ -138,9 +138,11 @@ export class SettingsControl {
     const name = fieldOf(param) ?? (param?.includes('tools') ? 'tools' : names[0]);
     this.errors[name] = error.message;
     if (name !== 'tools') this.undone.add(name);
-    if (name !== 'tools' && this.session?.type === 'realtime' && names.length < FIELDS.length) {
+    if (name === 'tools') {
+      if (names.length > 1 && this.attempts < MAX_ATTEMPTS) this.sendAll({ tools: false });
+    } else if (this.session?.type === 'realtime' && names.length < FIELDS.length) {
       this.values = { ...this.values, [name]: fromSession(this.session, this.values)[name] };
-    } else if (name !== 'tools' && this.attempts < MAX_ATTEMPTS) {
+    } else if (this.attempts < MAX_ATTEMPTS) {
       // Nothing of a refused update is in force: the rest is sent again without the field at fault.
       this.values = { ...this.values, [name]: initialValues()[name] };
       this.sendAll();

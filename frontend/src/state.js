@@ -67,5 +67,8 @@ export const CONNECTION_WORDS = {
   closed: 'Disconnected',
 };
 
+/** @type {Record<import('./client.js').Transport, string>} */
+export const TRANSPORT_WORDS = { websocket: 'WebSocket', webrtc: 'WebRTC' };
+
 /** @param {State} state */
 export const usable = ({ connection }) => ['ready', 'open', 'closed'].includes(connection);

@@ -1,6 +1,5 @@
 // @ts-check
-/** The functions and MCP servers that the person offers to the model, and the answers to its calls. */
-import { CALCULATOR, calculate } from './calculator.js';
+/** What the model may call: the page's functions and MCP servers, and the server's own tools; the answers to calls. */
 import { approval, createResponse, functionOutput } from './codec.js';
 import { toDeclarations } from './functions.js';
 import { always } from './storage.js';
@@ -8,6 +7,13 @@ import { always } from './storage.js';
 /** @typedef {import('./functions.js').Tool} Tool */
 /** @typedef {import('./conversation.js').Entry} Entry */
 /** @typedef {import('./codec.js').WireEvent} WireEvent */
+/**
+ * A tool that the server runs, as /v1/models lists it.
+ * @typedef {{name: string, description: string, offered: boolean}} ServerTool `offered`: sessions have it unnamed
+ */
+
+/** Tools of the server that this page asks for although the operator does not offer them: small models cannot do sums. */
+const ASKED = ['calculate'];
 
 export class Toolbox {
   /**
@@ -23,11 +29,40 @@ export class Toolbox {
     /** A result was given, and the model has not been asked to continue. */
     this.owesReply = false;
     /** @type {Tool[]} */
-    this.tools = always.read('tools', [CALCULATOR]);
+    this.tools = always.read('tools', []);
+    /** @type {ServerTool[]} */
+    this.serverTools = [];
+    /** The person's choice among them, by name. @type {Record<string, boolean>} */
+    this.chosen = always.read('serverTools', {});
   }
 
   declarations() {
     return toDeclarations(this.tools);
+  }
+
+  /**
+   * Naming a tool of the server replaces what its operator offers, so those are named as well.
+   * @returns {{tools: any[], server_tools?: string[]}} fields of the session
+   */
+  session() {
+    const tools = this.declarations();
+    if (this.serverTools.length === 0) return { tools };
+    return { tools, server_tools: this.serverTools.filter((tool) => this.uses(tool)).map(({ name }) => name) };
+  }
+
+  /** @param {ServerTool} tool */
+  uses({ name, offered }) {
+    return this.chosen[name] ?? (offered || ASKED.includes(name));
+  }
+
+  /**
+   * @param {string} name of a tool of the server
+   * @param {boolean} used
+   */
+  choose(name, used) {
+    this.chosen = { ...this.chosen, [name]: used };
+    always.write('serverTools', this.chosen);
+    this.onChange();
   }
 
   /** @param {Tool[]} tools */
@@ -45,7 +80,6 @@ export class Toolbox {
   called(entry) {
     const tool = this.tools.find((tool) => tool.type === 'function' && tool.name === entry.name);
     if (!tool) entry.by = 'server';
-    else if (tool.type === 'function' && tool.builtin) this.answer(entry, calculate(entry.text));
     else if (tool.type === 'function' && tool.mock !== '') this.answer(entry, tool.mock);
   }
 

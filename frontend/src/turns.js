@@ -163,6 +163,13 @@ const HANDLERS = {
     turn.at.firstAudio ??= now;
   },
 
+  'output_audio_buffer.started': (turns, event, now) => {
+    const turn = turns.of(event.response_id);
+    if (turn === null) return;
+    turn.spoken = true;
+    turn.at.firstAudio ??= now;
+  },
+
   'response.done': (turns, { response }, now) => {
     const turn = turns.of(response.id);
     if (!turn) return;

@@ -20,7 +20,8 @@ export function watch(app) {
   if (app.state.floor !== 'thinking') app.waitingFrom = now;
   else if (now - app.waitingFrom > SLOW_MS)
     app.show('The answer takes long. The server may be busy; Stop ends it.', 'info');
-  if (app.conversation.soundQueued && app.player.suspended)
+  const closed = app.client.call === null ? app.player.suspended : app.callSound.suspended;
+  if (app.conversation.soundQueued && closed)
     app.show('The browser keeps the loudspeaker closed. Click anywhere to hear the reply.', 'info');
   const idle = app.state.pushToTalk && !app.state.talking && app.state.microphone === 'on';
   if (!idle) app.idleFrom = now;

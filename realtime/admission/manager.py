@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from realtime.admission.queue import AdmissionQueue, QueueEntry
-from realtime.errors import AdmissionClosed, CapacityError, Draining
+from realtime.admission.queue import AdmissionQueue, QueueEntry, QueueInfo
+from realtime.errors import AdmissionClosed, CapacityError, Draining, SessionEnd
 from realtime.ports.channel import Channel, plays_audio
-from realtime.protocol.ids import Ids
+from realtime.protocol.ids import Ids, shown_session_id
 from realtime.protocol.session_config import (
     AudioIn,
     AudioOut,
@@ -41,6 +41,7 @@ from realtime.session.quota import Quota
 from realtime.session.recording import Opening, RecordedChannel, Recording
 from realtime.session.services import Services
 from realtime.session.session import Session
+from realtime.session.status import SessionStatus, status_of
 from realtime.session.tools.tool_checks import ToolChecks
 
 logger = logging.getLogger(__name__)
@@ -59,11 +60,14 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One running session, for the operator."""
+    """One running session, for the operator. ``seconds``: its age. ``owner``: of whom it is
+    (`realtime.transports.http.access.Caller`). ``is_call``: over WebRTC."""
 
     id: str
     seconds: float
-    floor: str
+    owner: str
+    is_call: bool
+    status: SessionStatus
 
 
 class SessionManager:
@@ -95,10 +99,35 @@ class SessionManager:
         """The sessions that run now."""
         return tuple(lease.info for lease in self._leases if lease.session is not None)
 
+    def oldest(self, count: int) -> tuple[SessionLease, ...]:
+        """The leases of the ``count`` sessions that run longest, the oldest first."""
+        running = (lease for lease in self._leases if lease.session is not None)
+        return tuple(sorted(running, key=lambda lease: lease.since)[:count])
+
+    @property
+    def running(self) -> int:
+        """How many sessions run now."""
+        return sum(lease.session is not None for lease in self._leases)
+
     @property
     def waiting(self) -> int:
         """The number of clients in the queue."""
         return len(self._queue)
+
+    @property
+    def max_sessions(self) -> int:
+        """Sessions that are admitted at a time."""
+        return self._max_sessions
+
+    @property
+    def queue(self) -> tuple[QueueInfo, ...]:
+        """The clients that wait, the next one first."""
+        return self._queue.clients
+
+    @property
+    def max_waiting(self) -> int:
+        """Clients that may wait."""
+        return self._queue.max_waiting
 
     @property
     def pending_inputs(self) -> int:
@@ -127,6 +156,10 @@ class SessionManager:
     def find(self, call_id: str) -> SessionLease | None:
         """The lease whose session or call has this id."""
         return next((lease for lease in self._leases if lease.session is not None and lease.answers_to(call_id)), None)
+
+    def find_shown(self, shown_id: str) -> SessionLease | None:
+        """The lease whose session is shown under this id (`realtime.protocol.ids.shown_session_id`)."""
+        return next((lease for lease in self._leases if lease.shown_id == shown_id), None)
 
     def _new_lease(self) -> SessionLease:
         lease = SessionLease(self, self._services, self._config)
@@ -199,7 +232,7 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         self._manager = manager
         self._services = services
         self._config = config
-        self._since = time.monotonic()
+        self.since = time.monotonic()
         self._ended = False
         self._quiet_since: float | None = None
 
@@ -207,7 +240,14 @@ class SessionLease(AbstractContextManager["SessionLease"]):
     def info(self) -> SessionInfo:
         """The state of the session; only while one runs."""
         assert self.session is not None
-        return SessionInfo(self.session.id, time.monotonic() - self._since, self.session.floor.value)
+        now = time.monotonic()
+        is_call = self.call_id is not None
+        return SessionInfo(self.session.id, now - self.since, self.owner, is_call, status_of(self.session, now))
+
+    @property
+    def shown_id(self) -> str | None:
+        """As logs and operators see the session; None while none runs."""
+        return None if self.session is None else shown_session_id(self.session.id)
 
     async def serve(
         self,
@@ -248,11 +288,11 @@ class SessionLease(AbstractContextManager["SessionLease"]):
         """Whether ``call_id`` is the id of the session or of its call."""
         return self.session is not None and call_id in (self.session.id, self.call_id)
 
-    def end_session(self) -> None:
-        """End the session, because the server shuts down."""
+    def end_session(self, reason: SessionEnd | None = None) -> None:
+        """End the session; None: because the server shuts down. More than once is harmless."""
         if self.session is not None and not self._ended:
             self._ended = True
-            self.session.end(Draining("The server is shutting down. Connect again."))
+            self.session.end(reason or Draining("The server is shutting down. Connect again."))
 
     def end_quiet_session(self) -> None:
         """End the session if it has been quiet at each call of the last `QUIET_S` seconds."""

@@ -5,8 +5,10 @@ A full queue is shared by keys: a client whose key has fewer in it than another 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -15,12 +17,21 @@ from realtime.errors import CapacityError
 Lease = TypeVar("Lease", bound=AbstractContextManager[object])
 
 
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """One client that waits, for the operator. ``key``: as in `AdmissionQueue.join`."""
+
+    key: str
+    seconds: float
+
+
 class QueueEntry(AbstractContextManager["QueueEntry[Lease]"], Generic[Lease]):
     """One client's place in the queue, held with ``with``. Leaving it releases a lease that was assigned but not
     taken."""
 
     def __init__(self, queue: AdmissionQueue[Lease], key: str) -> None:
         self.key = key
+        self.since = time.monotonic()
         self._queue = queue
         self._lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._moved = asyncio.Event()
@@ -72,16 +83,22 @@ class AdmissionQueue(Generic[Lease]):
     """A queue of at most ``max_waiting`` clients."""
 
     def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._entries: list[QueueEntry[Lease]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def clients(self) -> tuple[QueueInfo, ...]:
+        """Those that wait, the next one first."""
+        now = time.monotonic()
+        return tuple(QueueInfo(entry.key, now - entry.since) for entry in self._entries)
+
     def join(self, key: str = "") -> QueueEntry[Lease]:
         """A new entry at the end, for a client of this key. Raises `CapacityError` when the queue is full."""
-        if len(self._entries) >= self._max_waiting and not self._make_room(key):
-            queue = f"the queue of {self._max_waiting} is full" if self._max_waiting else "there is no queue"
+        if len(self._entries) >= self.max_waiting and not self._make_room(key):
+            queue = f"the queue of {self.max_waiting} is full" if self.max_waiting else "there is no queue"
             raise CapacityError(f"All sessions are taken and {queue}. Try again later.")
         entry = QueueEntry(self, key)
         self._entries.append(entry)

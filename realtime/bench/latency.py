@@ -7,18 +7,16 @@ All times of a turn are in ms after its last voiced sample. This server lists it
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from realtime.bench.stats import percentile, to_ms
-from realtime.client.connection import ClientError, open_session
+from realtime.client.connection import ClientError
+from realtime.client.http import get_json, http_url
 from realtime.client.speech_turn import TurnRecord, speak
+from realtime.client.transports import Transport, open_by
 from realtime.client.utterance import Utterance
 
 _POLL_S = 0.25
@@ -73,24 +71,31 @@ MEASURES = (
 
 
 async def measure(
-    url: str, utterances: Sequence[Utterance], *, api_key: str | None = None, conversation: bool = False
+    url: str,
+    utterances: Sequence[Utterance],
+    *,
+    api_key: str | None = None,
+    conversation: bool = False,
+    transport: Transport = "websocket",
 ) -> AsyncIterator[TurnLatency]:
     """Speak each utterance as one turn, each in its own session or all in one ``conversation``; yield one result
     each."""
     if not conversation:
         for turn, utterance in enumerate(utterances, 1):
-            async for figures in _session(url, api_key, [(turn, utterance)]):
+            async for figures in _session(url, api_key, transport, [(turn, utterance)]):
                 yield figures
         return
-    async for figures in _session(url, api_key, list(enumerate(utterances, 1))):
+    async for figures in _session(url, api_key, transport, list(enumerate(utterances, 1))):
         yield figures
 
 
-async def _session(url: str, api_key: str | None, turns: Sequence[tuple[int, Utterance]]) -> AsyncIterator[TurnLatency]:
+async def _session(
+    url: str, api_key: str | None, transport: Transport, turns: Sequence[tuple[int, Utterance]]
+) -> AsyncIterator[TurnLatency]:
     """Turns of one session. The first failure ends it: later turns would have another history than in other runs."""
     turn, utterance = turns[0]
     try:
-        async with open_session(url, api_key=api_key) as connection:
+        async with open_by(transport, url, api_key=api_key) as connection:
             for turn, utterance in turns:
                 record = await speak(connection, utterance)
                 server = await server_figures(url, record.response_id)
@@ -153,7 +158,7 @@ async def server_figures(url: str, response_id: str) -> dict[str, Any]:
     """The server's own record of this response; empty when it has none."""
     deadline = time.perf_counter() + _TURN_LIST_TIMEOUT_S
     while time.perf_counter() < deadline:
-        status, body = await _get(http_url(url, "/v1/realtime/turns?limit=20"))
+        status, body = await get_json(http_url(url, "/v1/realtime/turns?limit=20"))
         if status != 200:
             return {}
         for turn in reversed(body.get("data", [])):
@@ -166,38 +171,9 @@ async def server_figures(url: str, response_id: str) -> dict[str, Any]:
 async def wait_until_ready(url: str) -> None:
     """Returns when `/healthz` answers 200. Raises `ClientError` when loading has failed or nothing answers."""
     while True:
-        status, body = await _get(http_url(url, "/healthz"))
+        status, body = await get_json(http_url(url, "/healthz"))
         if status == 200:
             return
         if body.get("status") != "loading":
             raise ClientError(f"the server is not ready: {body.get('reason') or f'HTTP {status}'}")
         await asyncio.sleep(_POLL_S)
-
-
-def http_url(url: str, path: str) -> str:
-    """``ws://HOST:1/v1/realtime`` and ``/healthz`` -> ``http://HOST:1/healthz``."""
-    parts = urlsplit(url)
-    return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}{path}"
-
-
-async def _get(url: str) -> tuple[int, dict[str, Any]]:
-    return await asyncio.to_thread(_fetch, url)
-
-
-def _fetch(url: str) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, _json_or_nothing(error.read())
-    except (OSError, ValueError) as error:
-        raise ClientError(f"{url}: {error}") from error
-
-
-def _json_or_nothing(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -7,12 +7,13 @@ import itertools
 import re
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from realtime.bench.latency import http_url
 from realtime.client.connection import ClientError, open_session
+from realtime.client.http import http_url
 from realtime.client.speech_turn import speak
 from realtime.client.utterance import Utterance
 
@@ -21,16 +22,20 @@ SETTLED_MINUTES = 5.0
 TURNS_OF_A_CALL = 8
 AVERAGED = 3
 """Readings that are averaged at both ends of the growth."""
+SAMPLE_S = 5.0
+"""Memory goes up and down by some ten MB with the chunks that are being made, so each reading is a mean of several."""
 
 _FIGURES = ("process_resident_memory_bytes", "process_threads", "process_open_fds", "realtime_sessions")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The server at one moment, by its own account; ``turns`` and ``failures`` since the begin."""
+    """The server over one period, by its own account: the mean of its memory and the most, the rest at its end.
+    ``turns`` and ``failures`` since the begin."""
 
     minutes: float
     memory_mb: float
+    most_mb: float
     threads: int
     open_files: int
     sessions: int
@@ -40,10 +45,11 @@ class Reading:
     def row(self) -> str:
         """One line of the table."""
         counts = (self.threads, self.open_files, self.sessions, self.turns, self.failures)
-        return f"| {self.minutes:.1f} | {self.memory_mb:.1f} | " + " | ".join(map(str, counts)) + " |"
+        memory = f"{self.memory_mb:.1f} | {self.most_mb:.1f}"
+        return f"| {self.minutes:.1f} | {memory} | " + " | ".join(map(str, counts)) + " |"
 
 
-HEADER = "| minute | memory MB | threads | open files | sessions | turns | failures |\n|---|---|---|---|---|---|---|"
+HEADER = "| minute | memory MB | most | threads | open files | sessions | turns | failures |\n" + "|---" * 8 + "|"
 
 
 class Soak:
@@ -55,18 +61,18 @@ class Soak:
         self._callers = callers
         self._api_key = api_key
         self._turns = 0
-        self._failures = 0
+        self.failures: Counter[str] = Counter()
+        """Turns that failed, by what the client was told."""
 
     async def run(self, minutes: float, period_s: float = 60.0) -> AsyncIterator[Reading]:
         """A reading each period, the first before anybody calls. Raises `ClientError` where there is no `/metrics`."""
         began = time.monotonic()
-        yield await self._reading(began)
+        yield await self._reading(began, began)
         calls = [asyncio.create_task(self._call_again_and_again(number)) for number in range(self._callers)]
         try:
             for count in itertools.count(1):
                 due = began + min(count * period_s, minutes * 60)
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                yield await self._reading(began)
+                yield await self._reading(began, due)
                 if due >= began + minutes * 60:
                     return
         finally:
@@ -82,16 +88,30 @@ class Soak:
                     for _ in range(TURNS_OF_A_CALL):
                         await speak(connection, next(spoken))
                         self._turns += 1
-            except ClientError:
-                self._failures += 1
+            except ClientError as error:
+                self.failures[str(error)] += 1
                 await asyncio.sleep(1.0)
 
-    async def _reading(self, began: float) -> Reading:
-        page = await asyncio.to_thread(self._metrics)
-        memory, threads, open_files, sessions = (_figure(page, name) for name in _FIGURES)
-        minutes = (time.monotonic() - began) / 60
+    async def _reading(self, began: float, due: float) -> Reading:
+        """Of the time from now until ``due``."""
+        memory = []
+        while True:
+            page = await asyncio.to_thread(self._metrics)
+            held, threads, open_files, sessions = (_figure(page, name) for name in _FIGURES)
+            memory.append(held / 2**20)
+            left = due - time.monotonic()
+            if left <= 0:
+                break
+            await asyncio.sleep(min(SAMPLE_S, left))
         return Reading(
-            minutes, memory / 2**20, int(threads), int(open_files), int(sessions), self._turns, self._failures
+            (time.monotonic() - began) / 60,
+            fmean(memory),
+            max(memory),
+            int(threads),
+            int(open_files),
+            int(sessions),
+            self._turns,
+            self.failures.total(),
         )
 
     def _metrics(self) -> str:

@@ -53,7 +53,10 @@ class Received:
 
 
 class RealtimeConnection:
-    """An open session. One task may send while another receives. `receive` raises `error` events."""
+    """An open session. One task may send while another receives. `receive` raises `error` events. ``server_plays``:
+    the server owns the playback and tells when it ends."""
+
+    server_plays = False
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -88,9 +91,12 @@ class RealtimeConnection:
             raise _lost(closed) from closed
         at = time.perf_counter()
         body = json.loads(message)
-        event = Received(body["type"], body, at)
+        return self._checked(Received(body["type"], body, at))
+
+    def _checked(self, event: Received) -> Received:
         if event.type == "error":
-            raise ClientError(f"the server refused: {event['error.message']} ({body['error'].get('code')})")
+            code = event.body["error"].get("code")
+            raise ClientError(f"the server refused: {event['error.message']} ({code})")
         return event
 
 
@@ -110,8 +116,8 @@ async def open_session(
             additional_headers=headers,
             compression=None,
             max_size=None,
-            proxy=None if _is_local(url) else True,
-            ssl=_tls(any_certificate) if url.startswith("wss:") else None,
+            proxy=None if is_local(url) else True,
+            ssl=tls_context(any_certificate) if url.startswith("wss:") else None,
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
         raise ClientError(_why_not_connected(url, error)) from error
@@ -123,7 +129,8 @@ async def open_session(
         yield connection
 
 
-def _tls(any_certificate: bool) -> ssl.SSLContext:
+def tls_context(any_certificate: bool) -> ssl.SSLContext:
+    """``any_certificate``: do not verify the server's."""
     context = ssl.create_default_context()
     if any_certificate:
         context.check_hostname = False
@@ -131,7 +138,8 @@ def _tls(any_certificate: bool) -> ssl.SSLContext:
     return context
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine."""
     return any(url.split("://")[-1].startswith(host) for host in ("127.", "localhost", "[::1]"))
 
 
@@ -141,7 +149,7 @@ def _lost(closed: ConnectionClosed) -> ClientError:
 
 def _why_not_connected(url: str, error: Exception) -> str:
     if isinstance(error, InvalidStatus):
-        return f"{url} answered HTTP {error.response.status_code}: {_message_of(error.response.body)}"
+        return f"{url} answered HTTP {error.response.status_code}: {message_of(error.response.body)}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{url}: its certificate is not trusted ({error.verify_message}); --insecure takes any certificate"
     if isinstance(error, OSError):
@@ -149,7 +157,7 @@ def _why_not_connected(url: str, error: Exception) -> str:
     return f"{url}: {error}"
 
 
-def _message_of(body: bytes | None) -> str:
+def message_of(body: bytes | None) -> str:
     """The message of an OpenAI error body, else the body."""
     text = (body or b"").decode("utf-8", "replace")
     try:

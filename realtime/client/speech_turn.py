@@ -45,7 +45,7 @@ class TurnRecord:
     ``asked``: the time of the last voiced sample, or when a text was sent. Pass every event to `take`, in order. An
     answer that the user's own speech cancelled is discarded (a pause within the utterance was taken for its end): the
     answer to the whole utterance counts. So is an answer that calls a server tool: the answer to the result follows by
-    itself.
+    itself. ``server_plays``: the turn ends when the server says that the answer was played.
     """
 
     asked: float
@@ -59,11 +59,13 @@ class TurnRecord:
     user_transcript: str = ""
     audio: bytearray = field(default_factory=bytearray, repr=False)
     chunks: list[ChunkArrival] = field(default_factory=list, repr=False)
+    server_plays: bool = False
     _called: bool = False
+    _plays: bool = False
 
     @property
     def complete(self) -> bool:
-        return self.done is not None
+        return self.done is not None and not self._plays
 
     @property
     def audio_s(self) -> float:
@@ -99,6 +101,8 @@ class TurnRecord:
                 self._take_audio(event)
             case "response.output_item.done":
                 self._called |= event["item.type"] in ("function_call", "mcp_call")
+            case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
+                self._plays = False
             case "response.done":
                 self._take_end(event)
 
@@ -117,6 +121,7 @@ class TurnRecord:
         # A response that ends before the speech does answers only part of it: the whole answer is still to come.
         if self.status != "cancelled" and event.at >= self.asked and not self._called:
             self.done = event.at
+            self._plays = self.server_plays and _has_speech(event)
 
     def _discard_reply(self) -> None:
         self._called = False
@@ -134,13 +139,19 @@ class TurnRecord:
         return f"response {self.response_id} did not end"
 
 
+def _has_speech(done: Received) -> bool:
+    """Whether the response of a `response.done` speaks."""
+    parts = (part for item in done["response.output"] for part in item.get("content") or ())
+    return any(part.get("type") == "output_audio" for part in parts)
+
+
 async def speak(
     connection: RealtimeConnection, utterance: Utterance, *, watch: Watcher = _ignore, timeout_s: float = 60.0
 ) -> TurnRecord:
     """Send the utterance and receive the reply until it has been played. Raises `ClientError` if the reply is not
     complete ``timeout_s`` after the speech, or the server reports an error."""
     started = time.perf_counter()
-    record = TurnRecord(asked=started + utterance.voiced_s)
+    record = TurnRecord(asked=started + utterance.voiced_s, server_plays=connection.server_plays)
     async with beside(_stream(connection, utterance, started), name="microphone"):
         await _listen(connection, record, watch, record.asked + timeout_s)
         await _play_out(connection, record, watch)  # the microphone stays open, as in a call
@@ -151,7 +162,7 @@ async def ask(
     connection: RealtimeConnection, text: str, *, watch: Watcher = _ignore, timeout_s: float = 60.0
 ) -> TurnRecord:
     """Send a typed turn and receive its reply. Raises `ClientError` as `speak` does."""
-    record = TurnRecord(asked=time.perf_counter())
+    record = TurnRecord(asked=time.perf_counter(), server_plays=connection.server_plays)
     await connection.ask(text)
     await _listen(connection, record, watch, record.asked + timeout_s)
     return record

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.bench.latency import MEASURES, TurnLatency, measure, percentiles, wait_until_ready
+from realtime.client.transports import TRANSPORTS
 from realtime.client.utterance import Utterance, lengthened, load_utterance
 from realtime.commands.argument_types import new_file, number, whole
 from realtime.commands.machine import describe_machine, describe_torch
@@ -61,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--conversation", action="store_true", help="all turns in one session, not one session per turn"
+    )
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default="websocket",
+        help="over webrtc the audio is received when the client's jitter buffer plays it (default %(default)s)",
     )
     parser.add_argument("--json", type=new_file, metavar="OUT.json", help="write all figures to this file")
     parser.add_argument(
@@ -109,7 +116,8 @@ async def _measure(url: str, arguments: argparse.Namespace, utterances: Sequence
     await wait_until_ready(url)
     print(_row("turn", _TITLES, "utterance"))
     turns = []
-    async for turn in measure(url, utterances, api_key=arguments.api_key, conversation=arguments.conversation):
+    options = {"api_key": arguments.api_key, "conversation": arguments.conversation, "transport": arguments.transport}
+    async for turn in measure(url, utterances, **options):
         turns.append(turn)
         print(_turn_row(turn), flush=True)
     return turns

@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     utterances = [load_utterance(path) for path in arguments.wav or sorted(_SPEECH.glob("*.wav"))]
     soak = Soak(arguments.url, utterances, arguments.callers, arguments.api_key)
     grown = growth_mb(asyncio.run(_readings(soak, arguments.minutes)))
+    for failure, count in soak.failures.most_common():
+        print(f"\n{count} turns failed: {failure}")
     if grown is None:
         print(f"\ntoo short to tell the growth after minute {SETTLED_MINUTES:g}")
         return 0

@@ -31,7 +31,6 @@ _PACKAGES = (
     ("websockets", "websockets", True, "pip install websockets"),
     ("soundfile", "soundfile", True, "pip install soundfile"),
     ("llguidance", "llguidance", True, "pip install llguidance"),
-    ("uvloop", "uvloop", False, "pip install uvloop (optional: faster event loop)"),
     ("mcp", "mcp", False, "pip install 'realtime-voice[mcp]' (optional: MCP servers)"),
     ("aiortc", "aiortc", False, "pip install 'realtime-voice[webrtc]' (optional: WebRTC)"),
     (
@@ -40,11 +39,13 @@ _PACKAGES = (
         False,
         "pip install 'realtime-voice[microphone]' (optional: `talk` by microphone)",
     ),
+    ("cryptography", "cryptography", False, "pip install 'realtime-voice[tls]' (optional: --tls-self-signed)"),
+    ("pipecat", "pipecat-ai", False, "pip install 'realtime-voice[smart-turn]' (optional: --turn-model smart-turn)"),
     (
-        "s3tokenizer",
-        "s3tokenizer",
+        "opentelemetry",
+        "opentelemetry-sdk",
         False,
-        "pip install 'realtime-voice[enroll]' (optional: enroll voices on a GPU)",
+        "pip install 'realtime-voice[otel]' (optional: traces of each turn)",
     ),
 )
 
@@ -74,6 +75,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """All findings; the model comes last because it takes longest."""
     yield Finding("python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True)
     yield from _packages()
+    yield _keys(settings)
     if importlib.util.find_spec("torch") is None:
         return
     yield from _device(settings)
@@ -84,6 +86,16 @@ def _packages() -> Iterator[Finding]:
     for module, distribution, needed, remedy in _PACKAGES:
         present = importlib.util.find_spec(module) is not None
         yield Finding(distribution, _version(distribution) if present else f"missing: {remedy}", present, needed)
+
+
+def _keys(settings: Settings) -> Finding:
+    """How clients get in."""
+    if not settings.api_key and not settings.api_keys_file:
+        return Finding("API keys", "none: whoever reaches the server may use it", True)
+    how = "the page asks for one, or takes it from the link .../#key=KEY"
+    if settings.api_key:
+        how += ", which `realtime serve` prints on a terminal"
+    return Finding("API keys", f"set: {how}", True)
 
 
 def _version(distribution: str) -> str:

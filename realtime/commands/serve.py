@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from realtime.app import Application, build_access, find_frontend, reload_keys
+from realtime.app import Application, build_access, build_admin_access, find_frontend, reload_keys
 from realtime.cli import say
 from realtime.commands.background_log import log_in_background
 from realtime.commands.serve_checks import check_settings
@@ -26,6 +26,7 @@ from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
 from realtime.logs import configure_logging
 from realtime.transports.http.access import Access
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.http import build_app
 from realtime.transports.http.self_signed import lan_address, names_of, write_self_signed
 from realtime.transports.http.server import TlsFiles, listen, web_server
@@ -39,20 +40,22 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(settings.log_level, settings.log_format)
     log_in_background()
     access = build_access(settings)
+    admin = build_admin_access(settings)
     check_settings(settings)
-    server = _server(settings, access)
-    _reload_at_hangup(settings, access)
+    server = _server(settings, access, admin)
+    _reload_at_hangup(settings, access, admin)
     with _listen(settings) as listener:
-        say(greeting(settings, on_terminal=sys.stderr is not None and sys.stderr.isatty()))
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        say(greeting(settings, on_terminal=on_terminal, operators=admin.enabled))
         # uvicorn raises the signal again when all is done. As an exception it would wait for the thread that loads.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
-def _server(settings: Settings, access: Access) -> uvicorn.Server:
+def _server(settings: Settings, access: Access, admin: AdminAccess) -> uvicorn.Server:
     application = Application(settings)
-    app = build_app(application, find_frontend(), access)
+    app = build_app(application, find_frontend(), access, admin)
     serve = partial(
         web_server,
         app,
@@ -94,21 +97,22 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _reload_at_hangup(settings: Settings, access: Access) -> None:
+def _reload_at_hangup(settings: Settings, access: Access, admin: AdminAccess) -> None:
     """SIGHUP, also that of a terminal which is closed, never ends the server: it reads the keys again."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         with suppress(RuntimeError):  # no loop runs yet: the keys were just read
-            asyncio.get_running_loop().call_soon_threadsafe(reload_keys, settings, access)
+            asyncio.get_running_loop().call_soon_threadsafe(reload_keys, settings, access, admin)
 
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, handle)
 
 
-def greeting(settings: Settings, *, on_terminal: bool) -> str:
-    """Where the server is reached. On a terminal the link to the console has the API key, which the page takes out of
-    the address; elsewhere it would end up in a log."""
-    key = f"#key={quote(settings.api_key, safe='')}" if settings.api_key and on_terminal else ""
+def greeting(settings: Settings, *, on_terminal: bool, operators: bool = False) -> str:
+    """Where the server is reached. On a terminal the links to the pages have their keys, which the pages take out of
+    the address; elsewhere they would end up in a log. ``operators``: whether the operators' page can be opened."""
+    key = _fragment(settings.api_key) if on_terminal else ""
+    admin_key = _fragment(settings.admin_key) if on_terminal else ""
     tls = "s" if settings.tls_cert or settings.tls_self_signed else ""
     shown = settings.host
     if shown in ("0.0.0.0", "::", ""):  # with TLS the page is meant for other machines, whose microphones need it
@@ -120,10 +124,17 @@ def greeting(settings: Settings, *, on_terminal: bool) -> str:
         f"  Terminal    .venv/bin/realtime talk --url ws{tls}://{shown}:{settings.port}/v1/realtime{insecure}"
         ' --text "what time is it" --out answer.wav\n'
     )
+    admin = f"  Operators   http{tls}://{shown}:{settings.port}/admin{admin_key}\n" if operators else ""
     return (
         f"\n  Console     http{tls}://{shown}:{settings.port}/{key}\n"
+        f"{admin}"
         f"  WebSocket   ws{tls}://{shown}:{settings.port}/v1/realtime\n"
         f"{talk}"
         f"  Health      http{tls}://{shown}:{settings.port}/healthz\n"
         f"  Model       {settings.model} (loading; the log shows when it is ready)\n"
     )
+
+
+def _fragment(key: str) -> str:
+    """The key as the end of a page's address; empty without one."""
+    return f"#key={quote(key, safe='')}" if key else ""

@@ -6,15 +6,18 @@ import argparse
 import asyncio
 import os
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received, open_session
+from realtime.client.connection import DEFAULT_URL, WIRE_RATE, ClientError, RealtimeConnection, Received
+from realtime.client.server_tools import DEFAULT_TOOLS, server_tools
 from realtime.client.sound_device import PortAudioDevice, converse
 from realtime.client.speech_turn import TurnRecord, ask, speak
+from realtime.client.transports import TRANSPORTS, open_by
 from realtime.client.utterance import load_utterance
 from realtime.commands.argument_types import new_file, number
 
@@ -29,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", help="a typed message instead of speech")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default %(default)s)")
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default="websocket",
+        help="webrtc needs the extra `webrtc` (default %(default)s)",
+    )
     parser.add_argument("--out", type=new_file, metavar="ANSWER.wav", help="file for the spoken answer")
     parser.add_argument(
         "--api-key",
@@ -37,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--insecure", action="store_true", help="accept any TLS certificate, e.g. of a server with --tls-self-signed"
+    )
+    parser.add_argument(
+        "--server-tools",
+        type=_names,
+        metavar="NAMES",
+        help='the server\'s own tools to use besides those that it offers to everyone, as "calculate,get_time" '
+        f"(default {','.join(DEFAULT_TOOLS)}, where the server has it); an empty text: no more",
     )
     parser.add_argument(
         "--timeout",
@@ -62,8 +78,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[RealtimeConnection]:
-    return open_session(arguments.url, api_key=arguments.api_key, any_certificate=arguments.insecure)
+def _names(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+@asynccontextmanager
+async def _connected(arguments: argparse.Namespace) -> AsyncIterator[RealtimeConnection]:
+    """A session with the server's tools."""
+    access = {"api_key": arguments.api_key, "any_certificate": arguments.insecure}
+    async with open_by(arguments.transport, arguments.url, **access) as connection:
+        tools = await server_tools(arguments.url, arguments.server_tools, **access)
+        if tools is not None:
+            await connection.send("session.update", session={"type": "realtime", "server_tools": tools})
+        yield connection
 
 
 async def _one_turn(arguments: argparse.Namespace) -> TurnRecord:

@@ -93,6 +93,7 @@ class EngineCore:
         else has urgent work for the same processor."""
         self._runner = runner
         self._preparations = Preparations()
+        self.slots = slots
         self._slots = SlotTable(slots, runner.new_cache, asides)
         self._scheduler = Scheduler(PREFILL_TOKENS)
         self._pressed = pressed
@@ -350,6 +351,8 @@ class EngineCore:
             done = GenerationDone("failed", TokenUsage(), NO_TIMINGS, error or describe(fault))
             if job.slot is not None:
                 self._slots.discard(job.slot)
+        # The job and its caller refer to each other; the KV cache must not wait for the garbage collector.
+        job.slot = job.state = None
         self._deliver(job, done)
 
     def _deliver(self, job: Job, event: TokenDelta | GenerationDone) -> None:

@@ -78,6 +78,16 @@ class ThreadedEngine:
         return self._core.jobs
 
     @property
+    def slots(self) -> int:
+        """KV caches that there may be."""
+        return self._core.slots
+
+    @property
+    def open_slots(self) -> int:
+        """KV caches that conversations hold."""
+        return self._core.open_slots
+
+    @property
     def urgent(self) -> bool:
         """`EngineCore.urgent`, unless the thread is stuck in it."""
         return self._core.urgent and self.worker.responds

@@ -117,6 +117,14 @@ class VocodingCore:
         """End a stream with an error, whether it was opened or not. Does nothing to one that has ended."""
         self._end(stream, EngineError(f"the vocoder failed: {describe(fault)}"))
 
+    def close(self, stream: Stream) -> None:
+        """Its listener wants no more. Its state, several MB, goes now: whoever listened is in a reference cycle with
+        the stream, which lasts until the garbage collector comes by."""
+        stream.closed = True
+        stream.state = None
+        if stream in self._streams:
+            self._streams.remove(stream)
+
     def close_all(self) -> None:
         """End every stream as it is."""
         for stream in list(self._streams):
@@ -153,7 +161,6 @@ class VocodingCore:
 
     def step(self) -> bool:
         """Vocode one chunk of every stream that is ready; False when none is."""
-        self._streams = [stream for stream in self._streams if not stream.closed]
         waiting = any(stream.tier is Tier.CONVERSATION and self._is_urgent(stream) for stream in self._streams)
         streams = [stream for stream in self._streams if not (waiting and stream.tier is Tier.AHEAD)]
         chunks = [chunk for stream in streams if (chunk := self._next_chunk(stream)) is not None]
@@ -227,10 +234,8 @@ class VocodingCore:
         """Take the stream out and tell its listener, once."""
         if stream.ended:
             return
-        stream.closed = stream.ended = True
-        stream.state = None
-        if stream in self._streams:
-            self._streams.remove(stream)
+        stream.ended = True
+        self.close(stream)
         try:
             stream.deliver(error)
         except BaseException:  # the listener's fault: the vocoder's own state is whole
@@ -294,6 +299,11 @@ class ThreadedVocoder:
         thread.core.yield_to(self._pressed)
         thread.worker.start()
         self._thread = thread
+
+    @property
+    def open_streams(self) -> int:
+        """Replies that are being spoken, or wait to be."""
+        return self._core.open_streams
 
     @property
     def urgent(self) -> bool:
@@ -404,7 +414,7 @@ class _ThreadStream:
             self._cut = True
             self._thread.leave(self)
             self._chunks.put_nowait(None)
-            self._put(self._stream.close)
+            self._put(partial(self._core.close, self._stream))
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         while (chunk := await self._chunks.get()) is not None and not self._cut:

@@ -58,9 +58,6 @@ class Stream:
     def finish(self) -> None:
         self.finished = True
 
-    def close(self) -> None:
-        self.closed = True
-
     def take(self, seconds: float) -> None:
         self.taken_seconds += seconds
 

@@ -17,7 +17,11 @@ A transport implements `Channel`, the session drives it. The division of work:
 
 A transport that plays the speech itself (WebRTC, phone lines) is a `PlaybackChannel`:
 
-* It reports what it has played with `AudioPlayed`, and need not pass `response.output_audio.delta` on.
+* It decodes the caller's audio itself and gives samples (`AudioHeard`), silence included, whatever input format the
+  session names.
+* It reports what it has played with `AudioPlayed`, and when a response becomes audible and silent with
+  `PlaybackChanged`, from which the session makes `output_audio_buffer.started` and `.stopped`. It need not pass
+  `response.output_audio.delta` on. It may take all audio that it is given: the session limits the lead.
 * `output_audio_buffer.cleared` is the only command to stop: it drops all speech that it holds, and passes the event on.
   The event comes behind every delta that it cancels. `speech_started` is no such command: with
   ``interrupt_response: false`` the reply is played to its end.
@@ -33,6 +37,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from realtime.audio.streams import Samples
 from realtime.protocol.events import ClientEvent, ServerEvent
 
 
@@ -45,7 +50,25 @@ class AudioPlayed:
     samples: int
 
 
-Inbound: TypeAlias = ClientEvent | AudioPlayed
+@dataclass(frozen=True, slots=True)
+class AudioHeard:
+    """The caller's audio, float32 at 16 kHz. Sent by transports that decode it themselves."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackChanged:
+    """The speech of a response begins to play, or has been played to its end. Speech that was cleared has no end."""
+
+    response_id: str
+    playing: bool
+
+
+Report: TypeAlias = AudioPlayed | AudioHeard | PlaybackChanged
+"""What a transport that plays the speech itself tells the session."""
+
+Inbound: TypeAlias = ClientEvent | Report
 
 
 class Channel(Protocol):

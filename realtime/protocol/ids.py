@@ -11,6 +11,7 @@ _TOKEN_CHARACTERS = 16
 """16 characters of 62 are 95 bits: no two sessions share a token, in any process."""
 _SECRET_CHARACTERS = 22
 """131 bits: cannot be guessed."""
+_SHOWN_CHARACTERS = 8
 
 _MOST_DIGITS = 16
 """Longer counters were not made by this process."""
@@ -18,6 +19,13 @@ _MOST_DIGITS = 16
 
 def random_token(characters: int = _TOKEN_CHARACTERS) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(characters))
+
+
+def shown_session_id(session_id: str) -> str:
+    """The beginning of a session's id, as the log has it (`realtime.logs`): it tells sessions apart, and does not let
+    anybody attach."""
+    prefix, _, random = session_id.partition("_")
+    return f"{prefix}_{random[:_SHOWN_CHARACTERS]}"
 
 
 def webrtc_call_id() -> str:

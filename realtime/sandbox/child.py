@@ -23,7 +23,10 @@ Limit = Literal["time", "memory", "late", "crash"]
 """What ended a child. "late": no answer came in time, without much CPU time being used: the machine is busy."""
 
 START_S = 30.0
-"""How long a child may take to say that it is ready: a tokenizer of 158 000 ids is read in 2 s on a busy machine."""
+"""How long somebody waits for a child to say that it is ready: a tokenizer of 158 000 ids is read in 2 s."""
+
+LATEST_START_S = 180.0
+"""A child that is not ready by then is killed. Before, the machine may be busy, and beginning anew would not help."""
 
 RETRY_S = 5.0
 """A child that does not start is tried again after this long."""
@@ -61,6 +64,7 @@ class Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._spawned = 0.0
         self._unread = b""
         self._not_before = 0.0
         self._closed = False
@@ -116,9 +120,11 @@ class Child:
         try:
             self._line(time.monotonic() + START_S)
         except OSError as fault:
-            self._kill()
-            self._not_before = time.monotonic() + RETRY_S
-            raise ChildUnavailable("the child process does not start") from fault
+            slow = isinstance(fault, TimeoutError) and time.monotonic() - self._spawned < LATEST_START_S
+            if not slow:
+                self._kill()
+                self._not_before = time.monotonic() + RETRY_S
+            raise ChildUnavailable(f"the child process does not {'get ready' if slow else 'start'}") from fault
         self._ready = True
 
     def _spawn(self) -> None:
@@ -140,7 +146,7 @@ class Child:
             raise ChildUnavailable("the child process cannot be started") from fault
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
-        self._ready, self._unread = False, b""
+        self._ready, self._unread, self._spawned = False, b"", time.monotonic()
 
     def _kill(self, wait_s: float = 0.0) -> int:
         """End the process, which has ``wait_s`` to end by itself. Gives its exit code."""

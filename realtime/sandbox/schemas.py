@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from realtime.errors import log_text
 from realtime.model.schemas import shape_problem
 from realtime.ports.tools import SchemaVerdict
 from realtime.sandbox.child import Child, ChildFailed, ChildUnavailable
@@ -55,9 +56,12 @@ class SchemaSandbox:
         self._guard = threading.Lock()
 
     def start(self) -> None:
-        """Start the first child and wait until it is ready; the second one starts when it is needed. Raises
-        `ChildUnavailable`."""
-        self._lanes[0].start()
+        """Start the first child and wait until it is ready; the second one starts when it is needed. Where it does not
+        start, a warning says so, and it is tried again for the next schema: only sessions with tools need it."""
+        try:
+            self._lanes[0].start()
+        except ChildUnavailable as error:
+            logger.warning("clients' schemas cannot be checked yet: %s", log_text(error))
 
     def close(self) -> None:
         """Kill the children."""

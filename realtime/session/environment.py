@@ -1,10 +1,12 @@
-"""What all parts of one session share: its name, settings of the server, log, inputs, timers, work, quota, ids."""
+"""What all parts of one session share: its name, settings of the server, log, inputs, timers, work, quota, ids, and
+the count of its errors."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from realtime.metrics import ErrorTally
 from realtime.ports.payer import Payer
 from realtime.protocol.ids import Ids
 from realtime.session.config import SessionConfig
@@ -33,6 +35,7 @@ class Environment:
     inputs: InputQueue
     timers: Timers
     work: OutsideWork
+    errors: ErrorTally = field(default_factory=ErrorTally)
 
     @classmethod
     def of(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from realtime.audio.streams import ms_of_samples
 from realtime.errors import QuotaSpent
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Message
+from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.items import InputAudio, UserMessage
@@ -214,7 +215,14 @@ class FloorControl:
             parts.outbox.put(wire.OutputAudioBufferCleared(response_id=parts.replies.spoken_id))
         for item_id, heard in parts.playout.cut(self._env.inputs.now()).items():
             entry = parts.history.get(item_id)
-            if entry is not None and not entry.truncated:
+            if entry is None or entry.truncated:
+                continue
+            if parts.plays_audio and entry.audio_ms:  # the transport knows what was heard: the item is cut for good
+                end_ms = min(heard * 1000 // OUTPUT_SAMPLE_RATE, entry.audio_ms)
+                parts.items.truncate(
+                    wire.ConversationItemTruncate(item_id=item_id, content_index=0, audio_end_ms=end_ms)
+                )
+            else:
                 set_heard(entry, heard)
 
     def _hold_playback(self, paused: bool) -> None:

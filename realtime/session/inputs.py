@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from realtime.errors import SessionEnd
-from realtime.ports.channel import AudioPlayed
+from realtime.ports.channel import Report
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.events import ClientEvent
 
@@ -92,7 +92,7 @@ Input = (
     ClientEventReceived
     | AudioReceived
     | MessageRefused
-    | AudioPlayed
+    | Report
     | EventSent
     | TimerExpired
     | WorkProgress

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import SESSION_ENDS, SessionEnd
-from realtime.ports.channel import AudioPlayed
+from realtime.ports.channel import AudioHeard, AudioPlayed, PlaybackChanged
 from realtime.ports.engine import (
     GenerationDone,
     GenerationTimings,
@@ -48,6 +48,7 @@ CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         AudioChunk,
+        AudioHeard,
         AudioPlayed,
         AudioReceived,
         ClientEventReceived,
@@ -56,6 +57,7 @@ CLASSES: dict[str, type] = {
         GenerationDone,
         GenerationTimings,
         MessageRefused,
+        PlaybackChanged,
         RateLimit,
         RateLimitsUpdated,
         SamplingParams,

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from realtime.errors import ChannelClosed, SessionEnd, SessionExpired, SessionFault, forget_frames
-from realtime.ports.channel import AudioPlayed, Channel
+from realtime.ports.channel import AudioHeard, AudioPlayed, Channel, Inbound, PlaybackChanged
 from realtime.protocol import events as wire
 from realtime.protocol.codec import error_event
 from realtime.protocol.errors import ProtocolError
@@ -108,21 +108,27 @@ class Session:
         """How many inputs wait to be handled."""
         return self._inputs.depth
 
+    @property
+    def side_connections(self) -> int:
+        """Connections beside the caller's own."""
+        return self._channel.attached
+
     def end(self, reason: SessionEnd) -> None:
         """Let the session end soon; the peer is told."""
         self._inputs.put(Ending(reason))
 
-    async def attach(self, channel: Channel, *, audio: bool = False) -> None:
+    async def attach(self, channel: Channel, *, audio: bool = False, read_only: bool = False) -> None:
         """Serve a second connection to this session to its end; ``audio``: the replies' speech goes there, too.
+        ``read_only``: it may send nothing.
 
         Raises `CapacityError` when it has enough of them.
         """
         self._sources += 1
         source = self._sources
-        sideband = Sideband(channel, self._env.config.limits, self._inputs, source, audio=audio)
+        sideband = Sideband(channel, self._env.config.limits, self._inputs, source, audio=audio, read_only=read_only)
         self._sidebands[source] = sideband
         sideband.tell(wire.SessionCreated(session=self.settings))
-        self._env.log.info("a side connection was attached")
+        self._env.log.info("a side connection was attached%s", ", which only reads" if read_only else "")
         try:
             await self._channel.attach(sideband)
         finally:
@@ -179,8 +185,8 @@ class Session:
             else:
                 await self._offer(event)
 
-    async def _offer(self, event: wire.ClientEvent | AudioPlayed) -> None:
-        if isinstance(event, AudioPlayed):
+    async def _offer(self, event: Inbound) -> None:
+        if isinstance(event, AudioHeard | AudioPlayed | PlaybackChanged):
             await self._inputs.offer(event)
         elif isinstance(event, wire.InputAudioBufferAppend):
             for start in range(0, len(event.audio), _SLICE_BYTES):
@@ -215,6 +221,8 @@ class Session:
         match input:
             case AudioReceived(data):
                 self._speech.hear(data)
+            case AudioHeard(samples):
+                self._speech.hear_samples(samples)
             case ClientEventReceived(event, source):
                 try:
                     await self._events.handle(event)
@@ -224,6 +232,9 @@ class Session:
                 self._refuse(error, source, error.event_id)
             case AudioPlayed(item_id, samples):
                 self._parts.playout.played(item_id, samples, self._inputs.now())
+            case PlaybackChanged(response_id, playing):
+                started, stopped = wire.OutputAudioBufferStarted, wire.OutputAudioBufferStopped
+                self._parts.outbox.put((started if playing else stopped)(response_id=response_id))
             case EventSent(number):
                 self._parts.outbox.sent(number)
             case TimerExpired():
@@ -237,6 +248,7 @@ class Session:
 
     def _refuse(self, error: ProtocolError, source: int, event_id: str | None) -> None:
         """Send the error to the connection that caused it, if it is still there."""
+        self._env.errors.add(error.code, self._inputs.now())
         if source == CALLER:
             self._parts.outbox.put(error_event(error, event_id))
         elif (sideband := self._sidebands.get(source)) is not None:

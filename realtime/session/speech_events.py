@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from realtime.audio.streams import Samples
 from realtime.ports.messages import MODEL_SAMPLE_RATE
 from realtime.session.floor import FloorControl
 from realtime.session.parts import Parts
@@ -46,12 +47,19 @@ class SpeechEvents:
     def hear(self, data: bytes) -> None:
         """Take in a slice of the caller's audio."""
         audio_input = self._parts.audio_input
-        self._floor.spend_audio(audio_input.format.duration_ms(len(data)) / 1000)
+        self._hear(audio_input.format.duration_ms(len(data)) / 1000, audio_input.push(data))
+
+    def hear_samples(self, samples: Samples) -> None:
+        """Take in the caller's audio from a transport that decodes it: float32 at 16 kHz."""
+        self._hear(len(samples) / MODEL_SAMPLE_RATE, self._parts.audio_input.push_samples(samples))
+
+    def _hear(self, seconds: float, found: Iterable[SpeechEvent]) -> None:
+        self._floor.spend_audio(seconds)
         self._last_audio = self._env.inputs.now()
         if self._filled_until is not None:
             self._filled_until = None
             self._parts.echo.restart_clock()
-        self._take(audio_input.push(data))
+        self._take(found)
 
     def watch(self) -> None:
         """Look whether audio is waited for that may not come. Called after every input."""

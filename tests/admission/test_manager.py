@@ -43,7 +43,7 @@ async def test_a_closed_session_frees_its_lease() -> None:
     manager, channel = new_manager(max_sessions=1), MemoryChannel()
     task = asyncio.create_task(serve(manager.admit(), channel))
     await created(channel)
-    assert [info.floor for info in manager.sessions] == ["nobody"]
+    assert [info.status.floor for info in manager.sessions] == ["nobody"]
     channel.vanish()
     await task
     assert manager.sessions == ()

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from realtime.bench.latency import TurnLatency, http_url, percentiles, turn_latency, wait_until_ready
+from realtime.bench.latency import TurnLatency, percentiles, turn_latency, wait_until_ready
 from realtime.cli import main
 from realtime.client.connection import ClientError
+from realtime.client.http import http_url
 from realtime.client.speech_turn import ChunkArrival, TurnRecord
 from realtime.client.utterance import Utterance, lengthened, load_utterance
 from tests.client.stub_server import StubServer, running

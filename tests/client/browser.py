@@ -53,8 +53,9 @@ if (devices) devices.getUserMedia = async (wanted) => {
 """
 
 
-def microphone_file(folder: Path, *questions: str, pause_s: float) -> Path:
-    """Recordings one after the other and pauses, as the fake microphone wants them: PCM16 at 48 kHz."""
+def microphone_file(folder: Path, *questions: str | Path, pause_s: float) -> Path:
+    """Recordings one after the other and pauses, as the fake microphone wants them: PCM16 at 48 kHz. ``questions``:
+    names in tests/data/speech, or paths."""
     parts = [np.zeros(24_000, np.float32)]
     for question in questions:
         samples, rate = soundfile.read(SPEECH / question, dtype="float32")
@@ -74,6 +75,7 @@ async def browser_page(
     from playwright.async_api import async_playwright
 
     args = ["--autoplay-policy=no-user-gesture-required", "--no-sandbox", "--disable-dev-shm-usage"]
+    args.append("--allow-loopback-in-peer-connection")  # a machine may have no other network
     args.append("--use-fake-device-for-media-stream")
     args.append("--use-fake-ui-for-media-stream" if allowed else "--deny-permission-prompts")
     faults: list[str] = []
@@ -84,7 +86,7 @@ async def browser_page(
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=args)
             context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
             page = await context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)  # a limit, reached only by what never happens: test machines are busy
             page.on("pageerror", lambda error: faults.append(str(error)))
             await page.add_init_script(LISTEN)
             try:
@@ -105,5 +107,5 @@ async def in_phase(page: Page, phase: str) -> None:
     await page.locator(f"#dock .phase[data-phase={phase}]").wait_for()
 
 
-async def connection_is(page: Page, state: str) -> None:
-    await page.locator(f"#status[data-connection={state}]").wait_for()
+async def connection_is(page: Page, state: str, timeout_ms: int = 60_000) -> None:
+    await page.locator(f"#status[data-connection={state}]").wait_for(timeout=timeout_ms)

@@ -35,7 +35,8 @@ SILENCE_MS = 300
 class StubServer:
     """What it will say, and what it was told. ``chunk_gap_s``: time between pieces of sound. ``doubts``: a voice over
     a reply only pauses it, and was nothing. ``call``: the reply is a call of this function until it has a result.
-    ``full``: there is no place for a session."""
+    ``full``: there is no place for a session. ``tools``: the server's own, with whether all sessions have them; None:
+    it has no list of them. ``refused``: the path of a session's field that it refuses."""
 
     text: str = "It is twelve o'clock."
     chunks: int = 5
@@ -46,6 +47,8 @@ class StubServer:
     api_key: str | None = None
     full: bool = False
     call: str | None = None
+    tools: dict[str, bool] | None = None
+    refused: str = ""
     turns: list[dict[str, Any]] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -72,7 +75,10 @@ class StubServer:
             status = HTTPStatus.SERVICE_UNAVAILABLE if self.full else HTTPStatus.OK
             return _response(status, "application/json", json.dumps(body).encode())
         if path == "/v1/models":
-            models = {"data": [{"id": "stub", "voices": ["default", "deep"]}]}
+            model: dict[str, Any] = {"id": "stub", "voices": ["default", "deep"]}
+            if self.tools is not None:
+                model["server_tools"] = [_listed(name, offered) for name, offered in self.tools.items()]
+            models = {"data": [model]}
             return self._refusal(request) or _response(HTTPStatus.OK, "application/json", json.dumps(models).encode())
         if path == "/v1/realtime/turns":
             return _response(HTTPStatus.OK, "application/json", json.dumps({"data": self.turns}).encode())
@@ -169,11 +175,15 @@ class _Session:
     async def update(self, event: dict[str, Any]) -> None:
         speed = event["session"].get("audio", {}).get("output", {}).get("speed", 1)
         if speed > 1.2:
-            fault = {"type": "invalid_request_error", "code": "invalid_value", "param": "session.audio.output.speed"}
-            message = "Too fast for the stub."
-            return await self.send("error", error={**fault, "message": message, "event_id": event.get("event_id")})
+            return await self.refuse(event, "session.audio.output.speed", "Too fast for the stub.")
+        if self.server.refused.removeprefix("session.") in event["session"]:
+            return await self.refuse(event, self.server.refused, f"The stub refuses {self.server.refused}.")
         _merge(self.session, event["session"])
         await self.send("session.updated", session=self.session)
+
+    async def refuse(self, event: dict[str, Any], param: str, message: str) -> None:
+        error = {"type": "invalid_request_error", "code": "invalid_value", "param": param, "message": message}
+        await self.send("error", error={**error, "event_id": event.get("event_id")})
 
     async def hear(self, pcm: np.ndarray) -> None:
         self.samples += len(pcm)
@@ -263,6 +273,10 @@ class _Session:
         n = RATE * self.server.chunk_ms // 1000
         phase = 2 * np.pi * 330 * (np.arange(n) + index * n) / RATE
         return base64.b64encode((3000 * np.sin(phase)).astype("<i2").tobytes()).decode()
+
+
+def _listed(name: str, offered: bool) -> dict[str, Any]:
+    return {"name": name, "description": f"The tool {name}.", "parameters": {"type": "object"}, "offered": offered}
 
 
 def _default_session() -> dict[str, Any]:

@@ -39,45 +39,6 @@ async def test_two_quick_clicks_leave_no_live_track() -> None:
         assert len(server.received) == appended
 
 
-async def test_a_server_with_keys_asks_for_one() -> None:
-    async with running(StubServer(api_key="right")) as server, browser_page() as page:
-        await page.goto(server.page)
-        dialog = page.get_by_role("dialog", name="API key")
-        await dialog.get_by_text("This server requires an API key.").wait_for()
-        await dialog.get_by_label("Key").fill("wrong")
-        await page.keyboard.press("Enter")
-        await dialog.get_by_text("does not accept this API key").wait_for()
-        await dialog.get_by_label("Key").fill("right")
-        await page.keyboard.press("Enter")
-        await dialog.wait_for(state="hidden")
-        await say(page, "hello")
-        await page.locator(".entry.assistant", has_text=server.text).wait_for()
-        await page.reload()
-        await say(page, "hello again")
-        await page.locator(".entry.assistant").nth(1).wait_for()
-        assert await dialog.count() == 0
-
-
-async def test_a_key_in_the_address_is_used_and_removed() -> None:
-    async with running(StubServer(api_key="right")) as server, browser_page() as page:
-        await page.goto(f"{server.page}#key=right")
-        await say(page, "hello")
-        await page.locator(".entry.assistant", has_text=server.text).wait_for()
-        assert "right" not in page.url
-
-
-async def test_a_key_that_is_no_longer_accepted_is_asked_for_and_the_text_sent() -> None:
-    async with running(StubServer(api_key="old")) as server, browser_page() as page:
-        await page.goto(f"{server.page}#key=old")
-        await connection_is(page, "ready")
-        server.api_key = "new"
-        await say(page, "hello")
-        await page.get_by_role("dialog", name="API key").get_by_label("Key").fill("new")
-        await page.keyboard.press("Enter")
-        await page.locator(".entry.assistant", has_text=server.text).wait_for()
-    assert created(server, "user") == ["hello"]
-
-
 async def test_a_full_server_is_told_as_full_and_the_text_is_kept() -> None:
     async with running(StubServer(full=True)) as server, browser_page() as page:
         await page.goto(server.page)

@@ -80,7 +80,40 @@ async def test_a_schema_with_a_fault_is_told_and_not_sent() -> None:
         await page.get_by_text('"required" names city').wait_for()
         await say(page, "hello")
         await page.locator(".entry.assistant").wait_for()
-        assert [tool["name"] for tool in server.received[0]["session"]["tools"]] == ["calculate"]
+        assert server.received[0]["session"]["tools"] == []
+
+
+async def test_the_calculator_adds_to_the_operators_tools() -> None:
+    tools = {"get_time": True, "web_search": False, "calculate": False}
+    async with running(StubServer(tools=tools)) as server, browser_page() as page:
+        await page.goto(server.page)
+        await say(page, "hello")
+        await page.locator(".entry.assistant").wait_for()
+        await page.get_by_role("tab", name="Tools").click()
+        await page.get_by_label("calculate").uncheck()
+        await page.get_by_label("web_search").check()
+        named = [event["session"]["server_tools"] for event in server.received if event["type"] == "session.update"]
+        assert named == [["get_time", "calculate"], ["get_time"], ["get_time", "web_search"]]
+        server.tools = {"web_search": False, "calculate": False}
+        server.received.clear()
+        await page.reload()
+        await say(page, "hello again")
+        await page.locator(".entry.assistant").nth(1).wait_for()
+        assert server.received[0]["session"]["server_tools"] == ["web_search"]
+
+
+async def test_refused_tools_leave_the_other_settings() -> None:
+    async with running(StubServer(tools={"calculate": False})) as server, browser_page() as page:
+        await page.goto(server.page)
+        await page.get_by_label("Noise reduction").select_option("near_field")
+        server.refused = "session.server_tools"
+        await say(page, "hello")
+        await page.locator(".entry.assistant", has_text=server.text).wait_for()
+        await page.get_by_role("tab", name="Tools").click()
+        await page.get_by_text("The stub refuses session.server_tools.").wait_for()
+        updates = [event["session"] for event in server.received if event["type"] == "session.update"]
+        assert ["server_tools" in update for update in updates] == [True, False]
+        assert updates[1]["audio"]["input"]["noise_reduction"] == {"type": "near_field"}
 
 
 async def test_the_session_is_copied_as_code() -> None:

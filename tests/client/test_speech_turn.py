@@ -221,3 +221,25 @@ def test_frames_follow_each_other_without_overlap() -> None:
     utterance = Utterance("ramp", ramp, 2000)
     sent = b"".join(utterance.frame(index, 480) for index in range(5))
     assert np.frombuffer(sent, "<i2")[:2000].tolist() == list(range(2000))
+
+
+def _response_done(at: float, *contents: str) -> Received:
+    content = [{"type": kind} for kind in contents]
+    response = {"id": "r1", "status": "completed", "output": [{"type": "message", "content": content}]}
+    return _event("response.done", at, response=response)
+
+
+def test_a_turn_the_server_plays_ends_with_its_playback() -> None:
+    record = TurnRecord(asked=0.0, server_plays=True)
+    for event in (_created(1.0), _response_done(1.5, "output_audio")):
+        record.take(event)
+    assert record.done == 1.5 and not record.complete
+    record.take(_event("output_audio_buffer.stopped", 3.0, response_id="r1"))
+    assert record.complete
+
+
+def test_a_silent_answer_has_no_playback_to_end() -> None:
+    record = TurnRecord(asked=0.0, server_plays=True)
+    for event in (_created(1.0), _response_done(1.5, "output_text")):
+        record.take(event)
+    assert record.complete

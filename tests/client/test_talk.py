@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from realtime import commands
+from realtime.bench.latency import wait_until_ready
+from realtime.checkpoint import instructions as spoken
 from realtime.cli import main
 from realtime.client.connection import ClientError, RealtimeConnection, Received, open_session
 from realtime.client.sound_device import Playback, converse
 from realtime.client.speech_turn import beside
+from tests.client.real_server import serving_the_model
 from tests.client.stub_server import StubServer, running
 from tests.client.test_speech_turn import SPEECH, _beep
 
@@ -49,6 +54,45 @@ async def test_a_fault_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str])
         assert await _realtime("talk", "--text", "hello", "--url", server.url, "--api-key", "wrong") == 1
     said, told = capsys.readouterr()
     assert said == "" and told.startswith("realtime talk: ") and told.count("\n") == 1
+
+
+NAMED = [
+    ([], {"get_time": True, "weather": False, "calculate": False}, ["get_time", "calculate"]),
+    (["--server-tools", "weather"], {"get_time": True, "weather": False, "calculate": False}, ["get_time", "weather"]),
+    (["--server-tools", ""], {"get_time": True, "calculate": False}, None),
+    ([], {"calculate": True}, None),
+    ([], None, None),
+]
+
+
+@pytest.mark.parametrize(("flags", "tools", "named"), NAMED)
+async def test_tools_add_to_the_operators(flags: list[str], tools: dict[str, bool] | None, named: object) -> None:
+    async with running(StubServer(tools=tools)) as server:
+        assert await _realtime("talk", "--text", "hello", "--url", server.url, *flags) == 0
+    updates = [event["session"] for event in server.received if event["type"] == "session.update"]
+    assert updates == ([] if named is None else [{"type": "realtime", "server_tools": named}])
+
+
+async def test_an_unknown_server_tool_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running(StubServer(tools={"calculate": False})) as server:
+        arguments = ("--text", "hello", "--url", server.url, "--server-tools", "calculator")
+        assert await _realtime("talk", *arguments) == 1
+    assert "no tool 'calculator'; it has: calculate" in capsys.readouterr().err
+
+
+async def test_the_shipped_recordings_are_answered_right(capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = sorted((Path(commands.__file__).parent / "speech").glob("*.wav"))
+    async with serving_the_model() as page:
+        url = page.replace("http", "ws") + "v1/realtime"
+        async with asyncio.timeout(120):
+            await wait_until_ready(url)
+        for recording in recordings:
+            began = datetime.now()
+            assert await _realtime("talk", str(recording), "--url", url) == 0
+            answer = capsys.readouterr().out.strip().lower()
+            times = {spoken.time(at) for at in (began, datetime.now())}
+            right = {"hello": {"hello"}, "what_is_two_plus_three": {"five"}, "what_time_is_it": times}[recording.stem]
+            assert any(words in answer for words in right), (recording.stem, answer)
 
 
 def test_a_file_and_a_text_together_are_refused() -> None:

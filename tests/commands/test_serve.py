@@ -271,7 +271,7 @@ def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
         finally:
             process.terminate()
     told = [line for line in log.read_text().splitlines() if " ERROR " in line]
-    assert len(told) == 3 and all("the API keys are unchanged: --api-keys-file: " in line for line in told)
+    assert len(told) == 3 and all("the keys are unchanged: --api-keys-file: " in line for line in told)
     assert "two words" not in log.read_text()
 
 
@@ -294,3 +294,10 @@ def test_the_console_link_has_the_key_on_terminals() -> None:
     assert f":{settings.port}/#key=k%201%2F2\n" in serve.greeting(settings, on_terminal=True)
     assert "k%201" not in serve.greeting(settings, on_terminal=False)
     assert "#key" not in serve.greeting(Settings(), on_terminal=True)
+
+
+def test_the_operators_link_has_the_admin_key() -> None:
+    settings = Settings(api_key="k", admin_key="a 1")
+    assert "/admin#key=a%201\n" in serve.greeting(settings, on_terminal=True, operators=True)
+    assert "a%201" not in serve.greeting(settings, on_terminal=False, operators=True)
+    assert "Operators" not in serve.greeting(settings, on_terminal=True)

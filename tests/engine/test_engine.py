@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -306,6 +307,20 @@ def test_the_longest_unused_conversation_makes_room() -> None:
     engine.submit("again", request("7 2", key="a"))
     engine.run()
     assert engine.runner.log[0] == "prefill a 0-2"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_ended_job_holds_no_cache(cancelled: bool) -> None:
+    engine = Harness()
+    job = engine.submit("x", request("7 8 3", key="x"))
+    engine.core.step()
+    assert job.slot is not None
+    cache = weakref.ref(job.slot.cache)
+    if not cancelled:
+        engine.run()
+    engine.core.release("x")
+    engine.run()
+    assert job.ended and cache() is None
 
 
 async def test_the_threaded_engine_delivers_to_the_event_loop() -> None:

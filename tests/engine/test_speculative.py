@@ -389,6 +389,6 @@ def test_a_dropped_stream_leaves_nothing() -> None:
     h = Vocoding()
     draft, out = h.draft(300)
     h.core.step()
-    draft.close()
+    h.core.close(draft)
     assert not h.core.step() and h.core.open_streams == 0
     assert out and out[-1] is not None

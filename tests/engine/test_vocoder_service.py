@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -189,6 +191,34 @@ async def test_a_closed_stream_gives_nothing_more() -> None:
         assert got == 2
         stream.close()
     finally:
+        service.stop()
+
+
+async def test_a_closed_streams_state_is_freed_at_once() -> None:
+    vocoder = FakeVocoder()
+    states: list[weakref.ref[FakeState]] = []
+
+    def open_watched(voice: Voice) -> FakeState:
+        state = FakeState()
+        states.append(weakref.ref(state))
+        return state
+
+    vocoder.open = open_watched  # type: ignore[method-assign]
+    service = ThreadedVocoder(vocoder, {"test": VOICE})
+    service.start()
+    gc.disable()  # a reference cycle would wait for it
+    try:
+        for _ in range(3):
+            stream = service.open("test")
+            stream.push(range(40))
+            await anext(aiter(stream))
+            stream.close()
+        async with asyncio.timeout(10):
+            while any(state() is not None for state in states):
+                await asyncio.sleep(0.01)
+        assert len(states) == 3
+    finally:
+        gc.enable()
         service.stop()
 
 

@@ -38,5 +38,7 @@ def answer(request: Any) -> Any:
 if __name__ == "__main__":
     if sys.argv[1:] == ["broken"]:
         sys.exit(1)
+    if sys.argv[1:2] == ["slow"]:
+        time.sleep(float(sys.argv[2]))
     GARBAGE_TO = os.dup(sys.stdout.fileno())
     serve_requests(answer, cpu_s=0.2, memory_bytes=2**28)

@@ -85,6 +85,28 @@ def test_children_killed_by_others_are_replaced(child: Child) -> None:
     assert answer == "next"
 
 
+def test_a_slow_child_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.sandbox.child.START_S", 0.05)
+    child = Child(MODULE, ["slow", "1"])
+    try:
+        with pytest.raises(ChildUnavailable):
+            child.start()
+        pid = child.pid
+        monkeypatch.undo()
+        assert child.ask("one") == "one" and child.pid == pid
+    finally:
+        child.close()
+
+
+def test_children_that_never_get_ready_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.sandbox.child.START_S", 0.05)
+    monkeypatch.setattr("realtime.sandbox.child.LATEST_START_S", 0.01)
+    child = Child(MODULE, ["slow", "60"])
+    with pytest.raises(ChildUnavailable):
+        child.start()
+    assert child.pid is None
+
+
 def test_children_that_do_not_start_are_retried_later() -> None:
     child = Child(MODULE, ["broken"])
     with pytest.raises(ChildUnavailable):

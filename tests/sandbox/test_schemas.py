@@ -31,6 +31,18 @@ def sandbox() -> Iterator[SchemaSandbox]:
     assert not sandbox.pids
 
 
+def test_a_server_starts_without_its_child(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("realtime.sandbox.child.START_S", 0.0)
+    sandbox = SchemaSandbox(NANO)
+    try:
+        sandbox.start()
+        assert "schemas cannot be checked yet" in caplog.text
+        monkeypatch.undo()
+        assert sandbox.probe(PLAIN).problem is None
+    finally:
+        sandbox.close()
+
+
 async def test_a_usual_schema_costs_milliseconds_once(sandbox: SchemaSandbox) -> None:
     first = await sandbox(PLAIN, math.inf)
     assert first.problem is None and 0 <= first.spent == first.seconds < 0.1

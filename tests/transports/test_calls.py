@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 
 from realtime.errors import ChannelClosed, PeerError
-from realtime.ports.channel import Inbound
+from realtime.ports.channel import Channel, Inbound
 from realtime.protocol import events as wire
 from realtime.protocol.dialect import Connection
 from realtime.transports.http.access import Access, ApiKeys, Origins
@@ -61,6 +61,11 @@ class FakeAnswerer:
         self.offers.append(offer)
         self.calls.append(FakeCall(connection))
         return Answered(ANSWER, self.calls[-1])
+
+    def renegotiate(self, channel: Channel, offer: str) -> str:
+        assert channel in self.calls
+        self.offers.append(offer)
+        return ANSWER
 
     async def session(self) -> dict[str, Any]:
         """As the last call was told it."""
@@ -206,6 +211,22 @@ async def test_a_page_reads_where_its_call_is() -> None:
             server, "/v1/realtime/calls", OFFER, RAW | bearer(KEY) | {"Origin": "https://evil.example"}
         )
         assert (status, error(body)["code"]) == (403, "origin_not_allowed")
+
+
+async def test_running_calls_take_another_offer_of_their_caller() -> None:
+    async with serving(access=guarded()) as server:
+        answerer = answering(server)
+        _, headers, _ = await post(server, "/v1/realtime/calls", OFFER, RAW | bearer(KEY))
+        await answerer.session()
+        place = headers["Location"]
+        assert (await post(server, place, OFFER, RAW | bearer(KEY)))[::2] == (200, ANSWER)
+        assert (await post(server, place, OFFER, RAW | bearer(OTHER_KEY)))[0] == 404
+        assert (await post(server, place, OFFER, {"Content-Type": "text/plain"} | bearer(KEY)))[0] == 415
+        assert (await post(server, place, "hello", RAW | bearer(KEY)))[0] == 400
+        assert len(answerer.offers) == 2
+        await post(server, place + "/hangup", headers=bearer(KEY))
+        await server.all_gone()
+        assert (await post(server, place, OFFER, RAW | bearer(KEY)))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/v1/realtime?model=gpt-4o-realtime-preview", "/v1/realtime/calls"])

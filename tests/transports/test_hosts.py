@@ -68,10 +68,11 @@ async def test_rebound_sockets_are_refused() -> None:
         assert b" 101 " in await upgrade(server, "localhost")
 
 
-async def upgrade(server: Server, host: str, *headers: str) -> bytes:
+async def upgrade(server: Server, host: str, *headers: str, path: str = "/v1/realtime") -> bytes:
     """The status line of a WebSocket handshake under this name."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.http.rpartition(":")[2]))
-    writer.write(UPGRADE.replace(b"Host: x", "\r\n".join([f"Host: {host}", *headers]).encode()))
+    request = UPGRADE.replace(b"Host: x", "\r\n".join([f"Host: {host}", *headers]).encode())
+    writer.write(request.replace(b"/v1/realtime", path.encode(), 1))
     async with asyncio.timeout(10):
         line = await reader.readline()
     writer.close()

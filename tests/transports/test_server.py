@@ -18,12 +18,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
-from realtime.ports.tools import SchemaCheck, accept_any
+from realtime.ports.tools import SchemaCheck, ServerTool, accept_any
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
+from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.transports.http.access import Access
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.host import Health
 from realtime.transports.http.http import build_app
 from realtime.transports.http.metrics_page import ServerMetrics
@@ -60,6 +62,7 @@ class FakeHost:
             schema_check,
         )
         self.voices = self.vocoder.voices
+        self.server_tools: tuple[ServerTool, ...] = ()
         self.quotas = Quotas(quota)
         self.waiting_s = 10.0
         self.handshake_s = 10.0
@@ -86,6 +89,9 @@ class FakeHost:
 
     def find_session(self, call_id: str) -> SessionLease | None:
         return self.sessions.find(call_id)
+
+    def holdings(self) -> dict[str, Any]:
+        return {"engine_jobs": 0, "kv_caches": 2, "kv_caches_limit": 9, "vocoder_streams": 1}
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         return [{"response_id": "resp_1"}][-limit:]
@@ -122,12 +128,13 @@ async def serving(
     *scripts: Sequence[Step],
     frontend: Path | None = None,
     access: Access | None = None,
+    admin: AdminAccess | None = None,
     tls: TlsFiles | None = None,
     **options: Any,
 ) -> AsyncIterator[Server]:
     host = FakeHost(FakeEngine(*scripts), **options)
     with listen("127.0.0.1", 0) as listener:
-        server = web_server(build_app(host, frontend, access), tls)
+        server = web_server(build_app(host, frontend, access, admin), tls)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             await asyncio.sleep(0.005)
@@ -172,6 +179,14 @@ async def test_health_tells_why_the_server_is_not_ready() -> None:
         assert (await server.get("/healthz"))[0] == 200
 
 
+async def test_a_refused_handshake_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server:
+        server.host.health = Health("loading", "reading weights")
+        with pytest.raises(InvalidStatus):
+            await connect(server.url)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_console_and_lists_share_one_port(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>console</p>")
     async with serving(frontend=tmp_path) as server:
@@ -179,6 +194,14 @@ async def test_console_and_lists_share_one_port(tmp_path: Path) -> None:
         assert (await server.get("/v1/models"))[1]["data"][0]["id"] == "fake"
         assert (await server.get("/v1/realtime/turns?limit=5"))[1]["data"] == [{"response_id": "resp_1"}]
         assert (await server.get("/nothing"))[0] == 404
+
+
+async def test_the_model_lists_the_servers_tools() -> None:
+    async with serving() as server:
+        server.host.server_tools = build_tools(ToolConfig(names=("get_time",)), str).tools
+        listed = (await server.get("/v1/models"))[1]["data"][0]["server_tools"]
+    assert [(tool["name"], tool["offered"]) for tool in listed] == [("get_time", True), ("calculate", False)]
+    assert listed[1]["description"] and listed[1]["parameters"]["required"] == ["expression"]
 
 
 async def test_console_modules_are_never_stale(tmp_path: Path) -> None:

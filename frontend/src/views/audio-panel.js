@@ -1,6 +1,8 @@
 // @ts-check
-/** Devices, levels, switches of the browser's own processing, and push-to-talk. */
+/** Devices, levels, switches of the browser's own processing, push-to-talk, and the connection that carries the sound. */
 import { html, nothing } from '../../vendor/lit-html.js';
+import { setTransport } from '../call.js';
+import { TRANSPORT_WORDS } from '../state.js';
 
 /** @typedef {import('../console.js').Console} Console */
 
@@ -36,7 +38,38 @@ export function audioPanel(app, page) {
       <div><dt>Sound received ahead</dt><dd>${(app.track.ahead.length / 50).toFixed(1)} s</dd></div>
       <div><dt>Loudspeaker latency</dt><dd>${Math.round(app.player.latencyMs)} ms</dd></div>
     </dl>
+    ${connection(app)}
   `;
+}
+
+/** A call's figures. @type {[keyof import('../call-figures.js').Figures, string, string, number][]} name, label, unit, decimals */
+const FIGURES = [
+  ['rttMs', 'Round trip', 'ms', 0],
+  ['jitterMs', 'Jitter', 'ms', 1],
+  ['bufferMs', 'Jitter buffer', 'ms', 0],
+  ['lostPercent', 'Lost on the way here', '%', 1],
+  ['sendLostPercent', 'Lost on the way there', '%', 1],
+  ['concealedPercent', 'Concealed', '%', 1],
+];
+
+/** @param {Console} app */
+function connection(app) {
+  const { transport, network } = app;
+  const change = (/** @type {Event} */ event) =>
+    setTransport(app, /** @type {any} */ (/** @type {HTMLSelectElement} */ (event.target).value));
+  return html`<h3>Connection</h3>
+    <div class="field"><label for="transport">Transport</label>
+      <select id="transport" ?disabled=${app.state.connection === 'connecting'} @change=${change}>
+        ${Object.entries(TRANSPORT_WORDS).map(([name, word]) => html`<option value=${name} ?selected=${name === transport}>${word}</option>`)}
+      </select></div>
+    ${
+      transport === 'webrtc'
+        ? html`<dl class="figures" id="network">${FIGURES.map(([name, label, unit, decimals]) => {
+            const value = network?.[name];
+            return html`<div><dt>${label}</dt><dd>${value == null ? '–' : `${value.toFixed(decimals)} ${unit}`}</dd></div>`;
+          })}</dl>`
+        : nothing
+    }`;
 }
 
 /**

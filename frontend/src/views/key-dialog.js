@@ -1,6 +1,7 @@
 // @ts-check
 /** Asks for the API key of a server that has keys. */
 import { html, render } from '../../vendor/lit-html.js';
+import { setKey } from '../server.js';
 
 /** @param {import('../console.js').Console} app */
 export function showKeyDialog(app) {
@@ -16,7 +17,7 @@ export function showKeyDialog(app) {
     );
     const { value } = field;
     field.value = '';
-    void app.setKey(value.trim());
+    void setKey(app, value.trim());
   };
   render(
     html`<form @submit=${submit}>
@@ -24,7 +25,7 @@ export function showKeyDialog(app) {
       <p role="alert">${app.keyRequest.message}</p>
       <label for="key-field">Key</label>
       <input id="key-field" name="key" type="password" autocomplete="off" required autofocus />
-      <p class="hint">Kept in this tab until it is closed. A link of the form …/#key=KEY opens the page with a key.</p>
+      <p class="hint">Kept in this tab until it is closed, and used only to open sessions with short-lived secrets. A link of the form …/#key=KEY opens the page with a key.</p>
       <div class="row"><button type="submit">Use this key</button>
         <button type="button" class="quiet" @click=${() => {
           app.keyRequest = null;

@@ -39,8 +39,8 @@ const NAMES = { python: 'Python', javascript: 'JavaScript', json: 'JSON' };
  * @param {keyof typeof NAMES} language
  */
 async function copy(app, page, language) {
-  const tools = app.toolbox.declarations();
-  const session = { ...toSession(app.settings.values), ...(tools.length > 0 ? { tools } : {}) };
+  const { tools, ...server } = app.toolbox.session();
+  const session = { ...toSession(app.settings.values), ...(tools.length > 0 ? { tools } : {}), ...server };
   await page.copy(snippet(session, language, app.base), `${NAMES[language]} copied.`);
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** Functions and MCP servers that this page offers to the model. */
+/** What the model may call: tools of the server, and the functions and MCP servers of this page. */
 import { html, nothing } from '../../vendor/lit-html.js';
 import { NEW_FUNCTION, NEW_MCP, faultsOf } from '../functions.js';
 import { icon } from './icons.js';
@@ -12,6 +12,9 @@ export function toolsPanel(app) {
   const { toolbox, settings } = app;
   const add = (/** @type {Tool} */ tool) => apply(app, [...toolbox.tools, { ...tool }]);
   return html`
+    ${toolbox.serverTools.length > 0 ? html`<h3>Run by the server</h3>` : nothing}
+    ${toolbox.serverTools.map((tool) => serverTool(tool, app))}
+    <h3>Of this page</h3>
     <p class="hint">The model may call these. A saved answer is given at once; without one, answer in the conversation.</p>
     ${settings.errors.tools ? html`<p class="error" role="alert">${settings.errors.tools}</p>` : nothing}
     ${toolbox.tools.map((tool, index) => toolForm(tool, index, app))}
@@ -20,6 +23,21 @@ export function toolsPanel(app) {
       <button type="button" class="quiet" @click=${() => add(NEW_MCP)}>${icon('plus')}<span>MCP server</span></button>
     </div>
   `;
+}
+
+/**
+ * @param {import('../toolbox.js').ServerTool} tool
+ * @param {Console} app
+ */
+function serverTool(tool, app) {
+  const { toolbox, settings } = app;
+  const id = `server-tool-${tool.name}`;
+  const change = (/** @type {Event} */ event) => {
+    toolbox.choose(tool.name, /** @type {HTMLInputElement} */ (event.target).checked);
+    settings.changeTools();
+  };
+  return html`<div class="field" data-kind="switch"><label for=${id}>${tool.name} <small>${tool.description}</small></label>
+    <input type="checkbox" role="switch" id=${id} .checked=${toolbox.uses(tool)} @change=${change} /></div>`;
 }
 
 /**
@@ -63,10 +81,7 @@ function toolForm(tool, index, app) {
   const title = tool.type === 'mcp' ? tool.label : tool.name;
   return html`<fieldset class="tool">
     <legend>${tool.type === 'mcp' ? 'MCP server' : 'Function'} ${title}</legend>
-    ${
-      tool.type === 'function' && tool.builtin
-        ? html`<p class="hint">${tool.description} This page answers it.</p>`
-        : FORM[tool.type].map(([name, label, rows, example]) => {
+    ${FORM[tool.type].map(([name, label, rows, example]) => {
             const id = `tool-${index}-${name}`;
             const value = /** @type {any} */ (tool)[name];
             const changed = (/** @type {Event} */ event) =>
@@ -78,8 +93,7 @@ function toolForm(tool, index, app) {
                 : html`<input id=${id} placeholder=${example} spellcheck="false" aria-invalid=${invalid} .value=${value} @change=${changed} />`;
             return html`<div class="field" ?data-error=${faults[name] !== undefined}><label for=${id}>${label}</label>${control}
         ${faults[name] === undefined ? nothing : html`<p class="error">${faults[name]}</p>`}</div>`;
-          })
-    }
+          })}
     ${
       tool.type === 'mcp'
         ? html`<div class="field" data-kind="switch"><label for="tool-${index}-ask">Ask before each call</label>

@@ -117,9 +117,13 @@ class AudioInput:
         """Hear a slice; gives what was found, in order. Consume it all before the next call."""
         yield from self._take(self._reader.push(data))
 
+    def push_samples(self, samples: Samples) -> Iterator[SpeechEvent]:
+        """As `push`, for audio that is decoded: float32 at 16 kHz, any number."""
+        yield from self._take(samples)
+
     def push_silence(self, count: int) -> Iterator[SpeechEvent]:
         """As `push`, for ``count`` samples at 16 kHz that did not come: they count as silence."""
-        yield from self._take(np.zeros(count, np.float32))
+        yield from self.push_samples(np.zeros(count, np.float32))
 
     def _take(self, samples: Samples) -> Iterator[SpeechEvent]:
         self._store(self._reduced(samples))

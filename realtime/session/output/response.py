@@ -109,6 +109,12 @@ class Reply:
         return self._progress.sent_samples > 0
 
     @property
+    def error_code(self) -> str | None:
+        """Why it failed; None where it did not."""
+        details = self.response.status_details
+        return None if details is None or details.error is None else details.error.code
+
+    @property
     def plan(self) -> ReplyPlan:
         return self._plan
 

@@ -215,6 +215,8 @@ class Replies:
         self.events.spend_audio((summary.get("audio_ms") or 0.0) / 1000)
         self._env.services.on_reply(reply.id, summary)
         self.figures.add(summary)
+        if reply.error_code is not None:
+            self._env.errors.add(reply.error_code, reply.trace.ended)
         figures = " ".join(f"{name}={value}" for name, value in summary.items())
         self._env.log.info("response %s %s: %s", reply.id, reply.response.status, figures)
 

@@ -109,8 +109,7 @@ class Origins:
         page = _parse_origin(origin)
         if page is None:
             return False
-        own = _parse_origin(f"{page.scheme}://{host}")  # a proxy may have taken the TLS away: schemes may differ
-        return page in self._allowed or is_loopback(page.host) or page == own
+        return page in self._allowed or is_loopback(page.host) or is_own_origin(origin, host)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +126,13 @@ def _parse_origin(text: str) -> _Origin | None:
     if not parts.scheme or not parts.hostname:
         return None
     return _Origin(parts.scheme, parts.hostname, port)
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """Whether a page of ``origin`` is of this server, which is reached as ``host``: the headers of these names. A proxy
+    may have taken the TLS away, so the schemes are not compared."""
+    page = _parse_origin(origin)
+    return page is not None and page == _parse_origin(f"{page.scheme}://{host}")
 
 
 def _parse_allowed(text: str) -> _Origin:
@@ -159,28 +165,31 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Credential:
+class Credential:
+    """What a client came with, and where it stood."""
+
     text: str
     by: Literal["header", "subprotocol"]
 
 
-def _credential(connection: HTTPConnection) -> _Credential | None:
+def credential_of(connection: HTTPConnection) -> Credential | None:
+    """The key or client secret of a request; None without one."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return _Credential(token.strip(), "header")
+        return Credential(token.strip(), "header")
     if "api-key" in connection.headers:
-        return _Credential(connection.headers["api-key"], "header")
+        return Credential(connection.headers["api-key"], "header")
     if connection.url.path.startswith(AZURE_PATHS) and "api-key" in connection.query_params:
-        return _Credential(connection.query_params["api-key"], "header")
+        return Credential(connection.query_params["api-key"], "header")
     for offered in connection.scope.get("subprotocols", ()):
         if offered.startswith(KEY_SUBPROTOCOL):
-            return _Credential(offered.removeprefix(KEY_SUBPROTOCOL), "subprotocol")
+            return Credential(offered.removeprefix(KEY_SUBPROTOCOL), "subprotocol")
     return None
 
 
 def reads_status(connection: HTTPConnection) -> bool:
     """Whether the client sees why a handshake failed. A browser does not; it gets an event instead."""
-    credential = _credential(connection)
+    credential = credential_of(connection)
     if credential is not None:
         return credential.by == "header"
     return "origin" not in connection.headers and not connection.scope.get("subprotocols")
@@ -251,7 +260,7 @@ class Access:
 
     def check_key(self, connection: HTTPConnection) -> Caller:
         """For all routes but sessions: one of the server's keys, if it has any."""
-        credential = _credential(connection)
+        credential = credential_of(connection)
         if not self._keys:
             return Caller(_name_of_address(connection))
         if credential is None or not self._keys.know(credential.text):
@@ -264,7 +273,7 @@ class Access:
         A secret must be known on an open server, too: otherwise its session would not have the settings that were set
         up.
         """
-        credential = _credential(connection)
+        credential = credential_of(connection)
         if credential is not None and self._keys.know(credential.text):
             return Caller(_name_of_key(credential.text))
         if credential is not None and credential.text.startswith(SECRET_PREFIX):
@@ -276,7 +285,7 @@ class Access:
         raise _bad_key(credential)
 
 
-def _bad_key(credential: _Credential | None) -> Refused:
+def _bad_key(credential: Credential | None) -> Refused:
     if credential is None:
         message = "This server needs an API key. Send it as 'Authorization: Bearer KEY'."
     elif credential.text.startswith(SECRET_PREFIX):

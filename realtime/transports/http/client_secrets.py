@@ -57,6 +57,11 @@ class ClientSecrets:
         self._secrets: dict[bytes, ClientSecret] = {}
         self._stored_characters = 0
 
+    @property
+    def count(self) -> int:
+        """Secrets in memory, expired ones included until the next is made."""
+        return len(self._secrets)
+
     def create(
         self,
         settings: Mapping[str, Any],

@@ -1,10 +1,11 @@
-"""The console's files (`frontend/`), with the headers that a page needs which may use a microphone and holds a key."""
+"""The files of the console and the operators' page (`frontend/`), with the headers of pages that hold a key and may
+use a microphone."""
 
 from __future__ import annotations
 
 import os
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -23,8 +24,17 @@ HEADERS = {
 }
 
 
+PAGES = {"admin": "admin.html"}
+"""Pages besides the console, by their path."""
+
+
 class ConsoleFiles(StaticFiles):
-    """Serves the folder of the page."""
+    """Serves the folder of the pages."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path in PAGES and scope["path"].endswith("/"):  # the pages name their files relative to the folder
+            return RedirectResponse(f"../{path}")
+        return await super().get_response(PAGES.get(path, path), scope)
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200

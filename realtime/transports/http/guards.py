@@ -52,6 +52,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
+        if self.close_sent and self.initial_response is not None:
+            self.handshake_complete = True  # uvicorn logs a handshake that was refused as a fault of the application
         if self.close_sent and self._closing is None:
             self._closing = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 

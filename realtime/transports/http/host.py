@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from realtime.admission.manager import SessionLease
+from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
+from realtime.ports.tools import ServerTool
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.session.quota import Quota, Quotas
@@ -38,6 +39,10 @@ class Host(Protocol):
     @property
     def voices(self) -> tuple[str, ...]:
         """Names that a session may ask for, the default first; none until the model is ready."""
+
+    @property
+    def server_tools(self) -> tuple[ServerTool, ...]:
+        """Tools that the server runs itself; none until the model is ready."""
 
     @property
     def session_config(self) -> SessionConfig | None:
@@ -79,6 +84,13 @@ class Host(Protocol):
 
     def find_session(self, call_id: str) -> SessionLease | None:
         """The lease whose session has this id."""
+
+    @property
+    def sessions(self) -> SessionManager | None:
+        """The running sessions and the queue; None until the model is ready."""
+
+    def holdings(self) -> Mapping[str, Any]:
+        """What the model's side holds now, for the operator, as JSON: jobs, KV caches, streams, memory of a GPU."""
 
     def recent_turns(self, limit: int) -> list[dict[str, Any]]:
         """Latency parts of the latest responses, newest last, in milliseconds."""

@@ -21,10 +21,13 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from realtime.errors import CapacityError, PeerError
+from realtime.ports.tools import ServerTool
 from realtime.protocol.session_config import Session, TranscriptionSession
 from realtime.session.config import SessionConfig
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.access_log import AccessLog, known_words
+from realtime.transports.http.admin import Admin
+from realtime.transports.http.admin_access import AdminAccess
 from realtime.transports.http.console_files import ConsoleFiles
 from realtime.transports.http.cors import Cors
 from realtime.transports.http.host import Host
@@ -32,7 +35,7 @@ from realtime.transports.http.hosts import HostCheck, Hosts
 from realtime.transports.http.metrics_page import CONTENT_TYPE
 from realtime.transports.http.refusal import Refused, refusal
 from realtime.transports.http.secret_requests import answer, older_answer, read_older_request, read_request
-from realtime.transports.webrtc.call_requests import PHONE_ACTIONS, SDP, read_offer, refuse_phone_action
+from realtime.transports.webrtc.call_requests import PHONE_ACTIONS, SDP, read_new_offer, read_offer, refuse_phone_action
 from realtime.transports.webrtc.calls import Calls
 from realtime.transports.websocket.channel import AZURE_BETA_PATH, asks_for_beta
 from realtime.transports.websocket.endpoint import RealtimeSocket, not_ready
@@ -46,10 +49,14 @@ AZURE_PATH = "/openai/v1/realtime"
 CALL_PATHS = ("/v1/realtime", AZURE_PATH)
 
 
-def build_app(host: Host, frontend: Path | None, access: Access | None = None) -> Starlette:
-    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server."""
-    access = access or Access()
-    endpoints, socket = _Endpoints(host, access), _endpoint(RealtimeSocket(host, access))
+def build_app(
+    host: Host, frontend: Path | None, access: Access | None = None, admin: AdminAccess | None = None
+) -> Starlette:
+    """The ASGI application. ``frontend``: the page's folder; None: no page. ``access``: None: an open server.
+    ``admin``: None: the operators' routes are closed."""
+    access, admin = access or Access(), admin or AdminAccess()
+    endpoints, socket = _Endpoints(host, access, admin), _endpoint(RealtimeSocket(host, access))
+    operators = Admin(host, access, admin)
     routes: list[BaseRoute] = [
         Route("/healthz", endpoints.healthz),
         Route("/readyz", endpoints.readyz),
@@ -61,9 +68,15 @@ def build_app(host: Host, frontend: Path | None, access: Access | None = None) -
         Route("/v1/realtime/client_secrets", endpoints.client_secrets, methods=["POST"]),
         Route("/v1/realtime/sessions", endpoints.older_sessions, methods=["POST"]),
         *(Route(f"{path}/calls", endpoints.calls, methods=["POST"]) for path in CALL_PATHS),
+        *(Route(f"{path}/calls/{{call_id}}", endpoints.offer_again, methods=["POST"]) for path in CALL_PATHS),
         *(Route(f"{path}/calls/{{call_id}}/{{action}}", endpoints.call, methods=["POST"]) for path in CALL_PATHS),
         Route("/v1/realtime", endpoints.calls, methods=["POST"]),
         *(WebSocketRoute(path, socket) for path in ("/v1/realtime", AZURE_PATH, AZURE_BETA_PATH)),
+    ]
+    routes += [
+        Route("/admin/state", operators.state),
+        Route("/admin/sessions/{session_id}/end", operators.end, methods=["POST"]),
+        WebSocketRoute("/admin/sessions/{session_id}/events", operators.events),
     ]
     routes.append(WebSocketRoute("/{path:path}", _no_such_socket))
     if frontend is not None:
@@ -96,9 +109,10 @@ async def _no_such_socket(websocket: WebSocket) -> None:
 class _Endpoints:
     """The handlers of the routes. All but health need a key where the server has keys."""
 
-    def __init__(self, host: Host, access: Access) -> None:
+    def __init__(self, host: Host, access: Access, admin: AdminAccess) -> None:
         self._host = host
         self._access = access
+        self._admin = admin
         self._started = int(time.time())
         self._calls = Calls(host, access)
 
@@ -122,7 +136,8 @@ class _Endpoints:
             return JSONResponse({"status": "full", "reason": str(error)}, 503)
 
     async def metrics(self, request: Request) -> Response:
-        self._access.check_key(request)
+        if not self._admin.knows(request):
+            self._access.check_key(request)
         return PlainTextResponse(self._host.metrics.page(), media_type=CONTENT_TYPE)
 
     async def models(self, request: Request) -> Response:
@@ -138,7 +153,7 @@ class _Endpoints:
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, Any]:
-        """The API's model object, with extensions: modalities and voices."""
+        """The API's model object, with extensions: modalities, voices and the server's own tools."""
         return {
             "id": self._host.model_name,
             "object": "model",
@@ -147,6 +162,7 @@ class _Endpoints:
             "input_modalities": ["audio", "text"],
             "output_modalities": ["audio", "text"],
             "voices": list(self._host.voices),
+            "server_tools": [_shown(tool) for tool in self._host.server_tools],
         }
 
     async def voices(self, request: Request) -> Response:
@@ -193,6 +209,13 @@ class _Endpoints:
         call_id, sdp = await self._calls.open(offer, caller, beta=older)
         return Response(sdp, 201, {"Location": f"/v1/realtime/calls/{call_id}"}, media_type=SDP)
 
+    async def offer_again(self, request: Request) -> Response:
+        """Another offer of a running call: ICE restarts, or the direction of audio changes."""
+        self._access.check_origin(request)
+        caller = self._access.check_caller(request)
+        offer = await read_new_offer(request)
+        return Response(self._calls.renegotiate(request.path_params["call_id"], caller, offer), 200, media_type=SDP)
+
     async def call(self, request: Request) -> Response:
         """An action on a running call."""
         self._access.check_origin(request)
@@ -217,6 +240,16 @@ class _Endpoints:
         if config is None or self._host.health.state == "draining":  # a secret would end with the server
             raise not_ready(self._host)
         return caller, config
+
+
+def _shown(tool: ServerTool) -> dict[str, Any]:
+    """``offered``: a session has it without naming it in `server_tools`."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "offered": tool.offered,
+    }
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from realtime.metrics import FAULT_PREFIX, Speculated
+from realtime.transports.http.last_hour import LastHour
 from realtime.transports.http.process_metrics import LoopLag, count_threads
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +24,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class ServerMetrics:
-    """Counts since the start of one server, in a registry of its own."""
+    """Counts since the start of one server, in a registry of its own; and ``last_hour``, for the operators' page."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -58,6 +59,7 @@ class ServerMetrics:
         self._rejected = self._counter("realtime_messages_rejected", "Errors sent to clients, by code.", "code")
         help = "Messages that were read later because their client sent faster than it may."
         self._paced = self._counter("realtime_messages_paced", help)
+        self.last_hour = LastHour()
         self.loop_lag = LoopLag()
         self.gauge(
             "realtime_event_loop_lag_seconds",
@@ -76,6 +78,7 @@ class ServerMetrics:
     def session_began(self) -> None:
         self._sessions.inc()
         self._admitted.inc()
+        self.last_hour.minute.admitted += 1
 
     def session_ended(self) -> None:
         self._sessions.dec()
@@ -83,12 +86,15 @@ class ServerMetrics:
     def refused(self, code: str) -> None:
         """A client was refused with ``code``."""
         self._refused.labels(code).inc()
+        self.last_hour.minute.refused += 1
 
     def response_done(self, status: str) -> None:
         self._responses.labels(status).inc()
+        self.last_hour.minute.failed += status == "failed"
 
     def reply_measured(self, summary: Mapping[str, float | None]) -> None:
         """Add the latency of a spoken reply: `realtime.metrics.ReplyTrace.summary`."""
+        self.last_hour.reply_measured(summary)
         for name, count in summary.items():
             if name.startswith(FAULT_PREFIX) and count:
                 self._faults.labels(name.removeprefix(FAULT_PREFIX)).inc(count)
@@ -103,6 +109,7 @@ class ServerMetrics:
     def message_rejected(self, code: str) -> None:
         """A client was sent an error; ``code``: the error's."""
         self._rejected.labels(code).inc()
+        self.last_hour.minute.errors += 1
 
     def message_paced(self) -> None:
         """A client sent faster than it may: its next message was read later."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import sys
 import threading
 from collections import deque
 
@@ -51,3 +53,21 @@ def count_threads() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return threading.active_count()
+
+
+def memory_bytes() -> int:
+    """The process's memory in RAM; where there is no /proc, the most it ever was."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def count_open_files() -> int | None:
+    """Descriptors of this process; None where there is no /proc."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return None

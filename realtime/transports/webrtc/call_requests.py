@@ -64,6 +64,15 @@ async def read_offer(request: Request, config: SessionConfig, secret: ClientSecr
     return CallRequest(_checked_sdp(sdp), model, begins.settings, begins.first)
 
 
+async def read_new_offer(request: Request) -> str:
+    """Another offer of a call that runs. Raises `ProtocolError` or `Refused`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != SDP:
+        message = f"Unsupported content type {kind[:80]!r}. Send another offer of a call as '{SDP}'."
+        raise Refused(415, PeerError("unsupported_content_type", message))
+    return _checked_sdp(await read_body(request, MAX_SDP_BYTES))
+
+
 def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:
     """One patch with the effect of both, applied one after the other."""
     merged = dict(below)

@@ -39,6 +39,7 @@ class Calls:
         self._host = host
         self._access = access
         self._running: set[asyncio.Task[None]] = set()
+        self._channels: dict[str, Channel] = {}
 
     def check_ready(self) -> OfferAnswerer:
         """Raises `Refused` when no call can be answered, whatever its request."""
@@ -46,8 +47,9 @@ class Calls:
             raise not_ready(self._host)
         if (answerer := self._host.offers) is None:
             message = (
-                "This server answers no WebRTC offers: WebRTC is not installed or not switched on here. "
-                "Connect a WebSocket to /v1/realtime instead."
+                "This server answers no WebRTC offers: WebRTC is not installed or not switched on here. Its operator "
+                "can run pip install 'realtime-voice[webrtc]' (and not --no-webrtc). Or connect a WebSocket to "
+                "/v1/realtime."
             )
             raise Refused(501, PeerError("webrtc_not_available", message, type="server_error"))
         return answerer
@@ -72,7 +74,18 @@ class Calls:
         task = asyncio.create_task(work, name=f"call {call_id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        self._channels[call_id] = answered.channel
+        task.add_done_callback(lambda _: self._channels.pop(call_id, None))
         return call_id, answered.sdp
+
+    def renegotiate(self, call_id: str, caller: Caller, offer: str) -> str:
+        """The answer to another offer of a call that runs. Raises `Refused` and `PeerError`."""
+        answerer = self.check_ready()
+        self.find(call_id, caller)
+        if call_id not in self._channels:
+            message = f"The session {call_id[:80]!r} is no call over WebRTC: it takes no offers."
+            raise Refused(400, PeerError("invalid_value", message, param="call_id"))
+        return answerer.renegotiate(self._channels[call_id], offer)
 
     def find(self, call_id: str, caller: Caller) -> Session:
         """The session of this caller's call. Raises `Refused`."""

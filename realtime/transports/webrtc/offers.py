@@ -26,3 +26,7 @@ class OfferAnswerer(Protocol):
         Raises `PeerError` (``invalid_value``, param ``sdp``) for an offer that cannot be answered. The caller closes
         the channel.
         """
+
+    def renegotiate(self, channel: Channel, offer: str) -> str:
+        """Answer another offer of a call that runs: its client restarts ICE or changes the direction of its audio.
+        Raises `PeerError` for an offer that does not continue the call."""

@@ -54,10 +54,7 @@ class RealtimeSocket:
         except Refused as error:
             self._host.metrics.refused(error.fault.code)
             logger.info("a caller was refused: %s", error.fault.code)
-            if error.status == 401 and not reads_status(websocket):
-                await turn_away(websocket, error.fault)
-            else:
-                await websocket.send_denial_response(refusal(error))
+            await refuse_handshake(websocket, error)
 
     def _check_caller(self, websocket: WebSocket) -> Caller:
         self._access.check_origin(websocket)
@@ -215,6 +212,14 @@ class RealtimeSocket:
             await session.attach(channel, audio=wants_audio)
         except CapacityError as fault:
             await self._give_up(channel, fault)
+
+
+async def refuse_handshake(websocket: WebSocket, error: Refused) -> None:
+    """Answer a handshake with the refusal: in HTTP, or a wrong key of a browser by an event and a close code."""
+    if error.status == 401 and not reads_status(websocket):
+        await turn_away(websocket, error.fault)
+    else:
+        await websocket.send_denial_response(refusal(error))
 
 
 def find_session(host: Host, access: Access, call_id: str, caller: Caller) -> Session:

@@ -38,6 +38,7 @@ from scripts.nano.data import foreign, input_speech, kokoro, phones
 from scripts.nano.data.out_of_domain import outside_sentences
 from scripts.nano.domain.numbers import DIGIT
 from scripts.nano.domain.vocabulary import CITIES, NAMES
+from scripts.nano.train.precision import autocast
 from scripts.nano.train.train_encoder import PhoneRecogniser, load, save_whole
 
 OUT = Path("work/nano/ears2data")
@@ -361,7 +362,7 @@ def sets(args: argparse.Namespace) -> None:
 def encode_clips(model: PhoneRecogniser, clips: list[Tensor]) -> list[tuple[Tensor, int]]:
     """Float samples [N] at 16 kHz -> (rows [P, 192] of each clip as if alone, its mel frames T)."""
     mel, frames = pad_mels([log_mel(clip, model.encoder.conv1.in_channels) for clip in clips])
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # nearly twice as fast; training does not mind the rounding
+    with autocast():  # training does not mind the rounding
         rows = model.encoder(mel, frames).float()
     return [(rows[i, : encoder_rows(count)].clone(), count) for i, count in enumerate(frames)]
 

@@ -106,7 +106,9 @@ class Judge:
         if domain is None:
             self.decoder = Decoder(**options)
             return
-        known = {line.split()[0] for line in Path(get_model_path("en-us/cmudict-en-us.dict")).open()}
+        known = {
+            line.split()[0] for line in Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+        }
         sentences = [words for words in map(words_of, domain) if known.issuperset(words)]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "domain.arpa"

@@ -22,6 +22,7 @@ from realtime.model.encoder import Adapter
 from scripts.nano.data import phones, speech_codes
 from scripts.nano.data.pseudo_audio import EncoderRows, Heard, PseudoAudio, heard_length
 from scripts.nano.data.sequences import Sequence_, Vocabulary
+from scripts.nano.train.precision import autocast
 from scripts.nano.train.sizes import model_config
 
 USED_CODES = len(speech_codes.PHONES) * speech_codes.POSITIONS * speech_codes.PITCHES
@@ -179,7 +180,7 @@ def losses(
         ids = torch.where(noisy, torch.randint(code0, mind.used, ids.shape, device=ids.device), ids)
     fused = ids.is_cuda or ids.shape[1] > 400  # on a CPU plain products are faster for short sequences
     mind.lm.config._attn_implementation = "sdpa" if fused else "eager"
-    with torch.autocast(ids.device.type, torch.bfloat16):
+    with autocast(ids.device.type):
         x = mind.embed(ids[:, :-1], batch.audio)
         hidden = mind.lm(inputs_embeds=x, use_cache=False).last_hidden_state
         wanted = batch.weights[:, 1:] > 0

@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from realtime.model.encoder import AudioEncoder, SelfAttention, encoder_rows, pad_mels
 from realtime.model.features import log_mel
 from scripts.nano.data import input_speech, phones
+from scripts.nano.train.precision import autocast
 from scripts.nano.train.sizes import AUDIO
 
 HEAD_WIDTH = 256
@@ -388,7 +389,7 @@ class Training:
         """One step at `factor` times the rate, or of the head alone at HEAD_RATE; the loss in nats a phone."""
         # Some batches start later in the position table, or rows beyond the longest clip would go stale.
         first = self.rng.randrange(1000) if self.rng.random() < 0.15 else 0
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             logits = self.model.training_logits(batch.mel, batch.frames, first)
         loss = F.ctc_loss(
             logits.float().log_softmax(-1).transpose(0, 1),
