@@ -13,13 +13,14 @@ import ctypes
 
 PERIOD_S = 20.0
 
+_LIBRARY = ctypes.CDLL(None)
+
 
 def give_back() -> bool:
     """Whether this C library can; glibc can. From any thread."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
+    if not hasattr(_LIBRARY, "malloc_trim"):
         return False
-    trim(0)
+    _LIBRARY.malloc_trim(0)
     return True
 
 

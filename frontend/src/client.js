@@ -39,9 +39,16 @@ const ENDING = new Set([
   'server_draining',
   'internal_error',
   'session_ended',
+  'ended_by_operator',
 ]);
 /** Error codes after which connecting again cannot help. */
-const FINAL = new Set(['invalid_api_key', 'insufficient_quota', 'origin_not_allowed', 'webrtc_not_available']);
+const FINAL = new Set([
+  'invalid_api_key',
+  'insufficient_quota',
+  'origin_not_allowed',
+  'webrtc_not_available',
+  'ended_by_operator',
+]);
 /** Close code of a browser's key that is wrong. */
 const WRONG_KEY = 3_000;
 

@@ -18,7 +18,7 @@ from realtime.engine.preparation import Elsewhere, Preparation, Preparations
 from realtime.engine.rendered_prompt import RenderedMessage, RenderedPrompt, Segment
 from realtime.engine.reply_state import DecodeState
 from realtime.engine.scheduler import Prefill, Scheduler
-from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable
+from realtime.engine.sequence import Cache, Job, Purpose, Slot, SlotTable, deliver_nothing
 from realtime.engine.worker import describe
 from realtime.ports.engine import (
     GenerationDone,
@@ -351,9 +351,10 @@ class EngineCore:
             done = GenerationDone("failed", TokenUsage(), NO_TIMINGS, error or describe(fault))
             if job.slot is not None:
                 self._slots.discard(job.slot)
-        # The job and its caller refer to each other; the KV cache must not wait for the garbage collector.
         job.slot = job.state = None
         self._deliver(job, done)
+        # The caller refers to the job; a cycle would keep cache and audio until the garbage collector comes by.
+        job.deliver = deliver_nothing
 
     def _deliver(self, job: Job, event: TokenDelta | GenerationDone) -> None:
         try:

@@ -32,6 +32,10 @@ chunk and a slow step take together."""
 Deliver = Callable[[TokenDelta | GenerationDone], None]
 
 
+def deliver_nothing(_: object) -> None:
+    """For what nobody listens to, from the start or any more."""
+
+
 class Cache(Protocol):
     """The part of a KV cache that bookkeeping needs: how many positions it holds, and dropping the last ones."""
 

@@ -24,7 +24,7 @@ from realtime.engine.conversation import ConversationState, PromptRequest
 from realtime.engine.engine import NO_TIMINGS, EngineCore
 from realtime.engine.incarnation import Incarnation
 from realtime.engine.preparation import PreparationThreads
-from realtime.engine.sequence import Deliver, Job, Purpose
+from realtime.engine.sequence import Deliver, Job, Purpose, deliver_nothing
 from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
 from realtime.ports.engine import Conversation, Generation, GenerationDone, GenerationOptions, TokenDelta, TokenUsage
@@ -164,7 +164,7 @@ class _ThreadConversation:
         return _ThreadGeneration(self._state, options, _purpose(speculative), self._thread).submit()
 
     def prefetch(self, options: GenerationOptions) -> None:
-        job = _new_job(self._state, options, Purpose.PREFETCH, _ignore)
+        job = _new_job(self._state, options, Purpose.PREFETCH, deliver_nothing)
         self._worker.put(partial(_submit, self._thread.core, self._state, job))
 
     def fork(self, name: str) -> Conversation:
@@ -195,10 +195,6 @@ def _submit(core: EngineCore, state: ConversationState, job: Job, answering: Job
 
 def _purpose(speculative: bool) -> Purpose:
     return Purpose.SPECULATIVE if speculative else Purpose.REPLY
-
-
-def _ignore(_: TokenDelta | GenerationDone) -> None:
-    """What becomes of a prefetch's events."""
 
 
 class _ThreadGeneration:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from realtime.engine.chunk_queue import Chunk, ChunkQueue
 from realtime.engine.compute_clock import compute_clock
 from realtime.engine.incarnation import Incarnation
-from realtime.engine.sequence import Tier
+from realtime.engine.sequence import Tier, deliver_nothing
 from realtime.engine.vocoder_stream import Delivery, Stream
 from realtime.engine.worker import Worker, describe
 from realtime.errors import EngineError
@@ -118,10 +118,11 @@ class VocodingCore:
         self._end(stream, EngineError(f"the vocoder failed: {describe(fault)}"))
 
     def close(self, stream: Stream) -> None:
-        """Its listener wants no more. Its state, several MB, goes now: whoever listened is in a reference cycle with
-        the stream, which lasts until the garbage collector comes by."""
+        """Its listener wants no more. Its state, several MB, goes now, and so does its reference to the listener, who
+        refers to the stream: a cycle would last until the garbage collector comes by."""
         stream.closed = True
         stream.state = None
+        stream.deliver = deliver_nothing
         if stream in self._streams:
             self._streams.remove(stream)
 
@@ -235,9 +236,10 @@ class VocodingCore:
         if stream.ended:
             return
         stream.ended = True
+        deliver = stream.deliver
         self.close(stream)
         try:
-            stream.deliver(error)
+            deliver(error)
         except BaseException:  # the listener's fault: the vocoder's own state is whole
             logger.exception("the end of a stream could not be delivered")
 

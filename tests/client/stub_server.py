@@ -114,6 +114,13 @@ class StubServer:
         for socket in tuple(self.sockets):
             await socket.close(1011, "the engine failed")
 
+    async def end_all(self, code: str) -> None:
+        """End every session for a reason."""
+        for socket in tuple(self.sockets):
+            error = {"type": "invalid_request_error", "code": code, "message": "The session was ended."}
+            await socket.send(json.dumps({"type": "error", "event_id": "event_end", "error": error}))
+            await socket.close(1000)
+
 
 class _Session:
     def __init__(self, server: StubServer, socket: ServerConnection) -> None:

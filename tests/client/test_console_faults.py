@@ -134,6 +134,17 @@ async def test_a_server_that_was_restarted_is_found_again() -> None:
             await page.locator(".divider", has_text="knows the conversation").wait_for()
 
 
+async def test_a_session_the_operator_ended_stays_ended() -> None:
+    async with running(StubServer()) as server, browser_page() as page:
+        await page.goto(server.page)
+        await say(page, "what time is it")
+        await page.locator(".entry.assistant", has_text=server.text).wait_for()
+        await server.end_all("ended_by_operator")
+        await connection_is(page, "closed")
+        await asyncio.sleep(1.0)  # the first attempts to reconnect would come within this
+        assert not server.sockets
+
+
 async def test_a_reload_keeps_the_conversation() -> None:
     async with running(StubServer()) as server, browser_page() as page:
         await page.goto(server.page)

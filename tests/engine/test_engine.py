@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -332,6 +334,23 @@ async def test_the_threaded_engine_delivers_to_the_event_loop() -> None:
         engine.stop()
     assert [event.text for event in events[:-1] if isinstance(event, TokenDelta)] == ["3", "2", "1"]
     assert isinstance(events[-1], GenerationDone)
+
+
+async def test_a_finished_generation_is_freed_at_once() -> None:
+    engine = ThreadedEngine(EngineCore(FakeRunner(), slots=2))
+    engine.start()
+    gc.disable()  # a reference cycle would wait for it
+    try:
+        generation = generate(engine, request("3"))
+        _ = [event async for event in generation]
+        finished = weakref.ref(generation)
+        del generation
+        async with asyncio.timeout(10):
+            while finished() is not None:
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+        engine.stop()
 
 
 @pytest.mark.parametrize("when", ["running", "queued"])

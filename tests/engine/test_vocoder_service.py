@@ -194,13 +194,14 @@ async def test_a_closed_stream_gives_nothing_more() -> None:
         service.stop()
 
 
-async def test_a_closed_streams_state_is_freed_at_once() -> None:
+@pytest.mark.parametrize("closed", [True, False])
+async def test_an_ended_stream_is_freed_at_once(closed: bool) -> None:
     vocoder = FakeVocoder()
-    states: list[weakref.ref[FakeState]] = []
+    held: list[weakref.ref[object]] = []
 
     def open_watched(voice: Voice) -> FakeState:
         state = FakeState()
-        states.append(weakref.ref(state))
+        held.append(weakref.ref(state))
         return state
 
     vocoder.open = open_watched  # type: ignore[method-assign]
@@ -211,12 +212,18 @@ async def test_a_closed_streams_state_is_freed_at_once() -> None:
         for _ in range(3):
             stream = service.open("test")
             stream.push(range(40))
-            await anext(aiter(stream))
-            stream.close()
+            if closed:
+                await anext(aiter(stream))
+                stream.close()
+            else:
+                stream.finish()
+                _ = [chunk async for chunk in stream]
+            held.append(weakref.ref(stream))
+            del stream
+        assert len(held) == 6
         async with asyncio.timeout(10):
-            while any(state() is not None for state in states):
+            while any(one() is not None for one in held):
                 await asyncio.sleep(0.01)
-        assert len(states) == 3
     finally:
         gc.enable()
         service.stop()

@@ -5,7 +5,6 @@ import { fromJsonLines, toJsonLines, toMarkdown } from '../exports.js';
 import { open } from '../kept.js';
 import { wavOf } from '../recording.js';
 import { phaseOf } from '../state.js';
-import { always } from '../storage.js';
 import { announce } from './announcer.js';
 import { audioPanel } from './audio-panel.js';
 import { dock, notice } from './dock.js';
@@ -14,6 +13,7 @@ import { icon } from './icons.js';
 import { showKeyDialog } from './key-dialog.js';
 import { sessionPanel, undoRefused } from './session-panel.js';
 import { tabs } from './tabs.js';
+import { ThemedPage } from './themed-page.js';
 import { TimelineView } from './timeline-view.js';
 import { toolsPanel } from './tools-panel.js';
 import { top } from './top.js';
@@ -29,9 +29,10 @@ const FOLLOW_PX = 96;
 /** The panels are drawn less often than the conversation. */
 const PANEL_MS = 120;
 
-export class Page {
+export class Page extends ThemedPage {
   /** @param {Console} app */
   constructor(app) {
+    super();
     this.app = app;
     this.sessionTab = 'session';
     this.inspectorTab = 'turns';
@@ -41,13 +42,11 @@ export class Page {
     this.copied = '';
     /** @type {MediaDeviceInfo[]} */
     this.devices = [];
-    this.theme = always.read('theme', matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
     this.events = new EventsView(app, this);
     this.timeline = new TimelineView(app, this);
     this.parts = Object.fromEntries(
       ['top', 'session', 'conversation', 'timeline', 'notice', 'dock', 'inspector'].map((id) => [id, part(id)]),
     );
-    this.scheduled = false;
     this.panelsDrawnAt = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.drawPanelsLater = undefined;
@@ -56,16 +55,6 @@ export class Page {
     this.opener = null;
     this.applyTheme();
     this.animate();
-  }
-
-  /** Draws soon; any number of calls in a frame draw once. */
-  draw() {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    requestAnimationFrame(() => {
-      this.scheduled = false;
-      this.drawNow();
-    });
   }
 
   drawNow() {
@@ -207,19 +196,9 @@ export class Page {
     this.drawPanels(performance.now());
   }
 
-  toggleTheme() {
-    this.theme = this.theme === 'dark' ? 'light' : 'dark';
-    always.write('theme', this.theme);
-    this.applyTheme();
-    this.draw();
-  }
-
   applyTheme() {
-    document.documentElement.dataset.theme = this.theme;
+    super.applyTheme();
     this.timeline.forgetColours();
-    document
-      .querySelector('meta[name="theme-color"]')
-      ?.setAttribute('content', getComputedStyle(document.documentElement).getPropertyValue('--surface').trim());
   }
 
   async listDevices() {

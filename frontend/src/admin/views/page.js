@@ -1,8 +1,8 @@
 // @ts-check
 /** The operators' page: head, tiles, sessions, charts and details; drawn at most once a frame. */
 import { html, nothing, render } from '../../../vendor/lit-html.js';
-import { always } from '../../storage.js';
 import { icon } from '../../views/icons.js';
+import { ThemedPage } from '../../views/themed-page.js';
 import { bytes, count, duration, factor, milliseconds, quantile, share, sum } from '../numbers.js';
 import { factors, histogram, sparkline } from './charts.js';
 import { counts, holdings, queue, workers } from './details.js';
@@ -25,26 +25,16 @@ const STATUS_WORDS = {
   draining: 'Shutting down',
 };
 
-export class Page {
+export class Page extends ThemedPage {
   /** @param {Operators} app */
   constructor(app) {
+    super();
     this.app = app;
-    this.theme = always.read('theme', matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
-    this.scheduled = false;
     /** The session whose events are shown, and what had the focus before. */
     this.watched = '';
     /** @type {HTMLElement | null} */
     this.opener = null;
     this.applyTheme();
-  }
-
-  draw() {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    requestAnimationFrame(() => {
-      this.scheduled = false;
-      this.drawNow();
-    });
   }
 
   drawNow() {
@@ -86,20 +76,6 @@ export class Page {
       }</p>
       <a class="button quiet" href="./">Console</a>
       <button type="button" class="quiet square" aria-label=${colours} title=${colours} @click=${() => this.toggleTheme()}>${icon(dark ? 'sun' : 'moon')}</button>`;
-  }
-
-  toggleTheme() {
-    this.theme = this.theme === 'dark' ? 'light' : 'dark';
-    always.write('theme', this.theme);
-    this.applyTheme();
-    this.draw();
-  }
-
-  applyTheme() {
-    document.documentElement.dataset.theme = this.theme;
-    document
-      .querySelector('meta[name="theme-color"]')
-      ?.setAttribute('content', getComputedStyle(document.documentElement).getPropertyValue('--surface').trim());
   }
 }
 
