@@ -35,7 +35,15 @@ from realtime.bench.turns.corpus import Clip, clips
 from realtime.commands.argument_types import new_file, whole
 from realtime.commands.machine import describe_machine
 from realtime.config import EMBEDDED_CHECKPOINT
+from realtime.errors import EngineError
+from realtime.ports.engine import GenerationDone
+from realtime.ports.messages import Audio
+from realtime.ports.payer import Payer
+from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
 
+_ATTEMPTS, _BUDGET_WAIT_S = 20, 0.5
+_NO_TRANSCRIPT = ("cancelled", "context_full", "over_budget", "failed")
+"""The engine's fault; a transcript that loops or stays silent is the model's, and its words count as they are."""
 _KINDS = ("sentence", "barge", "short")
 _SILENCE_S = (0.3, 0.9)  # before and behind a clip; longer than what a jitter buffer keeps
 
@@ -125,20 +133,35 @@ class Transcriber:
         return sum(wrong for wrong, _ in counts) / sum(said for _, said in counts)
 
     def _transcript(self, samples: Samples) -> str:
-        from realtime.commands.infer_tasks import TASKS, task_messages
-        from realtime.ports.messages import Audio
-        from realtime.session.context.engine_conversation import EngineConversation, GenerationRequest
+        from realtime.commands.infer_tasks import TASKS, task_messages  # imported here: only this needs the model
 
         self._count += 1
         name = f"bench-{self._count}"
         messages = task_messages("transcribe", Audio(name, samples), self._loaded.profile.prompt_format)
         request = GenerationRequest(messages, False, TASKS["transcribe"].sampling(self._loaded.profile.sampling))
 
-        async def generate() -> str:
-            conversation = EngineConversation(self._threads.engine, name)
-            return "".join([getattr(event, "text", "") async for event in conversation.generate(request)])
+        return asyncio.run(self._generate(name, request))
 
-        return asyncio.run(generate())
+    async def _generate(self, name: str, request: GenerationRequest) -> str:
+        """The text. Over its budget it asks again later, because no words at all would count as words lost."""
+        for _ in range(_ATTEMPTS):
+            # Callers of their own, as in a server: else the budget of one would pay for all.
+            conversation = EngineConversation(self._threads.engine, name, payer=Payer(name, name))
+            try:
+                text = ""
+                async for event in conversation.generate(request):
+                    if isinstance(event, GenerationDone):
+                        done = event
+                    else:
+                        text += event.text
+            finally:
+                conversation.close()
+            if done.reason != "over_budget":
+                break
+            await asyncio.sleep(_BUDGET_WAIT_S)
+        if done.reason in _NO_TRANSCRIPT:
+            raise EngineError(f"no transcript of {name}: {done.reason}: {done.error or 'use a shorter recording'}")
+        return text
 
 
 def _print(rows: Sequence[Mapping[str, object]]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +25,10 @@ from realtime.bench.network import (
 )
 from realtime.bench.turns.corpus import clips
 from realtime.cli import main
+from realtime.commands import bench_network
+from realtime.commands.bench_network import Transcriber
+from realtime.errors import EngineError
+from realtime.ports.engine import GenerationDone
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +91,44 @@ def test_the_command_prints_and_writes(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["bench", "network", "--only", "loss 1 %", "--json", str(out)]) == 0
     assert "| loss 1 % | server | 26.5 ms |" in capsys.readouterr().out
     assert json.loads(out.read_text())["one_loss"]["server"]["lasting_ms"] == pytest.approx(0, abs=0.1)
+
+
+class Refusing:
+    """A conversation whose generations end for these reasons, one after the other; the last of them for ever."""
+
+    reasons: list[str] = []
+    closed = 0
+
+    def __init__(self, *_: object, **options: object) -> None:
+        """What it is given does not count."""
+
+    async def generate(self, _: object) -> AsyncIterator[Any]:
+        reason = Refusing.reasons.pop(0) if len(Refusing.reasons) > 1 else Refusing.reasons[0]
+        if reason == "stop":
+            yield SimpleNamespace(text="what time is it")
+        yield GenerationDone(reason, None, None, "later")  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        Refusing.closed += 1
+
+
+def transcript(monkeypatch: pytest.MonkeyPatch, *reasons: str) -> str:
+    monkeypatch.setattr(bench_network, "EngineConversation", Refusing)
+    monkeypatch.setattr(bench_network, "_BUDGET_WAIT_S", 0.0)
+    monkeypatch.setattr(Refusing, "reasons", list(reasons))
+    monkeypatch.setattr(Refusing, "closed", 0)
+    transcriber = object.__new__(Transcriber)
+    transcriber._threads = SimpleNamespace(engine=None)  # type: ignore[assignment]
+    return asyncio.run(transcriber._generate("clip", None))  # type: ignore[arg-type]
+
+
+def test_a_refused_transcript_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counted as no words: after 330 transcripts the figures were those of the engine's budget."""
+    assert transcript(monkeypatch, "over_budget", "over_budget", "stop") == "what time is it"
+    assert Refusing.closed == 3
+
+
+@pytest.mark.parametrize("reason", ["failed", "context_full", "over_budget"])
+def test_a_failed_transcript_is_no_lost_word(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    with pytest.raises(EngineError, match=f"no transcript of clip: {reason}"):
+        transcript(monkeypatch, reason)
