@@ -10,6 +10,7 @@ MEASURES = {
     "latency": "time from the end of speech to the answer, through a server",
     "turns": "endpointing and interruptions over scripted conversations",
     "vocoder": "compute time and memory of the vocoder, without a server",
+    "network": "delay, concealment and words lost over lossy networks",
     "soak": "whether memory, threads and open files stay level while callers talk",
     "hostile": "what honest callers suffer while hostile clients attack the server",
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +16,21 @@ from realtime.app import Application, find_frontend
 from realtime.config import Settings
 from realtime.transports.http.http import build_app
 from realtime.transports.http.server import web_server
+
+
+async def until_ready(url: str) -> None:
+    """Wait until the model is loaded."""
+    async with asyncio.timeout(180):
+        while await asyncio.to_thread(_status, url + "readyz") != 200:
+            await asyncio.sleep(0.2)
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @asynccontextmanager

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import urllib.request
 from typing import Any
 
 import numpy as np
 
 from realtime.audio.streams import AudioFormat, AudioReader, float_to_pcm16
 from realtime.client.connection import open_session
-from tests.serving import START_SECONDS
 
 
 async def transcript(url: str, pcm: bytes) -> str:
@@ -40,13 +37,3 @@ def similar(one: str, other: str) -> float:
     """The share of common words."""
     first, second = (set(text.lower().replace(".", "").split()) for text in (one, other))
     return len(first & second) / max(1, len(second))
-
-
-async def ready(url: str) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            try:
-                with await asyncio.to_thread(urllib.request.urlopen, url + "healthz"):
-                    return
-            except OSError:
-                await asyncio.sleep(0.2)

@@ -9,10 +9,10 @@ from websockets.asyncio.client import ClientConnection
 
 from realtime.audio.streams import AudioReader, AudioWriter, float_to_pcm16
 from realtime.transports.phone.dialects import MULAW_8K
-from tests.client.real_server import serving_the_model
+from tests.client.real_server import serving_the_model, until_ready
 from tests.client.test_speech_turn import SPEECH
 from tests.transports.phone.carrier import Carrier, attached, calling
-from tests.transports.recognised import ready, similar, transcript, without_gaps
+from tests.transports.recognised import similar, transcript, without_gaps
 from tests.transports.test_server import expect
 
 
@@ -48,7 +48,7 @@ async def recognised(url: str, audio: bytes) -> str:
 
 async def test_nano_is_understood_over_the_phone() -> None:
     async with serving_the_model() as url:
-        await ready(url)
+        await until_ready(url)
         sockets = url.replace("http", "ws")
         async with calling(sockets + "v1/phone/twilio") as carrier:
             side = await attached(sockets + "v1/realtime")

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("aiortc")
 
 from tests.client.browser import browser_page, microphone_file, needs_chromium
-from tests.client.real_server import serving_the_model
+from tests.client.real_server import serving_the_model, until_ready
 from tests.transports.recognised import similar, transcript, without_gaps
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ async def test_chromium_talks_and_hears_by_plain_webrtc(tmp_path: Path) -> None:
     async with serving_the_model() as url, browser_page(microphone) as page:
         await page.route("**/plain", lambda route: route.fulfill(body="<p>A page of the user's own</p>"))
         await page.goto(url + "plain")
-        await page.wait_for_function(
-            "fetch('/readyz').then((answer) => answer.ok, () => false)", timeout=180_000, polling=500
-        )
+        await until_ready(url)
         status, location = await page.evaluate(CALL, "/v1/realtime/calls?model=nano")
         assert status == 201 and location.startswith("/v1/realtime/calls/rtc_")
         answers = [await answer_heard(page, url)]
