@@ -1,22 +1,19 @@
 """Builds the parts from `Settings` and joins them; the only module that imports all of them.
 
-`start_threads` starts the engine's and the vocoder's thread for a loaded checkpoint. `Application` is the life of a
-server: loading in the background while `/healthz` answers 503, warm-up, sessions, draining.
+`Application` is the life of a server: loading in the background while `/healthz` answers 503, warm-up, sessions,
+draining. `model_threads.start_threads` starts its engine and vocoder; `keys` says who may use it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,25 +22,20 @@ import torch
 
 from realtime import memory
 from realtime.addresses import ip_addresses, stun_address, turn_server
-from realtime.admission.capacity import Capacity
 from realtime.admission.manager import SessionLease, SessionManager
 from realtime.admission.queue import QueueEntry
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import LoadedModel, load_model
-from realtime.config import Settings, naming, words
+from realtime.config import Settings, words
 from realtime.engine.clip_voices import ClipVoices
-from realtime.engine.engine import EngineCore
-from realtime.engine.runner import ModelRunner
 from realtime.engine.supervisor import Supervisor, Unit
 from realtime.engine.thinking import ThinkingEngine
-from realtime.engine.threaded import ThreadedEngine
-from realtime.engine.token_counter import PromptTokenCounter
 from realtime.engine.turn_completion import EngineTurnModel
 from realtime.engine.vocoder_service import ThreadedVocoder
-from realtime.errors import CapacityError, ConfigError, RealtimeError
+from realtime.errors import CapacityError, RealtimeError
+from realtime.model_threads import ModelThreads, start_threads
 from realtime.ports.tools import NoTools, ServerTool, ToolSet
 from realtime.protocol.session_config import Session, TranscriptionSession
-from realtime.sandbox.schemas import SchemaSandbox
 from realtime.session.config import SessionConfig, SessionLimits
 from realtime.session.quota import Quota, QuotaLimits, Quotas
 from realtime.session.services import Services
@@ -51,10 +43,8 @@ from realtime.supervision import health_of, supervise
 from realtime.tools.builtin import ToolConfig, build_tools
 from realtime.tools.hosts import HostPolicy
 from realtime.tools.mcp_servers import McpServers
-from realtime.transports.http.access import Access, ApiKeys, Origins, is_loopback
-from realtime.transports.http.admin_access import AdminAccess
+from realtime.transports.http.access import is_loopback
 from realtime.transports.http.host import Health
-from realtime.transports.http.hosts import Hosts
 from realtime.transports.http.last_hour import Sample
 from realtime.transports.http.metrics_page import ServerMetrics
 from realtime.transports.http.process_metrics import memory_bytes
@@ -62,19 +52,8 @@ from realtime.transports.webrtc.offers import OfferAnswerer
 from realtime.turn_spans import start_spans
 from realtime.turns.smart_turn import EndOfTurnModel, load_end_of_turn_model
 from realtime.turns.vad import SileroVad
-from streaming_vocoder.streaming import Vocoder
 
 logger = logging.getLogger(__name__)
-
-MODEL_THREADS = 2
-"""Threads that compute at the same time: the engine's and the vocoder's."""
-
-
-STOP_SECONDS = 2.0
-"""Limit of the wait for each of them at the end. The operating system takes care of one that is stuck."""
-
-MAX_KEYS_FILE_BYTES = 4 * 2**20
-"""Tens of thousands of keys; a device file has no end."""
 
 SAMPLE_SECONDS = 5.0
 """So often the process is looked at for the figures of the last hour."""
@@ -88,173 +67,6 @@ def find_frontend() -> Path | None:
     package = Path(__file__).parent
     folders = (package.parent / "frontend", package / "frontend")
     return next((folder for folder in folders if (folder / "index.html").exists()), None)
-
-
-def build_access(settings: Settings) -> Access:
-    """Who may connect. Raises `ConfigError`, also for a server without keys that would listen on a public address."""
-    keys = read_keys(settings)
-    if not keys and not settings.allow_anonymous and not is_loopback(settings.host):
-        raise ConfigError(
-            f"--host: {settings.host!r} can be reached from other machines and no API key is set: anyone could use "
-            "this server. Set REALTIME_API_KEY or --api-keys-file, set --allow-anonymous, or listen on 127.0.0.1"
-        )
-    hosts = words(settings.allowed_hosts)
-    Hosts(hosts)  # raises for names that are none
-    with naming("allowed_origins"):
-        origins = Origins(words(settings.allowed_origins))
-    return Access(keys, origins, hosts=(*hosts, settings.host))
-
-
-def build_admin_access(settings: Settings) -> AdminAccess:
-    """Who may see and end other people's sessions. Raises `ConfigError`, also for an admin key that is an API key."""
-    keys = read_admin_keys(settings)
-    alone = is_loopback(settings.host) and not settings.allow_anonymous and not settings.trusted_proxies
-    return AdminAccess(keys, open_on_loopback=alone and not read_keys(settings) and not keys)
-
-
-def read_keys(settings: Settings) -> ApiKeys:
-    """The API keys of the setting and of the file, as it is now. Raises `ConfigError`."""
-    return _read_keys("api_key", settings.api_key, "api_keys_file", settings.api_keys_file)
-
-
-def read_admin_keys(settings: Settings) -> ApiKeys:
-    """The admin keys, likewise. Raises `ConfigError` for one that is an API key, too: those are given to clients."""
-    keys = _read_keys("admin_key", settings.admin_key, "admin_keys_file", settings.admin_keys_file)
-    if keys.names & read_keys(settings).names:
-        flag = "--admin-key" if settings.admin_key else "--admin-keys-file"
-        raise ConfigError(f"{flag}: one of the admin keys is an API key, too: every client would be an operator")
-    return keys
-
-
-def _read_keys(setting: str, key: str, file_setting: str, path_text: str) -> ApiKeys:
-    with naming(setting):
-        keys = ApiKeys.read([key], "the key")
-    if not path_text:
-        return keys
-    path = Path(path_text)
-    with naming(file_setting):
-        with path.open("rb") as file:
-            content = file.read(MAX_KEYS_FILE_BYTES + 1)
-        if len(content) > MAX_KEYS_FILE_BYTES:
-            raise ConfigError(f"{path} has more than {MAX_KEYS_FILE_BYTES} bytes")
-        try:
-            listed = ApiKeys.read(content.decode().splitlines(), str(path))
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path} is not text in UTF-8; it has one key per line") from None
-        if not listed:
-            raise ConfigError(f"{path} contains no key; write one per line")
-    return keys + listed
-
-
-def reload_keys(settings: Settings, access: Access, admin: AdminAccess) -> None:
-    """Read the files of keys again. What is wrong with one leaves all keys as they are, and the log says what."""
-    files = {"--api-keys-file": settings.api_keys_file, "--admin-keys-file": settings.admin_keys_file}
-    given = {flag: path for flag, path in files.items() if path}
-    if not given:
-        logger.info("SIGHUP is ignored: there is no --api-keys-file or --admin-keys-file to read again")
-        return
-    for flag, path in given.items():
-        if not os.path.isfile(path):  # a pipe would block
-            logger.error("the keys are unchanged: %s: %s is not a file", flag, path)
-            return
-    try:
-        keys, admin_keys = read_keys(settings), read_admin_keys(settings)
-    except ConfigError as error:
-        logger.error("the keys are unchanged: %s", error)
-    else:
-        access.replace_keys(keys)
-        admin.replace_keys(admin_keys)
-        logger.info("the keys were read again")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelThreads:
-    """The engine's and the vocoder's thread. Call `stop` when done."""
-
-    engine: ThreadedEngine
-    vocoder: ThreadedVocoder
-    token_counter: PromptTokenCounter
-    schemas: SchemaSandbox
-    max_sessions: int
-    """As set, or as measured."""
-
-    def stop(self) -> None:
-        self.schemas.close()
-        self.engine.stop(STOP_SECONDS)
-        self.vocoder.stop(STOP_SECONDS)
-
-
-def start_threads(loaded: LoadedModel, settings: Settings, *, measure: bool = False) -> ModelThreads:
-    """Warm up engine and vocoder and start their threads. Blocks during the warm-up. ``measure``: find out how
-    many sessions the machine serves, if the settings do not say it; else it is 1. Raises `ConfigError` without voices.
-    """
-    if not loaded.voices:
-        raise ConfigError(
-            f"model folder {settings.model} has no voices/*.safetensors; set --voice to a .wav of 3 to 15 s to enroll"
-        )
-    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 2) // MODEL_THREADS))
-    schemas = SchemaSandbox(settings.model)
-    make_runner = partial(_warm_runner, loaded, schemas)
-    runner = make_runner()
-    loaded.vocoder.prepare(next(iter(loaded.voices.values())))
-    chunks = loaded.vocoder.options.ladder
-    vocoder = ThreadedVocoder(loaded.vocoder, loaded.voices, chunks, partial(_other_vocoder, loaded))
-    vocoder.warm_up()
-    max_sessions = settings.max_sessions or (_measure_sessions(runner, vocoder, settings) if measure else 1)
-    # Two KV caches per session: transcripts do not share the conversation's. Fewer for responses out of band.
-    asides = 2 + max_sessions // 2
-    slots = 2 * max_sessions + 1 + asides
-    make_core = partial(EngineCore, slots=slots, asides=asides, pressed=lambda: vocoder.urgent)
-    engine = ThreadedEngine(make_core(runner), lambda: make_core(make_runner()))
-    vocoder.yield_to(lambda: engine.urgent)
-    model = loaded.speech_model
-    token_counter = PromptTokenCounter(model.tokenizer, model.tokens, runner.max_tokens)
-    threads = ModelThreads(engine, vocoder, token_counter, schemas, max_sessions)
-    schemas.start()
-    threads.engine.start()
-    threads.vocoder.start()
-    return threads
-
-
-def _warm_runner(loaded: LoadedModel, schemas: SchemaSandbox) -> ModelRunner:
-    """A runner of its own caches, features and grammars."""
-    runner = ModelRunner(loaded.speech_model, max_tokens=loaded.profile.max_context_tokens, probe=schemas.probe)
-    runner.warm_up()
-    return runner
-
-
-def _other_vocoder(loaded: LoadedModel) -> Vocoder:
-    """One to go on with when the first is stuck."""
-    twin = loaded.vocoder.twin()
-    twin.prepare(next(iter(loaded.voices.values())))
-    return twin
-
-
-def _measure_sessions(runner: ModelRunner, vocoder: ThreadedVocoder, settings: Settings) -> int:
-    """How many sessions this machine serves in time; a second on two cores. Says so in the log."""
-    began = time.monotonic()
-    threads = MODEL_THREADS * torch.get_num_threads()
-    parallel = settings.device in ("auto", "cpu") and threads <= _processors() and not torch.cuda.is_available()
-    with ThreadPoolExecutor(1, "measurement") as other:
-
-        def time_both(replies: int) -> tuple[float, float]:
-            if not parallel:
-                return runner.time_step(replies), vocoder.time_speech(replies)
-            speech = other.submit(vocoder.time_speech, replies)  # at the same time: they share memory and caches
-            steps = [runner.time_step(replies)]
-            while not speech.done():
-                steps.append(runner.time_step(replies))
-            return sorted(steps)[len(steps) // 2], speech.result()
-
-        capacity = Capacity.measured(time_both, parallel=parallel)
-    seconds = time.monotonic() - began
-    logger.info("--max-sessions is not set: measured in %.1f s, this machine holds %s", seconds, capacity)
-    return capacity.sessions
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_tools_of(settings: Settings, vocoder: ThreadedVocoder | None = None) -> ToolSet:

@@ -114,9 +114,9 @@ class Transcriber:
     """A checkpoint that writes down recordings, as served: encoder, decoder and the prompt of `realtime infer`."""
 
     def __init__(self, folder: Path) -> None:
-        from realtime.app import start_threads  # imported here: only this needs torch
         from realtime.checkpoint.load import load_model
         from realtime.config import Settings
+        from realtime.model_threads import start_threads  # imported here: only this needs torch
 
         settings = Settings(model=folder)
         self._loaded = load_model(settings)

@@ -17,7 +17,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from realtime.app import ModelThreads, start_threads
 from realtime.audio.streams import Resampler
 from realtime.checkpoint import instructions as spoken
 from realtime.checkpoint.load import load_model
@@ -29,6 +28,7 @@ from realtime.config import add_arguments as add_settings
 from realtime.engine.thinking import ThinkingEngine
 from realtime.errors import AudioFormatError, ConfigError, EngineError
 from realtime.logs import configure_logging
+from realtime.model_threads import ModelThreads, start_threads
 from realtime.ports.engine import GenerationDone
 from realtime.ports.messages import MODEL_SAMPLE_RATE, Audio, Message, Text
 from realtime.ports.vocoder import OUTPUT_SAMPLE_RATE

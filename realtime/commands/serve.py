@@ -18,13 +18,14 @@ from urllib.parse import quote
 
 import uvicorn
 
-from realtime.app import Application, build_access, build_admin_access, find_frontend, reload_keys
+from realtime.app import Application, find_frontend
 from realtime.cli import say
 from realtime.commands.background_log import log_in_background
 from realtime.commands.phone_config import read_phone_config
 from realtime.commands.serve_checks import check_settings
 from realtime.config import Settings, add_arguments, words
 from realtime.errors import ConfigError
+from realtime.keys import build_access, build_admin_access, reload_keys
 from realtime.logs import configure_logging
 from realtime.transports.http.access import Access
 from realtime.transports.http.admin_access import AdminAccess

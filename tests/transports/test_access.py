@@ -19,10 +19,10 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from realtime.app import build_access
 from realtime.client.connection import ClientError, open_session
 from realtime.config import Settings, add_arguments
 from realtime.errors import ConfigError
+from realtime.keys import build_access
 from realtime.metrics import ReplyTrace
 from realtime.transports.http.access import Access, ApiKeys, Origins
 from realtime.transports.http.client_secrets import ClientSecrets

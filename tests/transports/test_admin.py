@@ -13,9 +13,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from realtime.app import Application, build_admin_access, reload_keys
+from realtime.app import Application
 from realtime.config import Settings
 from realtime.errors import ConfigError
+from realtime.keys import build_admin_access, reload_keys
 from realtime.protocol.ids import shown_session_id
 from realtime.session.config import SessionLimits
 from realtime.transports.http.access import Access, ApiKeys
