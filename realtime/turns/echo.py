@@ -55,6 +55,7 @@ _KNOWN_CORRELATION = 0.45  # at which the delay is known
 _PRIOR_GAIN_DB = -12.0
 _MAX_GAIN_DB = 6.0  # a sound louder than that against the playback is no echo
 _SHIFT_DB = 3.0  # over the known gain; a sound louder than that is not the echo at another delay
+_OVER_ANYWHERE_DB = 15.0  # of the gain at the known delay over that at any; 3 to 12 in simulated rooms
 _QUANTILE = 0.8  # of the ratios; the median would leave half of the echo unexplained
 _FAST_DB, _FAST_HOPS, _STEADY_DB = 0.7, 60, 0.15  # steps of the gain; the fast ones in the first second of playback
 _QUIET_ROOM_DB = -80.0  # in a band
@@ -208,7 +209,7 @@ class EchoGate:
             first = max(0, lag - _JITTER)
             rows = self._smeared[first : lag + _JITTER + hops]
             echo = np.lib.stride_tricks.sliding_window_view(rows, lag + _JITTER + 1 - first, axis=0).max(axis=-1)
-            found.append((self._excess(near_db, self._exact.db + 10 * np.log10(echo)), lag))
+            found.append((self._excess(near_db, self._known_db + 10 * np.log10(echo)), lag))
         excess, lag = min(found)
         return lag, excess
 
@@ -264,8 +265,7 @@ class EchoGate:
     def _decide(self, near_db: _Values, audible: bool) -> None:
         at_lag, anywhere = self._prediction(0, True), self._prediction(0, False)
         known = self._lag >= 0
-        gain, far_db = (self._exact, at_lag) if known else (self._anywhere, anywhere)
-        echo_db = gain.db + far_db
+        echo_db = self._known_db + at_lag if known else self._anywhere.db + anywhere
         hidden = audible and bool(np.any(echo_db > self._room_db + 3.0))
         self._classify_hop(near_db, echo_db)
         self._near_speech = self._near_speech or not hidden
@@ -274,12 +274,20 @@ class EchoGate:
             self._exact.learn(near_db - at_lag, (at_lag > _AUDIBLE_DB) & known)
             self._anywhere.learn(near_db - anywhere, anywhere > _AUDIBLE_DB)
 
+    @property
+    def _known_db(self) -> _Values:
+        """The gain at the known delay, [b]. Speech that begins soon behind the playback may correlate with it: a delay
+        and a gain that the playback before does not bear out, because nothing was heard then, are that speech."""
+        if self._anywhere.learned < _FAST_HOPS:
+            return self._exact.db
+        return np.minimum(self._exact.db, self._anywhere.db + _OVER_ANYWHERE_DB)
+
     def _may_be_echo(self, near_db: _Values, anywhere: _Values) -> bool:
         """Whether an echo could be as loud: any while nothing is learned, then the known one at any delay."""
         if self._anywhere.learned < _FAST_HOPS:  # even where a delay was found by energies
             loudest = _MAX_GAIN_DB + anywhere
         elif self._lag >= 0:
-            loudest = self._exact.db + _SHIFT_DB + anywhere
+            loudest = self._known_db + _SHIFT_DB + anywhere
         else:
             return False  # headphones, mostly; a delay that is not known cannot jump
         return bool(np.any(loudest > self._room_db + 3.0)) and self._excess(near_db, loudest) < self._margins.start

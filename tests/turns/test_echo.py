@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from realtime.turns.echo import MAX_HOLD_MS, SAMPLE_RATE, EchoGate
@@ -91,6 +92,14 @@ def test_with_headphones_speech_passes_during_playback() -> None:
     loud = np.abs(SPEECH_OVER[: len(near_speech) * FRAME_SAMPLES]).reshape(len(near_speech), -1).max(axis=1) > 0.03
     assert near_speech[2:][loud[2:]].mean() > 0.9
     assert gate.echo_db < -30
+
+
+def test_a_word_right_behind_the_playback_is_heard() -> None:
+    """A recorded call without echo, in which a "hello" at 9.4 s passed for the echo of the reply before."""
+    near_end, far_end = soundfile.read(SPEECH / "answer_behind_playback.flac", dtype="float32")[0].T
+    events = Endpointer(SileroVad().open(), echo=EchoGate()).push(near_end, far_end)
+    started = [event.at / sounds.RATE for event in events if isinstance(event, SpeechStarted)]
+    assert started == pytest.approx([0.3, 5.3, 9.6], abs=0.15)
 
 
 def test_nothing_is_gated_without_playback() -> None:
