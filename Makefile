@@ -24,7 +24,7 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp
 	@echo "Installing what the tests need into $(VENV) ..."
-	$(PIP) -e '.[$(EXTRA),webrtc,dev]'
+	$(PIP) -e '.[$(EXTRA),dev]'
 	@touch $@
 
 serve: $(VENV)/serve.stamp
@@ -44,7 +44,7 @@ $(CLIENTS)/installed.stamp: $(VENV)/dev.stamp $(addprefix tests/clients/,install
 # Nano's encoder begins with the one in pipecat-ai's wheel; its code is not used. Some of the rest is compiled. Where that fails the test says what is missing, and the next run tries again.
 $(VENV)/train.stamp: $(VENV)/dev.stamp
 	@echo "Installing what nano's training needs into $(VENV) ..."
-	if $(PIP) -e '.[$(EXTRA),webrtc,dev,train]' && $(PIP) --no-deps pipecat-ai; then touch $@; fi
+	if $(PIP) -e '.[$(EXTRA),dev,train]' && $(PIP) --no-deps pipecat-ai; then touch $@; fi
 
 test-training: $(VENV)/train.stamp
 	$(BIN)/python -m pytest tests/nano -m training -rs $(PYTEST_ARGS)

@@ -229,18 +229,19 @@ class Application:
     async def running(self) -> AsyncIterator[None]:
         """Start loading; at the end refuse new sessions, end the running ones and stop the threads."""
         self._loading = asyncio.create_task(self._load(), name="load the model")
-        lag = asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag")
-        samples = asyncio.create_task(self._sample(), name="sample the process")
-        trim = asyncio.create_task(memory.run(), name="give memory back")
+        background = [
+            asyncio.create_task(self._metrics.loop_lag.run(), name="measure the event loop's lag"),
+            asyncio.create_task(self._sample(), name="sample the process"),
+            asyncio.create_task(memory.run(), name="give memory back"),
+        ]
         try:
             yield
         finally:
             await self.drain(0.0)
             if self._supervisor is not None:
                 await asyncio.to_thread(self._supervisor.stop)
-            lag.cancel()
-            samples.cancel()
-            trim.cancel()
+            for task in background:
+                task.cancel()
             if self._webrtc is not None:
                 await self._webrtc.close()
             if self._threads is not None:

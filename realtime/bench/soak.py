@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from realtime.bench.server_metrics import figure, read_metrics
 from realtime.client.connection import ClientError, open_session
-from realtime.client.http import http_url
 from realtime.client.speech_turn import speak
 from realtime.client.utterance import Utterance
 
@@ -96,8 +94,8 @@ class Soak:
         """Of the time from now until ``due``."""
         memory = []
         while True:
-            page = await asyncio.to_thread(self._metrics)
-            held, threads, open_files, sessions = (_figure(page, name) for name in _FIGURES)
+            page = await asyncio.to_thread(read_metrics, self._url, self._api_key)
+            held, threads, open_files, sessions = _held(page)
             memory.append(held / 2**20)
             left = due - time.monotonic()
             if left <= 0:
@@ -114,15 +112,6 @@ class Soak:
             self.failures.total(),
         )
 
-    def _metrics(self) -> str:
-        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        request = urllib.request.Request(http_url(self._url, "/metrics"), headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return str(answer.read().decode())
-        except OSError as error:
-            raise ClientError(f"the server's /metrics cannot be read: {error}") from error
-
 
 def growth_mb(readings: Sequence[Reading]) -> float | None:
     """Memory that was added after `SETTLED_MINUTES`; None when there are too few readings to tell."""
@@ -132,8 +121,10 @@ def growth_mb(readings: Sequence[Reading]) -> float | None:
     return fmean(settled[-AVERAGED:]) - fmean(settled[:AVERAGED])
 
 
-def _figure(page: str, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", page, re.MULTILINE)
-    if found is None:
-        raise ClientError(f"the server's /metrics has no {name}")
-    return float(found.group(1))
+def _held(page: str) -> list[float]:
+    """The figures of a reading. Raises `ClientError` where one is missing."""
+    held = {name: figure(page, name) for name in _FIGURES}
+    missing = [name for name, value in held.items() if value is None]
+    if missing:
+        raise ClientError(f"the server's /metrics has no {missing[0]}")
+    return [value for value in held.values() if value is not None]

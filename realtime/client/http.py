@@ -1,4 +1,4 @@
-"""JSON from the HTTP routes beside `/v1/realtime`."""
+"""The HTTP routes beside `/v1/realtime`, as a client asks them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from realtime.client.connection import ClientError, is_local, tls_context
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 30.0
 
 
 def http_url(url: str, path: str) -> str:
@@ -24,23 +25,45 @@ async def get_json(
     url: str, *, api_key: str | None = None, any_certificate: bool = False
 ) -> tuple[int, dict[str, Any]]:
     """The status and the body, which is empty where it is no JSON object. Raises `ClientError` if nothing answers."""
-    return await asyncio.to_thread(_fetch, url, api_key, any_certificate)
+    answer = await asyncio.to_thread(fetch, url, api_key=api_key, any_certificate=any_certificate)
+    return answer.status, _object(answer.body)
 
 
-def _fetch(url: str, api_key: str | None, any_certificate: bool) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a route answered, whatever its status. ``location``: empty without that header."""
+
+    status: int
+    body: bytes
+    location: str = ""
+
+
+def fetch(
+    url: str,
+    body: bytes | None = None,
+    content_type: str = "application/json",
+    *,
+    api_key: str | None = None,
+    any_certificate: bool = False,
+    timeout_s: float = _TIMEOUT_S,
+) -> Answer:
+    """GET, or POST where there is a ``body``. Blocks. Raises `ClientError` if nothing answers."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    if body is not None:
+        headers["Content-Type"] = content_type
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.HTTPSHandler(context=tls_context(any_certificate)),
         *([urllib.request.ProxyHandler({})] if is_local(url) else []),
     ]
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_S) as response:
-            return response.status, _object(response.read())
+        opener = urllib.request.build_opener(*handlers)
+        with opener.open(urllib.request.Request(url, body, headers), timeout=timeout_s) as response:
+            return Answer(response.status, response.read(), response.headers["Location"] or "")
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, _object(error.read())
+            return Answer(error.code, error.read())
     except OSError as error:
-        raise ClientError(f"{url}: {error}") from error
+        raise ClientError(f"nothing answers at {url} ({error}); start a server with `realtime serve`") from error
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -13,8 +13,6 @@ import contextlib
 import fractions
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,7 +29,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from realtime.audio.streams import Resampler, float_to_pcm16, int16_to_float, pcm16_to_float
-from realtime.client.connection import WIRE_RATE, ClientError, RealtimeConnection, Received, message_of, tls_context
+from realtime.client.connection import WIRE_RATE, ClientError, RealtimeConnection, Received, message_of
+from realtime.client.http import fetch
 
 TRACK_RATE = 48_000
 FRAME_SAMPLES = TRACK_RATE // 50
@@ -195,14 +194,15 @@ def calls_url(url: str) -> str:
 
 
 def _post_offer(url: str, sdp: str, api_key: str | None, any_certificate: bool) -> tuple[str, str]:
-    headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
-    request = urllib.request.Request(url, sdp.encode(), headers)
-    context = tls_context(any_certificate) if url.startswith("https:") else None
-    try:
-        with urllib.request.urlopen(request, timeout=CONNECT_S, context=context) as answer:
-            return answer.read().decode(), answer.headers["Location"] or ""
-    except urllib.error.HTTPError as error:
-        with error:
-            raise ClientError(f"{url} answered HTTP {error.code}: {message_of(error.read())}") from None
-    except OSError as error:
-        raise ClientError(f"nothing answers at {url} ({error}); start a server with `realtime serve`") from None
+    """The answer's SDP, and where the call is."""
+    answer = fetch(
+        url,
+        sdp.encode(),
+        "application/sdp",
+        api_key=api_key,
+        any_certificate=any_certificate,
+        timeout_s=CONNECT_S,
+    )
+    if answer.status >= 400:
+        raise ClientError(f"{url} answered HTTP {answer.status}: {message_of(answer.body)}")
+    return answer.body.decode(), answer.location

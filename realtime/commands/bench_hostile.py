@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
-import urllib.request
-from urllib.parse import urlsplit
 
 from realtime.bench.hostile.attacks import ATTACKS, PEERS, attacking, check_loopback
 from realtime.bench.hostile.honest import HEADER, Suffering, honest_callers
+from realtime.bench.server_metrics import figure, read_metrics
+from realtime.client.connection import ClientError
 from realtime.commands.argument_types import number, whole
 from realtime.errors import ConfigError
 
@@ -57,8 +56,6 @@ async def _measured(arguments: argparse.Namespace) -> Suffering:
 def _metric(url: str, name: str) -> float | None:
     """A figure by the server's own account; None where `/metrics` is not open to us or does not have it."""
     try:
-        with urllib.request.urlopen(f"http://{urlsplit(url).netloc}/metrics", timeout=5) as page:
-            found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
-    except OSError:
+        return figure(read_metrics(url, timeout_s=5.0), name)
+    except ClientError:
         return None
-    return float(found.group(1)) if found else None

@@ -204,12 +204,12 @@ class EchoGate:
         unexplained, in dB over echo and room."""
         near_db = np.array([self._near_levels[-1 - age] for age in range(hops)])
         reach = range(max(0, self._lag - _SHIFT_HOPS), min(_LAGS, self._lag + _SHIFT_HOPS + 1))
-        found = []
+        known_db, found = self._known_db, []
         for lag in reach:
             first = max(0, lag - _JITTER)
             rows = self._smeared[first : lag + _JITTER + hops]
             echo = np.lib.stride_tricks.sliding_window_view(rows, lag + _JITTER + 1 - first, axis=0).max(axis=-1)
-            found.append((self._excess(near_db, self._known_db + 10 * np.log10(echo)), lag))
+            found.append((self._excess(near_db, known_db + 10 * np.log10(echo)), lag))
         excess, lag = min(found)
         return lag, excess
 

@@ -6,6 +6,7 @@ them. The tools among them are checked by `Host.check_tools`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
@@ -98,6 +99,16 @@ def _older_dialect(session: JsonObject) -> Beta:
 def _checked(settings: JsonObject, expires_after: object, config: SessionConfig) -> SecretRequest:
     begins = check_settings(settings, config)
     return SecretRequest(begins.model, begins.settings, begins.first, _seconds(expires_after))
+
+
+def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:
+    """One patch with the effect of both, applied one after the other."""
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        both = isinstance(lower, dict) and isinstance(value, dict)
+        merged[key] = overlay(lower, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def check_settings(settings: JsonObject, config: SessionConfig) -> SessionBegins:

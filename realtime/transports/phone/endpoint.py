@@ -17,13 +17,12 @@ from realtime.session.quota import Quota
 from realtime.transports.http.access import Access, Caller
 from realtime.transports.http.host import Host
 from realtime.transports.http.refusal import Refused, refusal
-from realtime.transports.http.secret_requests import check_settings
+from realtime.transports.http.secret_requests import check_settings, overlay
 from realtime.transports.phone.access import PhoneAccess, PhoneConfig, settings_of
 from realtime.transports.phone.channel import PhoneChannel
 from realtime.transports.phone.dialects import DIALECTS, Dialect
 from realtime.transports.phone.media_stream import WRONG_MESSAGE, MediaSocket, MediaStreamLink, close_reason
 from realtime.transports.phone.messages import Started
-from realtime.transports.webrtc.call_requests import overlay
 from realtime.transports.websocket.endpoint import check_quota, not_ready
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class PhoneSocket:
 
     def __init__(self, host: Host, access: Access, config: PhoneConfig) -> None:
         self._host = host
-        self._operator = access
+        self._server_access = access
         self._access = PhoneAccess(config, access)
         self._config = config
 
@@ -88,7 +87,7 @@ class PhoneSocket:
                 channel,
                 settings=settings,
                 ids=Ids(),
-                owner=self._operator.operator or caller.name,
+                owner=self._server_access.operator or caller.name,
                 secret_id=caller.secret_id,
                 quota=quota,
                 call_id=self._call_id(start),

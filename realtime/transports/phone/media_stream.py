@@ -14,13 +14,13 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from realtime.audio.streams import AudioReader, Samples
 from realtime.errors import ChannelClosed, PeerError, log_text
-from realtime.ports.channel import AudioHeard, DigitPressed, Report
+from realtime.ports.channel import DigitPressed, Report
 from realtime.ports.messages import MODEL_SAMPLE_RATE
+from realtime.transports.inbox import Inbox
 from realtime.transports.phone.buffered import BufferedPlayout
 from realtime.transports.phone.dialects import Dialect
 from realtime.transports.phone.line_audio import ChunkOrder, LineWriter
@@ -53,7 +53,6 @@ START_SECONDS = 10.0
 """Limit of the time until the stream's start is told: vendors do so at once."""
 WRONG_MESSAGE = 1008
 """The close code where the far end breaks the rules; the reason says which."""
-_MERGED_SAMPLES = MODEL_SAMPLE_RATE // 10
 
 
 class MediaSocket:
@@ -138,8 +137,7 @@ class MediaStreamLink:
         self._writer = LineWriter(start.format, self._frame_bytes)
         self._commands: deque[Command] = deque()
         self._silent_until = 0.0
-        self._inbox: deque[Report] = deque()
-        self._arrived = asyncio.Event()
+        self._inbox: Inbox[Report] = Inbox()
         self._room = asyncio.Event()
         self._work = asyncio.Event()
         self._over = ""
@@ -181,11 +179,7 @@ class MediaStreamLink:
     # CallLink
 
     async def receive(self) -> Report:
-        while not self._inbox:
-            self.check()
-            self._arrived.clear()
-            await self._arrived.wait()
-        report = self._inbox.popleft()
+        report = await self._inbox.take(self.check)
         if len(self._inbox) < MAX_WAITING:
             self._room.set()
         return report
@@ -204,7 +198,7 @@ class MediaStreamLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._socket.close(*(self._end or (code, reason)))
-        self._arrived.set()
+        self._inbox.wake()
 
     # Tasks
 
@@ -224,7 +218,7 @@ class MediaStreamLink:
     def _finish(self, why: str, end: tuple[int, str] | None = None) -> None:
         self._over = self._over or why
         self._end = self._end or end
-        self._arrived.set()
+        self._inbox.wake()
 
     async def _read(self) -> None:
         while True:
@@ -238,25 +232,14 @@ class MediaStreamLink:
         match message:
             case Media():
                 for audio in self._order.push(message):
-                    self._hear(self._reader.push(audio))
+                    self._inbox.hear(self._reader.push(audio))
             case Digit(digit):
-                self._put(DigitPressed(digit, int(time.time())))
+                self._inbox.put(DigitPressed(digit, int(time.time())))
             case Marked(name):
                 self._playout.marked(name, self._loop.time())
                 self._work.set()
             case Stopped(reason):
                 raise ChannelClosed(reason)
-
-    def _hear(self, samples: Samples) -> None:
-        last = self._inbox[-1] if self._inbox else None
-        if isinstance(last, AudioHeard) and len(last.samples) < _MERGED_SAMPLES:
-            self._inbox[-1] = AudioHeard(np.concatenate((last.samples, samples), dtype=np.float32))
-        elif len(samples):
-            self._put(AudioHeard(samples))
-
-    def _put(self, report: Report) -> None:
-        self._inbox.append(report)
-        self._arrived.set()
 
     async def _send(self) -> None:
         while True:
@@ -264,7 +247,7 @@ class MediaStreamLink:
                 await self._socket.send(self._commands.popleft(), self._start)
             now = self._loop.time()
             for report in self._playout.reports(now):
-                self._put(report)
+                self._inbox.put(report)
             if now >= self._silent_until:
                 await self._send_speech(now)
             if self._commands:

@@ -25,7 +25,7 @@ from realtime.session.config import SessionConfig
 from realtime.transports.http.client_secrets import ClientSecret
 from realtime.transports.http.refusal import Refused
 from realtime.transports.http.request_body import as_text, parse_json, read_body, read_json
-from realtime.transports.http.secret_requests import check_settings
+from realtime.transports.http.secret_requests import check_settings, overlay
 
 SDP = "application/sdp"
 FORM = "multipart/form-data"
@@ -71,16 +71,6 @@ async def read_new_offer(request: Request) -> str:
         message = f"Unsupported content type {kind[:80]!r}. Send another offer of a call as '{SDP}'."
         raise Refused(415, PeerError("unsupported_content_type", message))
     return _checked_sdp(await read_body(request, MAX_SDP_BYTES))
-
-
-def overlay(below: Mapping[str, object], above: Mapping[str, object]) -> JsonObject:
-    """One patch with the effect of both, applied one after the other."""
-    merged = dict(below)
-    for key, value in above.items():
-        lower = merged.get(key)
-        both = isinstance(lower, dict) and isinstance(value, dict)
-        merged[key] = overlay(lower, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _checked_sdp(body: bytes) -> str:

@@ -16,20 +16,21 @@ from typing import Literal
 
 import numpy as np
 
-from realtime.audio.opus import OpusEncoder
+from realtime.audio.opus import RTP_RATE, OpusEncoder
 from realtime.audio.streams import Samples
 from realtime.errors import ChannelClosed, PeerError
-from realtime.ports.channel import AudioHeard, Inbound
+from realtime.ports.channel import Inbound
 from realtime.ports.messages import MODEL_SAMPLE_RATE
 from realtime.protocol import events as wire
 from realtime.protocol.dialect import Connection
 from realtime.protocol.errors import ProtocolError
+from realtime.transports.inbox import Inbox
 from realtime.transports.playout import FRAME_SAMPLES, RATE, FrameClock, Playout
 from realtime.transports.speech_feed import SpeechFeed
 from realtime.transports.webrtc.caller_audio import CallerAudio
 from realtime.transports.webrtc.peer import Peer
 from realtime.transports.webrtc.rtp import REPORT_S, RtpSession
-from realtime.transports.webrtc.sdp import DEFAULT_MAX_MESSAGE, OPUS_RATE, Offer
+from realtime.transports.webrtc.sdp import DEFAULT_MAX_MESSAGE, Offer
 from realtime.transports.webrtc.udp import UdpMux
 from realtime.transports.websocket.channel import ChannelMetrics
 from realtime.transports.websocket.rate_limit import RateLimiter
@@ -49,7 +50,6 @@ MAX_MESSAGE_BYTES = 2**20
 """Events of the client that wait to be read."""
 MAX_UNHEARD_S = 60.0
 """Audio that the session has not taken; it takes it at once unless the server hangs."""
-_MERGED_SAMPLES = MODEL_SAMPLE_RATE // 10
 
 
 class WebRtcChannel:
@@ -75,9 +75,7 @@ class WebRtcChannel:
         self._speech = _Speech()
         self._playout = Playout()
         self._feed = SpeechFeed(self._playout)
-        self._inbox: deque[Inbound | ProtocolError] = deque()
-        self._arrived = asyncio.Event()
-        self._unheard = 0
+        self._inbox: Inbox[Inbound | ProtocolError] = Inbox()
         self._messages: deque[str | bytes] = deque()
         self._message_bytes = 0
         self._message_arrived = asyncio.Event()
@@ -95,7 +93,7 @@ class WebRtcChannel:
         for task in self._tasks[1:]:
             task.cancel()
         self._audio.stop()
-        self._arrived.set()
+        self._inbox.wake()
         counters = self._audio.counters
         logger.info(
             "media ended: %s: received=%d lost=%d late=%d concealed_ms=%d silence_ms=%d sent=%d skipped=%d rtt_ms=%s",
@@ -103,8 +101,8 @@ class WebRtcChannel:
             counters.received,
             counters.lost,
             counters.late,
-            counters.concealed * 1000 // OPUS_RATE,
-            counters.silence * 1000 // OPUS_RATE,
+            counters.concealed * 1000 // RTP_RATE,
+            counters.silence * 1000 // RTP_RATE,
             self.rtp.sent,
             self._skipped,
             None if self.rtp.round_trip is None else round(self.rtp.round_trip * 1000, 1),
@@ -132,21 +130,17 @@ class WebRtcChannel:
     # Channel
 
     async def receive(self) -> Inbound:
-        while not self._inbox:
-            if self.peer.is_over:
-                raise ChannelClosed(f"the call is over: {self.peer.reason}")
-            self._arrived.clear()
-            await self._arrived.wait()
-        item = self._inbox.popleft()
+        item = await self._inbox.take(self._check)
         if isinstance(item, ProtocolError):
             raise item
-        if isinstance(item, AudioHeard):
-            self._unheard -= len(item.samples)
         return item
 
-    async def send(self, event: wire.ServerEvent) -> None:
+    def _check(self) -> None:
         if self.peer.is_over:
             raise ChannelClosed(f"the call is over: {self.peer.reason}")
+
+    async def send(self, event: wire.ServerEvent) -> None:
+        self._check()
         if self._feed.take(event):
             return
         self._count(event)
@@ -211,10 +205,10 @@ class WebRtcChannel:
             self._message_bytes -= len(message) + 64
             self._pace.took(len(message))
             try:
-                self._put(self._decoded(message))
+                self._inbox.put(self._decoded(message))
             except ProtocolError as error:
                 self._pace.took_settings(len(message))
-                self._put(error.with_traceback(None))  # the session clears its frames, and this one still runs
+                self._inbox.put(error.with_traceback(None))  # the session clears its frames, and this one still runs
 
     def _decoded(self, message: str | bytes) -> wire.ClientEvent:
         if len(message) > DEFAULT_MAX_MESSAGE:
@@ -235,10 +229,6 @@ class WebRtcChannel:
             self._pace.took_settings(len(message))
         return event
 
-    def _put(self, item: Inbound | ProtocolError) -> None:
-        self._inbox.append(item)
-        self._arrived.set()
-
     # The caller's audio
 
     def _take_rtp(self, data: bytes) -> None:
@@ -246,14 +236,9 @@ class WebRtcChannel:
             self._audio.push(packet)
 
     def _hear(self, samples: Samples) -> None:
-        self._unheard += len(samples)
-        if self._unheard > MAX_UNHEARD_S * MODEL_SAMPLE_RATE:
+        self._inbox.hear(samples)
+        if self._inbox.unheard > MAX_UNHEARD_S * MODEL_SAMPLE_RATE:
             self.peer.end("the session did not take its audio")
-        last = self._inbox[-1] if self._inbox else None
-        if isinstance(last, AudioHeard) and len(last.samples) < _MERGED_SAMPLES:
-            self._inbox[-1] = AudioHeard(np.concatenate((last.samples, samples), dtype=np.float32))
-        else:
-            self._put(AudioHeard(samples))
 
     # The server's speech
 
@@ -270,7 +255,7 @@ class WebRtcChannel:
             self.rtp.skip(skipped)
             self._skipped += skipped
             for report in self._playout.reports(now, self._listener_delay):
-                self._put(report)
+                self._inbox.put(report)
             if now >= report_at:
                 report_at = now + REPORT_S
                 await self.peer.send_rtp(self.rtp.report())

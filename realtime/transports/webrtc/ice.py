@@ -109,11 +109,6 @@ class IceAgent:
         self._username = f"{self.local.ufrag}:{remote.ufrag}"
 
     @property
-    def heard_at(self) -> float:
-        """When the client last proved to be there; at first when the agent was made."""
-        return self._heard_at
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         """All that it knows."""
         return tuple(self._paths)

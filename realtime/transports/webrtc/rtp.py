@@ -21,11 +21,10 @@ from aiortc.rtp import (
     RtpPacket,
 )
 
-from realtime.transports.webrtc.sdp import OPUS_RATE
+from realtime.audio.opus import FRAME_SAMPLES, RTP_RATE
 
 REPORT_S = 5.0
 """Between two reports (RFC 3550 section 6.2)."""
-FRAME_TICKS = OPUS_RATE // 50
 _NO_EXTENSIONS = HeaderExtensionsMap()
 _MASK16, _MASK32 = 0xFFFF, 0xFFFFFFFF
 _SMOOTHING = 0.125
@@ -87,7 +86,7 @@ class RtpSession:
 
     def skip(self, frames: int) -> None:
         """So many frames are not sent: time goes on without them."""
-        self._timestamp = (self._timestamp + frames * FRAME_TICKS) & _MASK32
+        self._timestamp = (self._timestamp + frames * FRAME_SAMPLES) & _MASK32
 
     def read(self, data: bytes) -> Received | None:
         """An RTP packet of the client; None where it is none, or not the audio that was agreed on."""
@@ -97,12 +96,11 @@ class RtpSession:
             return None
         if packet.payload_type != self._payload_type:
             return None
-        if (
-            new_source := self._source is None or self._source[0] != packet.ssrc
-        ):  # a track that was replaced may have a new one
-            self._source = packet.ssrc, StreamStatistics(OPUS_RATE)
-        assert self._source is not None
-        self._source[1].add(packet)
+        source = self._source
+        if new_source := source is None or source[0] != packet.ssrc:  # a track that was replaced may have a new one
+            source = self._source = packet.ssrc, StreamStatistics(RTP_RATE)
+        assert source is not None
+        source[1].add(packet)
         self.received += 1
         return Received(packet.sequence_number, packet.timestamp, packet.payload, new_source)
 

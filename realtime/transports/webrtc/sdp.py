@@ -16,14 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from realtime.audio.opus import RTP_RATE
 from realtime.errors import PeerError
 
 MAX_LINES = 1000
 """Chromium's offer of audio and a data channel has 60 lines, one with video and many codecs 200."""
 MAX_SECTIONS = 16
 MAX_ADDRESSES = 8
-OPUS_RATE = 48_000
-"""The RTP clock of Opus, whatever is coded (RFC 7587)."""
 PACKET_MS = 20
 DEFAULT_SCTP_PORT = 5000
 DEFAULT_MAX_MESSAGE = 65_536
@@ -53,12 +52,11 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Opus:
-    """How Opus is offered. ``mid``: of its section. ``dtx``: the client asks for discontinuous transmission."""
+    """How Opus is offered. ``mid``: of its section."""
 
     mid: str
     payload_type: int
     direction: str
-    dtx: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,19 +273,20 @@ def _read_opus(section: _Section, mid: str) -> Opus:
     offered = section.formats.split()
     for rtpmap in section.all("rtpmap"):
         number, _, codec = rtpmap.partition(" ")
-        if codec.strip().lower() == f"opus/{OPUS_RATE}/2" and number in offered and number.isdecimal():
+        if codec.strip().lower() == f"opus/{RTP_RATE}/2" and number in offered and number.isdecimal():
             if int(number) > 127 or 64 <= int(number) <= 95:  # RTCP's types, as they are seen on one port
                 raise _refused(f"the payload type {number} of Opus is not in 0-63 or 96-127.")
             limit = _number(section, "maxptime", PACKET_MS)
             if limit < PACKET_MS:
                 raise _refused(f"'a=maxptime:{limit}' is below the {PACKET_MS} ms of the server's packets.")
-            parameters = _opus_parameters(section, number)
-            return Opus(mid, int(number), direction, dtx=parameters.get("usedtx") == "1")
+            _check_opus(section, number)
+            return Opus(mid, int(number), direction)
     raise _refused("its audio has no Opus: the server speaks 'opus/48000/2' only.")
 
 
-def _opus_parameters(section: _Section, number: str) -> dict[str, str]:
-    """Checked as far as the server relies on them; it may send anything that fits a decoder of full bandwidth."""
+def _check_opus(section: _Section, number: str) -> None:
+    """Its parameters, as far as the server relies on them; it may send anything that fits a decoder of full
+    bandwidth."""
     text = next((rest for one, _, rest in (v.partition(" ") for v in section.all("fmtp")) if one == number), "")
     parameters: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
@@ -297,7 +296,6 @@ def _opus_parameters(section: _Section, number: str) -> dict[str, str]:
         value = parameters.get(name, str(high))
         if not value.isdecimal() or not low <= int(value[:9]) <= high:
             raise _refused(f"Opus with {name}={value[:40]} is out of range; it is {low} to {high}.")
-    return parameters
 
 
 def _read_data(section: _Section, mid: str) -> DataSection:
@@ -355,7 +353,7 @@ def _audio_lines(offer: Offer, server: Answerer) -> list[str]:
         f"a=mid:{offer.opus.mid}",
         f"a={direction}",
         "a=rtcp-mux",
-        f"a=rtpmap:{number} opus/{OPUS_RATE}/2",
+        f"a=rtpmap:{number} opus/{RTP_RATE}/2",
         f"a=fmtp:{number} minptime=10;useinbandfec=1",
         f"a=ptime:{PACKET_MS}",
     ]
